@@ -1,0 +1,296 @@
+//! All that can happen to the cluster core, and all that it can order.
+//!
+//! The driver stamps each [`Input`] with the instant it was seen, hands it to
+//! `Core::handle`, and then drains `Core::poll` until it is empty, obeying each
+//! [`Output`] in order. Order is the safety here: "stop" stands before "tell the peer".
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::message::Beat;
+use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
+use crate::time::Instant;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A beat of the peer's current session that echoes ours: the only proof of life.
+    Heard {
+        /// Where it came in.
+        link: LinkId,
+        /// When the kernel received it; judged by, instead of when we got round to it.
+        at: Instant,
+        /// What it says.
+        beat: Beat,
+        /// Highest sequence number of ours that the sender had heard when it sent this.
+        echo: u64,
+    },
+    /// A correctly signed beat without proof of freshness (it does not echo our session).
+    /// A reason to wait, never to act.
+    Presence {
+        /// When it came in.
+        at: Instant,
+    },
+    /// The operator asks for something and waits for the [`Output::Answer`].
+    Request {
+        /// To be repeated in the answer.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// A resource action ended. An unknown or old id is ignored.
+    Ended {
+        /// Which one.
+        action: ActionId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Nothing but the passing of time.
+    Tick,
+}
+
+/// What an operator may ask of the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Hand groups that are active here to the peer (`hb_standby`).
+    Standby(Which),
+    /// Take groups from the peer (`hb_takeover`).
+    Takeover(Which),
+    /// Give everything away, say good-bye, end (SIGTERM, `pairbeat stop`).
+    Leave,
+}
+
+/// Which groups are meant, in Heartbeat's words (hb_standby(1)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// Every group.
+    #[default]
+    All,
+    /// Groups whose preferred node is this one.
+    Local,
+    /// Groups whose preferred node is the peer. Heartbeat's `failback` is another word for it.
+    Foreign,
+}
+
+/// How a resource action ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The resource is now as ordered.
+    Done,
+    /// It is not, or may not be; the text says why, in one line, for the operator.
+    Failed(String),
+}
+
+/// An order to the driver. The core never waits for it; the answer comes back as an [`Input`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Send this state to the peer on every link, now.
+    Send(Beat),
+    /// Start or stop one resource. Answer with [`Input::Ended`].
+    Run(Action),
+    /// Announce the addresses of an active group again (GARP, unsolicited NA): a rival was heard.
+    Announce(GroupId),
+    /// The end of an operator's request.
+    Answer {
+        /// The request's.
+        id: RequestId,
+        /// The result.
+        answer: Answer,
+    },
+    /// For the journal, the log and the golden traces.
+    Report(Event),
+    /// We have left: nothing is held, the peer knows. The process may end.
+    Left,
+}
+
+/// One order to start or stop one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Action {
+    /// To be repeated in [`Input::Ended`].
+    pub id: ActionId,
+    /// The group.
+    pub group: GroupId,
+    /// The resource's place in the group's list, from 0.
+    pub resource: usize,
+    /// What to do.
+    pub operation: Operation,
+    /// Whether the other node serves meanwhile.
+    pub manner: Manner,
+}
+
+/// What to do with a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Bring it up; success also when it is up already.
+    Start,
+    /// Take it down; success also when it is down already.
+    Stop,
+}
+
+/// Whether a start or stop is one half of an agreed overlap (design 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// On its own: nobody else serves.
+    Alone,
+    /// Start: the peer still serves and drains; packets of connections that only the peer knows
+    /// may be passed on to it at this address. Stop: the peer serves already; connections that
+    /// only we know may be finished for a bounded time.
+    Overlap {
+        /// The peer's own address on the service LAN, where it told us one.
+        peer: Option<IpAddr>,
+    },
+}
+
+/// The result of a [`Request`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// All that was asked is done.
+    Done {
+        /// The groups that moved; empty when there was nothing to do.
+        moved: Vec<GroupName>,
+        /// From request to done, in milliseconds.
+        took_ms: u64,
+    },
+    /// Not begun: it can't be done now. Exit code 4.
+    Refused {
+        /// Why, for the operator.
+        why: String,
+    },
+    /// Begun and not finished. Exit code 1.
+    Failed {
+        /// Why, for the operator.
+        why: String,
+    },
+}
+
+/// What the core reports; one enum for log, journal and golden traces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The peer answers us.
+    PeerAlive {
+        /// Who.
+        node: NodeName,
+    },
+    /// Silence of a deadtime, or of initdead at the start.
+    PeerDead {
+        /// Who.
+        node: NodeName,
+        /// For how long it has been silent, in milliseconds.
+        silent_ms: u64,
+    },
+    /// The peer released everything and left, or its supervisor did so for it.
+    PeerLeft {
+        /// Who.
+        node: NodeName,
+    },
+    /// The peer was silent for longer than warntime, and is back.
+    LateBeat {
+        /// Who.
+        node: NodeName,
+        /// For how long, in milliseconds.
+        silent_ms: u64,
+    },
+    /// A link carries the peer's beats.
+    LinkUp {
+        /// Which.
+        link: LinkId,
+    },
+    /// A link has been silent for a deadtime.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+    },
+    /// This node's role in a group changed.
+    Role {
+        /// The group.
+        group: GroupName,
+        /// The new state.
+        state: GroupState,
+        /// The ownership epoch.
+        epoch: u64,
+        /// Why.
+        cause: Cause,
+    },
+    /// A resource action failed.
+    ActionFailed {
+        /// The group.
+        group: GroupName,
+        /// The resource's place in the list.
+        resource: usize,
+        /// What was tried.
+        operation: Operation,
+        /// Why it failed.
+        why: String,
+    },
+    /// Our own loop came late; the time is not counted as the peer's silence.
+    Stalled {
+        /// By how much, in milliseconds.
+        late_ms: u64,
+    },
+    /// Both nodes held a group; the higher epoch keeps it.
+    Conflict {
+        /// The group.
+        group: GroupName,
+        /// Our epoch.
+        mine: u64,
+        /// The peer's epoch.
+        theirs: u64,
+    },
+    /// The peer runs on a different configuration. Never a reason to call it dead.
+    ConfigDiffers,
+}
+
+/// A group on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupState {
+    /// Nothing of it is held here.
+    Standby,
+    /// Being started, left to right.
+    Starting,
+    /// All of it is up here.
+    Active,
+    /// Being stopped, right to left.
+    Stopping,
+    /// Could not be started here (nothing is held), or could not be stopped (something may be).
+    Failed,
+}
+
+/// Why a role changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// First decision after start.
+    Boot,
+    /// The peer is dead.
+    PeerDead,
+    /// The peer released it and left.
+    PeerLeft,
+    /// Operator: standby.
+    Standby,
+    /// Operator: takeover.
+    Takeover,
+    /// The preferred node is back and auto_failback is on.
+    Failback,
+    /// The other node could not start it, or declined it.
+    PeerDeclined,
+    /// A start failed here.
+    StartFailed,
+    /// A stop failed here.
+    StopFailed,
+    /// The other node holds it with a higher epoch.
+    HigherEpoch,
+    /// This node is leaving.
+    Leave,
+    /// The ordered actions are done.
+    Completed,
+    /// A hand-over came to nothing and was taken back.
+    HandoverFailed,
+}

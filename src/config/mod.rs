@@ -1,0 +1,204 @@
+//! The configuration that the daemon runs on: one model, whatever it was read from.
+//!
+//! Readers are pure: text in, values and *all* faults out. They reach the world only through
+//! [`Environment`], which the daemon and the tests supply.
+
+pub mod diag;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::lvs::model::Director;
+use crate::names::{DirectorName, GroupName, LinkName, NodeName};
+
+/// Everything a node runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This node.
+    pub node: NodeName,
+    /// The other one.
+    pub peer: NodeName,
+    /// Heartbeat timing.
+    pub timing: Timing,
+    /// Whether a returning preferred node takes its groups back by itself.
+    pub auto_failback: AutoFailback,
+    /// Heartbeat links; at least one, at most [`crate::cluster::message::LINKS_MAX`].
+    pub links: Vec<Link>,
+    /// Keys; at least one.
+    pub keys: KeyRing,
+    /// Resource groups in the order of the file; at most [`crate::cluster::message::GROUPS_MAX`].
+    pub groups: Vec<Group>,
+    /// The directors that groups name.
+    pub directors: BTreeMap<DirectorName, Director>,
+}
+
+/// Heartbeat timing. Invariant: `keepalive * 3 <= deadtime <= initdead`, `warntime < deadtime`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// From one beat to the next. Default 1 s in ha.cf, 200 ms in TOML.
+    pub keepalive: Duration,
+    /// Silence that is worth a warning. Default half of deadtime.
+    pub warntime: Duration,
+    /// Silence after which a node is dead. Default 30 s in ha.cf, 2 s in TOML.
+    pub deadtime: Duration,
+    /// The same, for a peer not heard of since our own start.
+    pub initdead: Duration,
+}
+
+/// `auto_failback`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AutoFailback {
+    /// A returning node takes its groups back.
+    On,
+    /// It stays standby. Our default, and the meaning given to `legacy`.
+    Off,
+}
+
+/// One heartbeat link over UDP unicast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Shown in status: the interface name, or a number behind it when one interface has several.
+    pub name: LinkName,
+    /// Interface it is bound to; `None`: whichever routing chooses.
+    pub interface: Option<String>,
+    /// Where the peer is. Files that are the same on both nodes list both nodes' addresses;
+    /// this node's own are harmless, the daemon leaves them out.
+    pub targets: Vec<IpAddr>,
+    /// UDP port, both ends. Default 694.
+    pub port: u16,
+}
+
+/// The shared secrets, by id; the first is the one we sign with, all are accepted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyRing {
+    /// At least one; ids are 0..=255 and differ.
+    pub keys: Vec<Key>,
+}
+
+/// One secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Sent in clear with each beat.
+    pub id: u8,
+    /// Key material, any length above zero; `wire::auth` derives the working keys from it.
+    pub secret: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.keys).finish()
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Key {} (secret)", self.id)
+    }
+}
+
+/// A resource group: one line of haresources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// In haresources: the first resource as written.
+    pub name: GroupName,
+    /// The node that should have it when both can.
+    pub preferred: NodeName,
+    /// Started left to right, stopped right to left. Never empty.
+    pub resources: Vec<Resource>,
+}
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// As written, for messages: `IPaddr2::192.168.2.110/24/eth0`.
+    pub text: String,
+    /// Longest start. Default 60 s.
+    pub start_timeout: Duration,
+    /// Longest stop. Default 60 s.
+    pub stop_timeout: Duration,
+    /// What it is.
+    pub kind: ResourceKind,
+}
+
+/// What a resource is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// IPaddr, IPaddr2, or an address on its own.
+    Address(Address),
+    /// `ldirectord::FILE`: the built-in director.
+    Director(DirectorName),
+    /// A program.
+    Script(Script),
+}
+
+/// A virtual IP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The VIP.
+    pub ip: IpAddr,
+    /// Prefix length; `None`: that of the route to it.
+    pub prefix: Option<u8>,
+    /// Interface; `None`: that of the route to it.
+    pub interface: Option<String>,
+    /// Label of at most 15 bytes (`eth0:0`); IPv4 only.
+    pub label: Option<String>,
+    /// Broadcast address; IPv4 only, `None`: the kernel's choice of none.
+    pub broadcast: Option<Ipv4Addr>,
+}
+
+/// A resource script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The executable.
+    pub path: PathBuf,
+    /// Before the action word; empty for LSB.
+    pub args: Vec<String>,
+    /// How its status is to be read.
+    pub style: ScriptStyle,
+}
+
+/// How a script's status is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptStyle {
+    /// `resource.d`: arguments then the action; status is told by its text as well.
+    Heartbeat,
+    /// `/etc/init.d`: the action; status by exit code 0 and 3.
+    Lsb,
+}
+
+/// The world as the readers may see it.
+pub trait Environment {
+    /// A text file and its permissions.
+    ///
+    /// # Errors
+    /// The reason, as the system words it.
+    fn read(&self, path: &Path) -> Result<SourceFile, std::io::Error>;
+    /// Whether there is an executable regular file.
+    fn executable(&self, path: &Path) -> bool;
+    /// Address of a host name, IPv6 only when asked.
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
+    /// Port of a service name (`http`), from /etc/services.
+    fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16>;
+}
+
+/// Address family asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+/// A file as the readers get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Its bytes; not always UTF-8.
+    pub bytes: Vec<u8>,
+    /// Permission bits (`st_mode & 0o7777`).
+    pub mode: u32,
+}

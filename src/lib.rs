@@ -1,0 +1,12 @@
+//! pairbeat: a two-node high-availability cluster manager for Linux directors.
+//!
+//! Floors, bottom first; a module uses only what stands below it (`tests/tidy.rs` checks it).
+
+// Floor 0: words.
+pub mod names;
+pub mod time;
+// Floor 1: pure. No IO, clock, threads, environment or log.
+pub mod cluster;
+pub mod lvs;
+// Floor 2: configuration. Text in, values out.
+pub mod config;

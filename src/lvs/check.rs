@@ -1,0 +1,144 @@
+//! What is checked and what came of it: the typed messages between the core and the checker.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lvs::model::Protocol;
+
+/// Most checks one checker runs; over that the configuration is refused.
+pub const CHECKS_MAX: usize = 10_000;
+
+/// One check by number; given by the core, never used for two different checks of one core.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct CheckId(pub u32);
+
+/// One check to run again and again until it is no longer in the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSpec {
+    /// Its number.
+    pub id: CheckId,
+    /// What is done.
+    pub kind: CheckKind,
+    /// With whom.
+    pub address: IpAddr,
+    /// At which port; 0 where the check has none.
+    pub port: u16,
+    /// From the start of one check to the start of the next.
+    pub interval: Duration,
+    /// For one check in all: connect, TLS, answer.
+    pub timeout: Duration,
+}
+
+/// How a server is checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckKind {
+    /// Not checked, always up.
+    On,
+    /// Not checked, always down.
+    Off,
+    /// A connection is made and closed; UDP has none and is pinged instead, as ldirectord does.
+    Connect(Protocol),
+    /// ICMP echo.
+    Ping,
+    /// An HTTP or HTTPS request.
+    Http(HttpCheck),
+    /// One negotiate check, then `connects` connect checks, and so on (`checktype=N`). After a
+    /// failure the next one negotiates.
+    Alternate {
+        /// How many connect checks between two negotiate checks; 1 or more.
+        connects: u32,
+        /// The negotiate check.
+        negotiate: HttpCheck,
+    },
+}
+
+/// An HTTP or HTTPS request and what its answer must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpCheck {
+    /// TLS first. The certificate must be signed by one of the system's authorities, as with
+    /// ldirectord on Debian 12; the name is not compared.
+    pub tls: bool,
+    /// Request method.
+    pub method: HttpMethod,
+    /// Request target, with its leading `/`.
+    pub path: String,
+    /// `Host` header and TLS server name; the real server's address when absent.
+    pub host: Option<String>,
+    /// Regular expression that must match somewhere in the body; checked when it was read.
+    pub receive: Option<String>,
+}
+
+/// HTTP request method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HttpMethod {
+    /// With a body to match.
+    Get,
+    /// Status only.
+    Head,
+}
+
+/// The end of one check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// Which.
+    pub id: CheckId,
+    /// Good, or bad and why.
+    pub verdict: Verdict,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
+/// Good, or bad and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Up,
+    /// Not so.
+    Down(CheckFailure),
+}
+
+/// Why a check failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckFailure {
+    /// RST or ICMP port unreachable.
+    #[error("connection refused")]
+    Refused,
+    /// No route, or ICMP host or network unreachable.
+    #[error("unreachable")]
+    Unreachable,
+    /// Not done in time.
+    #[error("no answer within {timeout_ms} ms ({phase})")]
+    Timeout {
+        /// The limit, in milliseconds.
+        timeout_ms: u64,
+        /// What it was waiting for: `connect`, `tls`, `answer`.
+        phase: String,
+    },
+    /// The server closed or reset the connection before it had answered.
+    #[error("connection closed early")]
+    Closed,
+    /// Not HTTP.
+    #[error("not a valid answer: {0}")]
+    Protocol(String),
+    /// An HTTP status other than 2xx.
+    #[error("status {0}")]
+    Status(u16),
+    /// The body does not match `receive`.
+    #[error("`{0}` is not in the answer")]
+    NoMatch(String),
+    /// The answer is larger than we read.
+    #[error("answer larger than {0} bytes")]
+    TooLarge(usize),
+    /// TLS handshake or certificate.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// Our own side: no descriptor, no permission, no source address.
+    #[error("cannot check: {0}")]
+    Local(String),
+}

@@ -1,0 +1,206 @@
+//! Virtual services and real servers: what the configuration asks for.
+//!
+//! Neighbours: `config` makes these values, `lvs::health` and `lvs::plan` work on them, `kernel`
+//! puts the resulting [`Table`] into IPVS. This module does no IO and knows no file format.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lvs::check::CheckKind;
+use crate::names::DirectorName;
+
+/// One director: what one ldirectord.cf, or one `[director.NAME]` table, describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Director {
+    /// Its file or table name.
+    pub name: DirectorName,
+    /// In the order of the file.
+    pub services: Vec<VirtualService>,
+}
+
+/// A virtual service with its real servers and its checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtualService {
+    /// What clients connect to.
+    pub key: ServiceKey,
+    /// Scheduler name of the kernel (`rr`, `wrr`, `lc`, ...), at most 15 bytes.
+    pub scheduler: String,
+    /// Persistence timeout in whole seconds, 1 or more; `None`: not persistent.
+    pub persistent: Option<u32>,
+    /// Persistence granularity: prefix length, 1..=32 or 1..=128; `None`: whole address.
+    pub netmask: Option<u8>,
+    /// One-packet scheduling (UDP only).
+    pub one_packet: bool,
+    /// A failed server stays with weight 0 (true) or is taken out (false, ldirectord's default).
+    pub quiescent: bool,
+    /// Take the service out of the kernel when the director stops. Default true.
+    pub clean_stop: bool,
+    /// The pool.
+    pub reals: Vec<RealServer>,
+    /// The sorry server: in the table while no real server is up.
+    pub fallback: Option<Fallback>,
+    /// How often each server is checked. Default 10 s.
+    pub interval: Duration,
+    /// How long one check may take in all.
+    pub timeout: Duration,
+    /// Failures in a row until a server is out (`failurecount`). 1 or more, default 1.
+    pub fall: u32,
+    /// Successes in a row until it is in again. 1 or more, default 1.
+    pub rise: u32,
+}
+
+/// What identifies a virtual service in IPVS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceKey {
+    /// Protocol, address and port. Port 0 is every port, and needs persistence.
+    Address {
+        /// TCP or UDP.
+        protocol: Protocol,
+        /// The VIP.
+        address: IpAddr,
+        /// In host order.
+        port: u16,
+    },
+    /// A firewall mark of an address family.
+    Mark {
+        /// IPv6 instead of IPv4.
+        ipv6: bool,
+        /// 1 or more.
+        mark: u32,
+    },
+}
+
+impl ServiceKey {
+    /// Whether the service is of the IPv6 family.
+    pub fn is_ipv6(&self) -> bool {
+        match self {
+            Self::Address { address, .. } => address.is_ipv6(),
+            Self::Mark { ipv6, .. } => *ipv6,
+        }
+    }
+}
+
+/// As in `ipvsadm -Ln`: `192.168.2.110:80`, `[2001:db8::1]:80`; with `tcp `/`udp ` in front only
+/// in `{:#}`; marks as `fwm 7`.
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { protocol, address, port } => {
+                if f.alternate() {
+                    write!(f, "{protocol} ")?;
+                }
+                write!(f, "{}", std::net::SocketAddr::new(*address, *port))
+            }
+            Self::Mark { ipv6: false, mark } => write!(f, "fwm {mark}"),
+            Self::Mark { ipv6: true, mark } => write!(f, "fwm6 {mark}"),
+        }
+    }
+}
+
+/// Transport protocol of a virtual service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// IP protocol 6.
+    Tcp,
+    /// IP protocol 17.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// A real server of one virtual service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealServer {
+    /// Where it is in IPVS. With gate and ipip the port is the virtual service's; with a mark it is 0.
+    pub key: RealKey,
+    /// How packets get there.
+    pub forwarding: Forwarding,
+    /// 0..=65535; 0 takes no new connection.
+    pub weight: u32,
+    /// How it is checked.
+    pub check: CheckKind,
+    /// The address that is checked; the server's own unless configured.
+    pub check_address: IpAddr,
+    /// The port that is checked; 0 where the check has none.
+    pub check_port: u16,
+}
+
+/// A real server's or sorry server's identity within its service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RealKey {
+    /// Its address.
+    pub address: IpAddr,
+    /// In host order.
+    pub port: u16,
+}
+
+impl fmt::Display for RealKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", std::net::SocketAddr::new(self.address, self.port))
+    }
+}
+
+/// The sorry server; weight 1, never checked (ldirectord's `fallback`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fallback {
+    /// Where it is in IPVS.
+    pub key: RealKey,
+    /// How packets get there.
+    pub forwarding: Forwarding,
+}
+
+/// Forwarding method, in ldirectord's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forwarding {
+    /// Direct routing: the MAC is rewritten, nothing else.
+    Gate,
+    /// NAT.
+    Masq,
+    /// IP in IP.
+    Ipip,
+    /// Delivered on this machine. Never asked for: the kernel turns every method into it when the
+    /// address is its own, and says so in a dump.
+    Local,
+}
+
+/// The IPVS entries that should be, or are, in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Table(pub BTreeMap<ServiceKey, ServiceEntry>);
+
+/// One service in the kernel's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// Scheduler name.
+    pub scheduler: String,
+    /// Persistence in seconds.
+    pub persistent: Option<u32>,
+    /// Prefix length of the persistence netmask; `None`: whole address.
+    pub netmask: Option<u8>,
+    /// One-packet scheduling.
+    pub one_packet: bool,
+    /// Its destinations.
+    pub dests: BTreeMap<RealKey, DestEntry>,
+}
+
+/// One destination in the kernel's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DestEntry {
+    /// Forwarding method.
+    pub forwarding: Forwarding,
+    /// Weight.
+    pub weight: u32,
+}
