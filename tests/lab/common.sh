@@ -1,0 +1,63 @@
+# shellcheck shell=bash
+# What the lab's scripts share: words on the screen, packages, waiting. Sourced, never run.
+#
+# It does not know the topology (topology.sh) nor the virtual machine (vm).
+
+# Colours only where somebody can see them; the VM's screen is a pipe, so its caller says LAB_COLOUR=1.
+if [[ -t 1 || ${LAB_COLOUR:-} == 1 ]]; then
+  bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' yellow=$'\e[33m' plain=$'\e[0m'
+else
+  bold='' dim='' red='' green='' yellow='' plain=''
+fi
+
+say() { printf '%s\n' "$*"; }
+headline() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
+remark() { printf '%s  %s%s\n' "$dim" "$*" "$plain"; }
+good() { printf '  %sok%s    %s\n' "$green" "$plain" "$*"; }
+bad() { printf '  %sFAIL%s  %s\n' "$red" "$plain" "$*"; }
+
+die() {
+  printf '%sFAIL%s %s\n' "$red" "$plain" "$*" >&2
+  exit 1
+}
+
+# What cannot run here says so; where everything is required (CI) that is a failure.
+skip() {
+  printf '%sSKIP%s %s\n' "$yellow" "$plain" "$*"
+  [[ ${PAIRBEAT_REQUIRE_ALL:-} != 1 ]] || die "PAIRBEAT_REQUIRE_ALL=1 and this could not run: $*"
+  return 0
+}
+
+as_root() {
+  if ((EUID == 0)); then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
+    die "this needs root, and there is no sudo: $*"
+  fi
+}
+
+# need_packages COMMAND:PACKAGE... installs the packages whose command is missing; a COMMAND with a
+# slash is a file. Debian's sbin is not in every user's PATH, hence the longer PATH here.
+need_packages() {
+  local PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin pair missing=()
+  for pair; do command -v "${pair%%:*}" >/dev/null || [[ -e ${pair%%:*} ]] || missing+=("${pair#*:}"); done
+  ((${#missing[@]})) || return 0
+  command -v apt-get >/dev/null || die "missing, and no apt-get to install it: ${missing[*]}"
+  say "installing by apt: ${missing[*]}"
+  as_root apt-get update -qq || die "apt-get update failed"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" \
+    >/dev/null || die "could not install ${missing[*]}"
+}
+
+# wait_for SECONDS WHAT COMMAND... until the command succeeds; says WHAT did not happen otherwise.
+# Seconds of the running machine: in the VM those are emulated ones.
+wait_for() {
+  local limit=$1 what=$2 end
+  shift 2
+  end=$((SECONDS + limit + 1))
+  until "$@"; do
+    ((SECONDS < end)) || {
+      bad "not within $limit s: $what"
+      return 1
+    }
+    sleep 0.1
+  done
+}
