@@ -3,8 +3,10 @@
 #
 # It does not know the topology (topology.sh) nor the virtual machine (vm).
 
-# Colours only where somebody can see them; the VM's screen is a pipe, so its caller says LAB_COLOUR=1.
-if [[ -t 1 || ${LAB_COLOUR:-} == 1 ]]; then
+# Colours only where somebody can see them. Inside the VM, stdout is always a terminal, so `vm` says
+# in LAB_COLOUR (0 or 1) what it is outside.
+if [[ -z ${LAB_COLOUR:-} ]]; then if [[ -t 1 ]]; then LAB_COLOUR=1; else LAB_COLOUR=0; fi; fi
+if [[ $LAB_COLOUR == 1 ]]; then
   bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' yellow=$'\e[33m' plain=$'\e[0m'
 else
   bold='' dim='' red='' green='' yellow='' plain=''

@@ -11,7 +11,7 @@
 #
 # Every namespace is named LAB_PREFIX + the name above, has its own host name, and calls its card eth0.
 # The web pages: `server106` and `server107` on the real servers, `sorry` on both directors.
-# lab_up and lab_down; lab_exec NAME COMMAND... runs a command there. Works on every kernel with veth
+# lab_up and lab_down; lab_exec NAME COMMAND... runs a command there, lab_become in the place of the shell. Works on every kernel with veth
 # and bridge; IPVS is not needed for the topology itself.
 #
 # Uses: PROBER (tests/lab/prober.rs as a binary; serves the pages), LAB_RUN (a directory for sockets and logs).
@@ -23,10 +23,13 @@ LAB_HOSTS=(client server101 server105 rs106 rs107)
 declare -A LAB_ADDRESS=([client]=50 [server101]=101 [server105]=105 [rs106]=106 [rs107]=107)
 declare -A LAB_PAGE_PID=()
 
-lab_exec() {
+lab_exec() { (lab_become "$@"); }
+
+# Replaces the shell, so that `lab_become HOST COMMAND &` leaves the command's own id in $!.
+lab_become() {
   local host=$1
   shift
-  nsenter --net="/run/netns/$LAB_PREFIX$host" --uts="$LAB_RUN/uts/$host" -- "$@"
+  exec nsenter --net="/run/netns/$LAB_PREFIX$host" --uts="$LAB_RUN/uts/$host" -- "$@"
 }
 
 lab_sysctl() {
@@ -64,7 +67,7 @@ lab_host() {
   ip -n "${LAB_PREFIX}lan" link set "to-$host" master br0 up
   ip -n "$LAB_PREFIX$host" -batch - <<HOST
 link set lo up
-link set eth0 address 02:00:c0:a8:02:$(printf %02x "$number")
+link set eth0 address $(lab_mac "$host")
 address add 192.168.2.$number/24 dev eth0
 link set eth0 up
 route add default via 192.168.2.1
@@ -72,6 +75,8 @@ HOST
   # The strictest reverse path filter of all and of the card counts: both.
   lab_sysctl "$host" net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0
 }
+
+lab_mac() { printf '02:00:c0:a8:02:%02x' "${LAB_ADDRESS[$1]}"; }
 
 lab_cable() {
   ip -n "$LAB_PREFIX$1" address add "$2/24" dev eth1
@@ -92,7 +97,7 @@ lab_real_server() {
 
 # The web server with its one page; lab_page_dies ends it as a crash does, lab_page starts it again.
 lab_page() {
-  lab_exec "$1" "$PROBER" serve 0.0.0.0:80 "$2" >"$LAB_RUN/log/page-$1" 2>&1 &
+  lab_become "$1" "$PROBER" serve 0.0.0.0:80 "$2" >"$LAB_RUN/log/page-$1" 2>&1 &
   LAB_PAGE_PID[$1]=$!
   disown
 }
