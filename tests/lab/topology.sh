@@ -16,7 +16,7 @@
 #
 # Uses: PROBER (tests/lab/prober.rs as a binary; serves the pages), LAB_RUN (a directory for sockets and logs).
 
-LAB_PREFIX=${LAB_PREFIX:-}
+LAB_PREFIX=${LAB_PREFIX:-pairbeat-}
 LAB_RUN=${LAB_RUN:-/run/pairbeat-lab}
 export VIP=192.168.2.110
 LAB_HOSTS=(client server101 server105 rs106 rs107)
@@ -42,7 +42,7 @@ lab_up() {
   local host
   lab_down
   mkdir -p "$LAB_RUN/uts" "$LAB_RUN/log"
-  ip netns add "${LAB_PREFIX}lan"
+  lab_namespace lan
   ip -n "${LAB_PREFIX}lan" -batch - <<BRIDGE
 link set lo up
 link add br0 type bridge forward_delay 0
@@ -58,11 +58,16 @@ BRIDGE
   for host in rs106 rs107; do lab_real_server "$host"; done
 }
 
+# A namespace for the network and one for the host name.
+lab_namespace() {
+  ip netns add "$LAB_PREFIX$1"
+  : >"$LAB_RUN/uts/$1"
+  unshare --uts="$LAB_RUN/uts/$1" hostname "$1"
+}
+
 lab_host() {
   local host=$1 number=${LAB_ADDRESS[$1]}
-  ip netns add "$LAB_PREFIX$host"
-  : >"$LAB_RUN/uts/$host"
-  unshare --uts="$LAB_RUN/uts/$host" hostname "$host"
+  lab_namespace "$host"
   ip -n "${LAB_PREFIX}lan" link add "to-$host" type veth peer name eth0 netns "$LAB_PREFIX$host"
   ip -n "${LAB_PREFIX}lan" link set "to-$host" master br0 up
   ip -n "$LAB_PREFIX$host" -batch - <<HOST

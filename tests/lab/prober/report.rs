@@ -156,9 +156,9 @@ fn tally<'a>(names: impl Iterator<Item = &'a String>) -> BTreeMap<String, usize>
     counts
 }
 
-/// With three decimals, which an `f64` holds for any time that a run can last.
+/// Rounded to microseconds, so that the text has three decimals at most.
 fn ms(nanos: u64) -> f64 {
-    Duration::from_micros(nanos / 1000).as_secs_f64() * 1000.0
+    (Duration::from_nanos(nanos).as_secs_f64() * 1_000_000.0).round() / 1000.0
 }
 
 #[cfg(test)]
