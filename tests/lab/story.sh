@@ -92,6 +92,7 @@ both_start() {
   claim "server105 is its warm standby" wait_for 10 "server105 standby" node_standby server105
   claim "both real servers are in" wait_for 10 "both in the pool" both
   probe_stop
+  ((faults == 0)) || die "without a cluster there is no story"
   show "pairbeat status" node_ask server101 status
   show "ipvsadm -Ln" lab_exec server101 ipvsadm -Ln
 }
