@@ -151,3 +151,5 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_outside;

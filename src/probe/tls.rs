@@ -92,7 +92,26 @@ pub(super) async fn handshake(
 /// What TLS itself says is wrong, if the error comes from there.
 pub(super) fn tls_failure(error: &io::Error) -> Option<CheckFailure> {
     let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    Some(CheckFailure::Tls(inner.to_string()))
+    Some(CheckFailure::Tls(in_words(inner)))
+}
+
+/// The faults that certificates really have, in words; the library's for the rest.
+fn in_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(fault) => match fault {
+            CertificateError::UnknownIssuer => "certificate signed by no known authority".into(),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "certificate has expired".into()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "certificate is not valid yet".into()
+            }
+            // What `openssl req -x509` makes: its own authority.
+            CertificateError::Other(fault) => format!("certificate self-signed or unfit: {fault}"),
+            fault => format!("certificate is invalid: {fault}"),
+        },
+        error => error.to_string(),
+    }
 }
 
 /// A `virtualhost` may have a port behind it; the server name has none.
