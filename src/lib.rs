@@ -10,3 +10,7 @@ pub mod cluster;
 pub mod lvs;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
+// Floor 3: hands. IO without decisions.
+pub mod probe;
+// Floor 4: the daemon.
+pub mod daemon;

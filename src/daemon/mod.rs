@@ -3,8 +3,16 @@
 //! `supervisor` starts the others and cleans up after them, `core` holds the cluster and the
 //! director, `checker` talks to strangers. `messages` says what they say to each other.
 
+pub mod beat;
+pub mod channel;
+pub mod checker;
+pub mod core;
+pub mod director;
+pub mod hands;
 pub mod messages;
+mod picture;
 pub mod supervisor;
+mod work;
 
 use std::path::PathBuf;
 

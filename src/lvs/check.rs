@@ -81,6 +81,20 @@ pub enum HttpMethod {
     Head,
 }
 
+/// The compiled form of [`HttpCheck::receive`].
+///
+/// Matches bytes, as Perl does on a body that nobody decoded; a pattern that needs Unicode classes
+/// falls back to them. Look-around and back-references do not exist here.
+///
+/// # Errors
+/// What is wrong with the pattern, with a mark at the place.
+pub fn receive_pattern(text: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    regex::bytes::RegexBuilder::new(text)
+        .unicode(false)
+        .build()
+        .or_else(|_| regex::bytes::Regex::new(text))
+}
+
 /// The end of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckResult {
