@@ -46,7 +46,7 @@ pub enum Op {
     AddDest(ServiceKey, RealKey, DestEntry),
     /// Another weight or forwarding method; connections stay.
     EditDest(ServiceKey, RealKey, DestEntry),
-    /// Out; its connections end.
+    /// Out; packets of its connections no longer reach it.
     RemoveDest(ServiceKey, RealKey),
 }
 
