@@ -11,4 +11,6 @@ pub mod lvs;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
 // Floor 3: hands. IO, no decisions.
+pub mod exec;
 pub mod kernel;
+pub mod sys;

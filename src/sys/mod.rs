@@ -1,0 +1,4 @@
+//! Single facilities of the system that need `unsafe`, one small function each.
+
+pub mod child;
+pub mod ready;
