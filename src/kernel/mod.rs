@@ -1,4 +1,6 @@
-//! Hands on the kernel: netlink, blocking or on its own thread. Decides nothing.
+//! Hands on the kernel: netlink and raw frames. Decides nothing.
 
+pub mod addr;
 mod genl;
+pub mod handover;
 pub mod ipvs;
