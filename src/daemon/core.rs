@@ -22,7 +22,7 @@ use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::messages::{Farewell, FromCore, ToCore};
-use crate::daemon::{Fatal, Paths, picture, work};
+use crate::daemon::{Fatal, Paths, picture, sentence, work};
 use crate::engine::{Engine, Identity, View};
 use crate::kernel::addr::Addresses;
 use crate::link::udp::UdpLink;
@@ -189,7 +189,7 @@ impl Core {
             }
             Note::Answer { id, answer } => self.reply(id, &answer),
             Note::Report(at, event) => {
-                info!(at = %at, "{}", picture::sentence(&self.config, &event));
+                info!(at = %at, "{}", sentence::sentence(&self.config, &event));
             }
             Note::Gasp(farewell) => {
                 self.farewell = farewell;

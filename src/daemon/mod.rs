@@ -11,6 +11,7 @@ pub mod director;
 pub mod hands;
 pub mod messages;
 mod picture;
+mod sentence;
 pub mod supervisor;
 mod work;
 
