@@ -10,3 +10,5 @@ pub mod cluster;
 pub mod lvs;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
+// Floor 3: hands. IO, no decisions.
+pub mod sys;

@@ -1,0 +1,3 @@
+//! The operating system, one facility a file. No decisions.
+
+pub mod files;
