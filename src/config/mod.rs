@@ -3,8 +3,23 @@
 //! Readers are pure: text in, values and *all* faults out. They reach the world only through
 //! [`Environment`], which the daemon and the tests supply.
 
+pub mod authkeys;
+mod check;
 pub mod diag;
+mod digest;
+pub mod ha_cf;
+pub mod haresources;
+pub mod keys;
+pub mod ldirectord;
+mod legacy;
+mod source;
+#[cfg(test)]
+mod testing;
+mod timing;
+pub mod toml;
+mod value;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -12,8 +27,60 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, GroupName, LinkName, NodeName};
+
+pub use check::{DraftDirector, DraftGroup, DraftResource};
+pub use digest::digest;
+pub use source::{FILE_LEN_MAX, Source};
+
+/// Reads the configuration of `node` from `path`: a TOML file, or a directory in ha.d layout.
+///
+/// All faults and warnings are returned, in the order of the files; there is a configuration
+/// exactly when no fault is among them.
+pub fn load(
+    path: &Path,
+    node: &NodeName,
+    environment: &dyn Environment,
+) -> (Option<Config>, Vec<Diagnostic>) {
+    let mut found = Vec::new();
+    let draft = match environment.read(&path.join(legacy::HA_CF)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if let Err(error) = environment.read(path)
+                && error.kind() == std::io::ErrorKind::IsADirectory
+            {
+                let message = format!("no {} in this directory", legacy::HA_CF);
+                let help = "a directory in the layout of /etc/ha.d, or a TOML file";
+                found.push(Mark::file(path).fault(message).with_help(help));
+                return (None, found);
+            }
+            toml::read(path, environment, &mut found)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            toml::read(path, environment, &mut found)
+        }
+        _ => legacy::read(path, environment, &mut found),
+    };
+    let config = draft.and_then(|draft| check::finish(draft, node, &mut found));
+    in_file_order(&mut found);
+    (config, found)
+}
+
+/// Files in the order in which they were read first, their diagnostics by line.
+fn in_file_order(found: &mut [Diagnostic]) {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for diagnostic in found.iter() {
+        if !files.contains(&diagnostic.place.file) {
+            files.push(diagnostic.place.file.clone());
+        }
+    }
+    found.sort_by_key(|diagnostic| {
+        let place = &diagnostic.place;
+        let file = files.iter().position(|file| *file == place.file);
+        (file, place.line, place.column)
+    });
+}
 
 /// Everything a node runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,6 +250,48 @@ pub trait Environment {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
     /// Port of a service name (`http`), from /etc/services.
     fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16>;
+}
+
+/// An [`Environment`] that remembers which files were read: those that a change must be looked
+/// for in.
+pub struct Recording<'a> {
+    environment: &'a dyn Environment,
+    files: RefCell<Vec<PathBuf>>,
+}
+
+impl<'a> Recording<'a> {
+    /// Nothing read yet.
+    pub fn new(environment: &'a dyn Environment) -> Self {
+        Self { environment, files: RefCell::new(Vec::new()) }
+    }
+
+    /// The files that were there, each once, in the order of reading.
+    pub fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_inner()
+    }
+}
+
+impl Environment for Recording<'_> {
+    fn read(&self, path: &Path) -> Result<SourceFile, std::io::Error> {
+        let file = self.environment.read(path)?;
+        let mut files = self.files.borrow_mut();
+        if !files.iter().any(|known| known == path) {
+            files.push(path.to_owned());
+        }
+        Ok(file)
+    }
+
+    fn executable(&self, path: &Path) -> bool {
+        self.environment.executable(path)
+    }
+
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        self.environment.host(name, family)
+    }
+
+    fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16> {
+        self.environment.service(name, protocol)
+    }
 }
 
 /// Address family asked for.
