@@ -8,6 +8,7 @@ pub mod time;
 // Floor 1: pure. No IO, clock, threads, environment or log.
 pub mod cluster;
 pub mod lvs;
+pub mod net;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
 // Floor 3: hands. IO, no decisions.
