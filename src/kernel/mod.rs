@@ -4,3 +4,4 @@ pub mod addr;
 mod genl;
 pub mod handover;
 pub mod ipvs;
+pub mod announce;

@@ -4,4 +4,5 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
 mod addresses;
+mod announcements;
 mod nets;

@@ -9,6 +9,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 /// A named network namespace, deleted when dropped.
 pub(crate) struct Net {
     name: String,
+    owned: bool,
 }
 
 /// Whether this machine can run such a test.
@@ -37,10 +38,20 @@ impl Net {
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let net = Self { name: format!("pairbeat-{}-{count}", std::process::id()) };
+        let net = Self { name: format!("pairbeat-{}-{count}", std::process::id()), owned: true };
         sh(&format!("ip netns add {}", net.name));
         net.ip("link set lo up");
         net
+    }
+
+    /// Another handle for one that somebody else will delete.
+    pub(crate) fn borrowed(name: &str) -> Self {
+        Self { name: name.to_owned(), owned: false }
+    }
+
+    /// What ip(8) calls it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// `ip -n NAME ...`
@@ -85,6 +96,8 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        if self.owned {
+            let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+        }
     }
 }
