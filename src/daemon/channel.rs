@@ -187,7 +187,15 @@ impl<In: DeserializeOwned> Receiver<In> {
 /// # Errors
 /// Where standard input is no connected socket, as in a process that was started by hand.
 pub fn from_stdin() -> io::Result<UnixStream> {
-    let stream = StdUnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    from_fd(&io::stdin())
+}
+
+/// As [`from_stdin`], for any descriptor; duplicates it.
+///
+/// # Errors
+/// Where it is no connected socket.
+pub fn from_fd(fd: &impl AsFd) -> io::Result<UnixStream> {
+    let stream = StdUnixStream::from(fd.as_fd().try_clone_to_owned()?);
     stream.peer_addr()?;
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)

@@ -104,7 +104,7 @@ fn https(host: Option<&str>) -> HttpCheck {
 
 /// The verdict on a good HTTPS server with this certificate, and the server name it was asked for.
 fn serve_once(
-    acceptor: TlsAcceptor,
+    acceptor: &TlsAcceptor,
     host: Option<&str>,
     trust: tls::Trust,
 ) -> (Verdict, Option<String>) {
@@ -135,7 +135,7 @@ fn a_chain_to_a_known_authority_is_up_whatever_its_name() {
         (Some("192.0.2.1"), None),
     ] {
         let (verdict, name) =
-            serve_once(certificates.acceptor("server"), host, certificates.trust("ca"));
+            serve_once(&certificates.acceptor("server"), host, certificates.trust("ca"));
         assert_eq!(verdict, Verdict::Up, "{host:?}");
         assert_eq!(name.as_deref(), asked, "{host:?}");
     }
@@ -150,7 +150,7 @@ fn a_certificate_nobody_vouches_for_is_down() {
         ("expired", "ca", "expired"),
     ] {
         let (verdict, _) =
-            serve_once(certificates.acceptor(server), None, certificates.trust(authority));
+            serve_once(&certificates.acceptor(server), None, certificates.trust(authority));
         let Verdict::Down(CheckFailure::Tls(reason)) = &verdict else {
             panic!("{server}: {verdict:?}");
         };
@@ -162,7 +162,7 @@ fn a_certificate_nobody_vouches_for_is_down() {
 fn a_self_signed_certificate_among_the_authorities_is_up() {
     let Some(certificates) = Certificates::new("alone") else { return };
     let (verdict, _) =
-        serve_once(certificates.acceptor("alone"), None, certificates.trust("alone"));
+        serve_once(&certificates.acceptor("alone"), None, certificates.trust("alone"));
     assert_eq!(verdict, Verdict::Up);
 }
 
@@ -270,4 +270,17 @@ fn without_a_ping_socket_and_privilege_the_failure_is_our_own() {
             "{verdict:?}"
         );
     }
+}
+
+#[test]
+fn a_connection_to_ourselves_is_refused() {
+    if std::env::var_os(INSIDE).is_none() {
+        // The kernel has only the port that is checked to take as the source.
+        let setup = "echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range;";
+        return without_privilege("a_connection_to_ourselves_is_refused", setup, "refused");
+    }
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
+    let connect = spec(CheckKind::Connect(Protocol::Tcp), target, PATIENCE);
+    let verdict = run(verdict(&connect, tls::Trust::none()));
+    assert_eq!(verdict, Verdict::Down(CheckFailure::Refused));
 }

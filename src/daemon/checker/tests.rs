@@ -224,3 +224,48 @@ fn a_core_that_does_not_read_stops_the_checks_and_loses_no_later_verdict() {
         core.leave().await.unwrap();
     });
 }
+
+/// Set in the copy of this test program that is the checker.
+const INSIDE: &str = "PAIRBEAT_TEST_CHECKER_INSIDE";
+
+#[test]
+fn as_a_process_of_its_own_it_serves_standard_input_and_ends_with_it() {
+    if std::env::var_os(INSIDE).is_some() {
+        assert_eq!(super::run(), ExitCode::SUCCESS);
+        return;
+    }
+    run(async {
+        let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let test = "as_a_process_of_its_own_it_serves_standard_input_and_ends_with_it";
+        let mut process = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("daemon::checker::tests::{test}")])
+            .env(INSIDE, "1")
+            .stdin(std::os::fd::OwnedFd::from(far))
+            .stdout(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut channel: Channel<ToChecker, FromChecker> =
+            Channel::new(UnixStream::from_std(near).unwrap());
+        assert_eq!(channel.recv().await.unwrap(), Some(FromChecker::Ready));
+        let address = server().await;
+        channel
+            .send(&ToChecker::Checks(vec![connect(5, address, Duration::from_secs(1))]))
+            .await
+            .unwrap();
+        let Some(FromChecker::Results(results)) = channel.recv().await.unwrap() else {
+            panic!("no results");
+        };
+        assert_eq!((results[0].id, &results[0].verdict), (CheckId(5), &Verdict::Up));
+        drop(channel);
+        assert!(process.wait().await.unwrap().success());
+    });
+}
+
+#[test]
+fn started_by_hand_it_says_so_and_fails() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    assert!(runtime.block_on(async { channel::from_fd(&file) }).is_err());
+}
