@@ -8,5 +8,6 @@ pub mod time;
 // Floor 1: pure. No IO, clock, threads, environment or log.
 pub mod cluster;
 pub mod lvs;
+pub mod wire;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
