@@ -6,7 +6,6 @@
 //! closes, the checker ends.
 
 use std::collections::BTreeMap;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::lvs::check::{CHECKS_MAX, CheckResult, CheckSpec, Verdict};
 use crate::probe::schedule::{Run, RunId, Schedule};
 use crate::probe::tls::Trust;
 use crate::probe::{Context, probe};
+use crate::sys::log;
 use crate::time::Instant;
 
 /// Results wait this long for company before they are sent: far below any interval, and it turns
@@ -72,15 +72,15 @@ pub enum CheckerError {
 }
 
 /// The whole life of the checker process. The channel is standard input.
-pub fn run() -> ExitCode {
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            tracing::error!(cause = cause.unwrap_or_default(), "checker: {error}");
-            ExitCode::FAILURE
-        }
-    }
+///
+/// # Errors
+/// As [`serve`], and when it can't start; logged here.
+pub fn run() -> Result<(), CheckerError> {
+    log::start();
+    start().inspect_err(|error| {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(cause = cause.unwrap_or_default(), "checker: {error}");
+    })
 }
 
 fn start() -> Result<(), CheckerError> {

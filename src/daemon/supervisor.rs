@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::config;
-use crate::daemon::channel::{self, Channel};
+use crate::daemon::channel::Channel;
 use crate::daemon::messages::{Farewell, FromCore, ToCore};
 use crate::daemon::{Fatal, Paths};
 use crate::kernel::addr::Addresses;
@@ -244,9 +244,8 @@ impl<'a> Supervisor<'a> {
 
     async fn connect_checker(&self, path: &Path) -> std::io::Result<Child> {
         let stream = timeout(CHECKER_CONNECT_TIMEOUT, UnixStream::connect(path)).await??;
-        let stream = channel::for_child(stream)?;
         let mut command = self.command("checker").map_err(std::io::Error::other)?;
-        command.stdin(Stdio::from(stream)).spawn()
+        command.stdin(Stdio::from(OwnedFd::from(stream.into_std()?))).spawn()
     }
 
     fn command(&self, role: &str) -> Result<Command, Fatal> {
