@@ -8,6 +8,7 @@ mod text;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::GroupState;
+use crate::lvs::director::ServiceView;
 
 pub use text::render;
 
@@ -29,7 +30,7 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
     /// Virtual services of every director of this node.
     #[serde(rename = "virtual")]
-    pub services: Vec<ServiceStatus>,
+    pub services: Vec<ServiceView>,
     /// The kernel's IPVS: `ok`, or a sentence that says what is wrong and what to do.
     pub ipvs: Option<String>,
     /// What is not as it should be; empty when all is well.
@@ -60,12 +61,14 @@ pub struct LinkStatus {
     pub silent_ms: Option<u64>,
     /// Round-trip time of the last beat, in microseconds.
     pub rtt_us: Option<u64>,
-    /// Beats of the peer that came in here.
+    /// Datagrams of the peer that were believed here.
     pub received: u64,
-    /// Beats we sent here.
-    pub sent: u64,
-    /// Beats of the peer that never came in here.
-    pub lost: u64,
+    /// Datagrams that came in here and changed nothing.
+    pub refused: u64,
+    /// Datagrams of the peer that never came in, of the last `lost_of`.
+    pub lost: u32,
+    /// At most 64, fewer after the start of a session.
+    pub lost_of: u32,
     /// Why it can't be used, where it can't.
     pub error: Option<String>,
 }
@@ -89,47 +92,4 @@ pub struct GroupStatus {
     pub resources: Vec<String>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.
     pub notes: Vec<String>,
-}
-
-/// A virtual service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServiceStatus {
-    /// `192.168.2.110:80`, `[2001:db8::1]:80`, `fwm 7`.
-    pub service: String,
-    /// `tcp`, `udp` or `fwm`.
-    pub protocol: String,
-    /// Scheduler.
-    pub scheduler: String,
-    /// The sorry server, where one is configured.
-    pub fallback: Option<FallbackStatus>,
-    /// The pool.
-    pub real: Vec<RealStatus>,
-}
-
-/// A sorry server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FallbackStatus {
-    /// `127.0.0.1:80`.
-    pub address: String,
-    /// Whether it serves now.
-    pub active: bool,
-}
-
-/// A real server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RealStatus {
-    /// `192.168.2.106:80`.
-    pub address: String,
-    /// `gate`, `masq` or `ipip`.
-    pub forwarding: String,
-    /// Weight in the kernel; 0 when it is not there.
-    pub weight: u32,
-    /// Weight in the configuration.
-    pub configured_weight: u32,
-    /// Whether it is in service.
-    pub up: bool,
-    /// `up`, `down` or `unknown` (not checked yet).
-    pub state: String,
-    /// Why it is down.
-    pub cause: Option<String>,
 }

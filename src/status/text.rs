@@ -3,7 +3,8 @@
 use std::fmt::{self, Write};
 
 use crate::cluster::event::GroupState;
-use crate::status::{GroupStatus, LinkStatus, ServiceStatus, Status};
+use crate::lvs::director::ServiceView;
+use crate::status::{GroupStatus, LinkStatus, Status};
 
 /// The status as a few lines of text.
 pub fn render(status: &Status) -> String {
@@ -46,7 +47,7 @@ fn write_link(out: &mut String, link: &LinkStatus) -> fmt::Result {
         write!(out, ", rtt {}.{:03} ms", us / 1000, us % 1000)?;
     }
     if link.lost > 0 {
-        write!(out, ", {} of {} lost", link.lost, link.lost + link.received)?;
+        write!(out, ", {} of {} lost", link.lost, link.lost_of)?;
     }
     if let Some(error) = &link.error {
         write!(out, ", {error}")?;
@@ -73,7 +74,7 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
     Ok(())
 }
 
-fn write_service(out: &mut String, service: &ServiceStatus) -> fmt::Result {
+fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {
     let up = service.real.iter().filter(|real| real.up).count();
     let all = service.real.len();
     write!(out, "{} {} {}", service.protocol, service.service, service.scheduler)?;
