@@ -11,3 +11,5 @@ pub mod lvs;
 pub mod wire;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
+// Floor 3: wire and core bound together; pure.
+pub mod engine;
