@@ -140,7 +140,7 @@ fn the_largest_beat_fits_into_its_pieces() {
         group.via = Some("2001:db8:1:2:3:4:5:6".parse().unwrap());
         sent.groups.push(group);
     }
-    let candidates = [Echo { session: SessionId([0xcc; 16]), seq: 9 }; 4];
+    let candidates = [Echo { session: SessionId([0xcc; 16]), seq: 9 }; 8];
     let keys = [sender.checks()[0]; 16];
     let extras = Extras { candidates: &candidates, keys: &keys };
     let datagrams = frame::seal(&header(0xaa), &sent, extras, &sender);
@@ -151,7 +151,7 @@ fn the_largest_beat_fits_into_its_pieces() {
         let got = open(bytes).unwrap();
         assert_eq!(usize::from(got.header.piece), n);
         assert_eq!(usize::from(got.header.pieces), datagrams.len());
-        assert_eq!(got.body.candidates.len(), 4);
+        assert_eq!(got.body.candidates.len(), 8);
         assert_eq!(got.body.keys.len(), 16);
         groups.extend(got.body.beat.groups);
     }
@@ -205,7 +205,7 @@ fn every_reason_of_refusal_has_a_packet_that_meets_it() {
         (Refusal::Value, signed(&field(0x84, b"12345678\0\x04\0x")), "wish 4"),
         (Refusal::Value, signed(&field(0x84, b"12345678\0\0\x05x")), "address family 5"),
         (Refusal::Value, signed(&field(0x84, b"12345678\0\0\0\xff")), "a name not in UTF-8"),
-        (Refusal::Value, signed(&field(0x05, &[0; 5 * 24])), "five candidates"),
+        (Refusal::Value, signed(&field(0x05, &[0; 9 * 24])), "nine candidates"),
         (Refusal::Value, signed(&field(0x05, &[0; 23])), "a candidate cut short"),
         (Refusal::Value, signed(&field(0x06, &[0; 17 * 5])), "seventeen keys"),
         (Refusal::Missing, signed(&[]), "no body"),

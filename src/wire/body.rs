@@ -14,7 +14,6 @@ use std::net::IpAddr;
 use crate::cluster::message::{Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Wish};
 use crate::names::{GroupName, NAME_LEN_MAX};
 use crate::wire::auth::{KEYS_ANNOUNCED_MAX, KeyCheck};
-use crate::wire::candidate::CANDIDATES_MAX;
 use crate::wire::frame::Echo;
 use crate::wire::{Refusal, SessionId};
 
@@ -26,6 +25,9 @@ const CANDIDATES: u8 = 0x05;
 const KEYS: u8 = 0x06;
 const CRITICAL: u8 = 0x80;
 
+/// Most sessions echoed in a body: those on trial, and the proven one in a copy of a beat.
+/// Readers take more than we write.
+pub(super) const ECHOES_MAX: usize = 8;
 const ECHO_LEN: usize = 24;
 const CHECK_LEN: usize = 5;
 
@@ -34,7 +36,8 @@ const CHECK_LEN: usize = 5;
 pub struct Body {
     /// What the node is doing, which links it hears us on, and the groups of this piece.
     pub beat: Beat,
-    /// Sessions of ours, live or not, that the sender has heard and can't tell apart yet.
+    /// Sessions of ours that the sender has heard: those that it can't tell from captures yet,
+    /// and the proven one where the header's echo lags behind.
     pub candidates: Vec<Echo>,
     /// The sender's keys.
     pub keys: Vec<KeyCheck>,
@@ -105,7 +108,7 @@ impl Fields {
             NODE => once(&mut self.node, node_state(value)),
             HEARS => once(&mut self.hears, whole(value, Cursor::byte)),
             CONFIG => once(&mut self.config, whole(value, Cursor::u64)),
-            CANDIDATES => once(&mut self.candidates, list(value, CANDIDATES_MAX, echo)),
+            CANDIDATES => once(&mut self.candidates, list(value, ECHOES_MAX, echo)),
             KEYS => once(&mut self.keys, list(value, KEYS_ANNOUNCED_MAX, key_check)),
             GROUP if self.groups.len() >= GROUPS_MAX => Err(Refusal::Groups),
             GROUP => {
@@ -218,8 +221,8 @@ pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) ->
     write(&mut out, HEARS, &[&[beat.hears]]);
     write(&mut out, CONFIG, &[&beat.config.to_be_bytes()]);
     if !candidates.is_empty() {
-        let mut value = Vec::with_capacity(CANDIDATES_MAX * ECHO_LEN);
-        for echo in candidates.iter().take(CANDIDATES_MAX) {
+        let mut value = Vec::with_capacity(ECHOES_MAX * ECHO_LEN);
+        for echo in candidates.iter().take(ECHOES_MAX) {
             value.extend_from_slice(&echo.session.0);
             value.extend_from_slice(&echo.seq.to_be_bytes());
         }

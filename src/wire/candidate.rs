@@ -16,6 +16,9 @@ use crate::wire::frame::Echo;
 pub(super) const CANDIDATES_MAX: usize = 4;
 /// Most sessions remembered as having had their trial.
 const TRIED_MAX: usize = 32;
+/// A trial lasts a deadtime divided by this: our echo goes out within a sixteenth, and a live peer
+/// answers it at once.
+const TRIALS_PER_DEADTIME: u32 = 4;
 /// How long a session that had its trial stands back when others want the places, in deadtimes.
 const STAND_BACK: u32 = 8;
 
@@ -76,7 +79,7 @@ impl Candidates {
         if self.on_trial.len() < CANDIDATES_MAX {
             return true;
         }
-        let over = |c: &Candidate| now.since(c.since) > self.deadtime;
+        let over = |c: &Candidate| now.since(c.since) > self.deadtime / TRIALS_PER_DEADTIME;
         let longest = self.on_trial.iter().enumerate().filter(|(_, c)| over(c));
         let Some((place, _)) = longest.min_by_key(|(_, c)| c.since) else {
             return false;

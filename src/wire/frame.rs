@@ -102,7 +102,7 @@ impl Frame {
 /// What the node's fields say beyond the beat.
 #[derive(Debug, Clone, Copy)]
 pub struct Extras<'a> {
-    /// Sessions heard and not proven, at most four.
+    /// Sessions heard, beside that of the header; at most eight.
     pub candidates: &'a [Echo],
     /// Checks of our keys.
     pub keys: &'a [KeyCheck],

@@ -50,6 +50,8 @@ pub enum Verdict {
         /// The moment up to which this proves the peer alive. Not the arrival, when a newer
         /// packet came before it.
         at: Instant,
+        /// Whether no newer packet came before it.
+        newest: bool,
         /// Whether this frame began a session.
         adopted: bool,
     },
@@ -302,6 +304,7 @@ impl Sessions {
         let farewell = frame.is_farewell();
         let sent = self.find_sent(frame.header.link_seq).map(|sent| sent.at);
         let Some(peer) = &mut self.peer else { return Err(Refusal::Unproven) };
+        let newest = frame.header.seq > peer.newest;
         let at = if farewell { arrival.at } else { peer.note(arrival, &mut frame, sent)? };
         let echo = frame.header.echo;
         match peer.assemble(frame)? {
@@ -310,7 +313,7 @@ impl Sessions {
                 Ok(Verdict::Fresh { beat, at, echo: self.beat_echoed(echo), adopted })
             }
             None if farewell => Ok(Verdict::Piece),
-            None => Ok(Verdict::Alive { at, adopted }),
+            None => Ok(Verdict::Alive { at, newest, adopted }),
         }
     }
 }

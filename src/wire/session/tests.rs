@@ -101,7 +101,7 @@ fn a_copy_on_another_link_keeps_that_link_alive_and_is_no_news() {
     let second = copy(&a, ms(1200), 1, first.header.seq);
     judge(&mut b, ms(1200), 0, &first).unwrap();
     let verdict = judge(&mut b, ms(1201), 1, &second);
-    assert_eq!(verdict, Ok(Verdict::Alive { at: ms(1200), adopted: false }));
+    assert_eq!(verdict, Ok(Verdict::Alive { at: ms(1200), newest: false, adopted: false }));
     assert_eq!(b.trace(LinkId(1)).from, 1);
 }
 
@@ -236,9 +236,9 @@ fn the_core_gets_whole_beats_only_whatever_the_order_of_the_pieces() {
     let (mut a, mut b) = pair(1, 2);
     let whole = frame(&mut a, ms(1200), 0);
     let pieces = [piece(&whole, 2, 3, "c"), piece(&whole, 0, 3, "a"), piece(&whole, 1, 3, "b")];
-    for part in &pieces[..2] {
+    for (part, newest) in pieces[..2].iter().zip([true, false]) {
         let verdict = judge(&mut b, ms(1200), 0, part);
-        assert_eq!(verdict, Ok(Verdict::Alive { at: ms(1200), adopted: false }));
+        assert_eq!(verdict, Ok(Verdict::Alive { at: ms(1200), newest, adopted: false }));
     }
     let before = b.echo().seq;
     match judge(&mut b, ms(1201), 0, &pieces[2]) {
