@@ -4,10 +4,10 @@ use super::exit::Code;
 use super::out;
 use crate::config;
 use crate::daemon::Paths;
-use crate::sys::files::System;
+use crate::sys::files::Machine;
 
 pub(super) fn check(paths: &Paths) -> Code {
-    let (config, diagnostics) = config::load(&paths.config, &paths.node, &System);
+    let (config, diagnostics) = config::load(&paths.config, &paths.node, &Machine::default());
     for diagnostic in &diagnostics {
         out::complain(diagnostic.to_string().trim_end());
     }

@@ -57,9 +57,28 @@ pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
     Ok(listener)
 }
 
-/// Serves until the receiver of `calls` is gone. Runs on a `LocalSet`.
-pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Asked>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// A running server.
+pub struct Server {
+    slots: Arc<Semaphore>,
+}
+
+impl Server {
+    /// Serves on the current `LocalSet` until the receiver of `calls` is gone.
+    pub fn start(listener: UnixListener, calls: mpsc::Sender<Asked>) -> Self {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        tokio::task::spawn_local(serve(listener, calls, Arc::clone(&slots)));
+        Self { slots }
+    }
+
+    /// Waits until the last reply has reached its caller.
+    pub async fn drained(self) {
+        // One slot belongs to the connection that is waited for next.
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX).saturating_sub(1);
+        let _all = self.slots.acquire_many(all).await;
+    }
+}
+
+async fn serve(listener: UnixListener, calls: mpsc::Sender<Asked>, slots: Arc<Semaphore>) {
     while !calls.is_closed() {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else { continue };

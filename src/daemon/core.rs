@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::cluster::event::{Action, Answer, GroupState, Outcome, Request};
-use crate::config::{self, Config, ResourceKind};
+use crate::config::{self, Config};
 use crate::control::protocol::{Call, Reloaded};
-use crate::control::server::{self, Asked};
+use crate::control::server::{self, Asked, Server};
 use crate::daemon::beat::{self, BeatHandle, Note, Order};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
@@ -24,10 +24,10 @@ use crate::daemon::hands::Hands;
 use crate::daemon::messages::{Farewell, FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, picture, sentence, work};
 use crate::engine::{Engine, Identity, View};
-use crate::kernel::addr::Addresses;
+use crate::exec::script::Surroundings;
 use crate::link::udp::UdpLink;
 use crate::names::{ActionId, GroupId, RequestId};
-use crate::sys::files::System;
+use crate::sys::files::Machine;
 use crate::sys::{clock, log};
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
@@ -43,7 +43,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Whatever keeps it from starting: a sentence that names the remedy.
 pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     log::start();
-    let (config, _printed_by_the_supervisor) = config::load(&paths.config, &paths.node, &System);
+    let (config, _printed_by_the_supervisor) = config::load(&paths.config, &paths.node, &Machine::default());
     let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
@@ -51,7 +51,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     local.block_on(&runtime, async {
         let (mut core, listener) = Core::start(paths, config, force).await?;
         let (calls, asked) = mpsc::channel(server::CALLS_MAX);
-        let server = server::serve(listener, calls);
+        let server = Server::start(listener, calls);
         core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
         Ok(())
@@ -95,12 +95,14 @@ impl Core {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
         let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
-        let kernel = Addresses::open().map_err(|e| system(&e))?;
         let managed: Vec<_> = config.addresses().collect();
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
         supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
-        let hands = Rc::new(Hands::new(kernel));
-        hands.sweep(&managed).await;
+        let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
+        let hands = Rc::new(Hands::new(surroundings).map_err(|e| system(&e))?);
+        for error in hands.sweep(&managed).await {
+            error!("a stray address can't be removed: {error}");
+        }
         let links = config.links.iter().map(UdpLink::open).collect::<Result<Vec<_>, _>>();
         let links = links.map_err(|e| system(&e))?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
@@ -223,11 +225,7 @@ impl Core {
 
     fn answer(&mut self, asked: Asked) {
         match asked.call {
-            Call::Status => {
-                let view = Arc::clone(&self.views.borrow());
-                let status = picture::status(&self.config, &view, &self.director.view(), &self.hands);
-                send(asked.reply, &status);
-            }
+            Call::Status => self.status(asked.reply),
             Call::Reload => {
                 let reloaded = self.reload();
                 report_reload(&reloaded);
@@ -237,6 +235,16 @@ impl Core {
             Call::Standby(m) => self.request(Request::Standby(m.which), m.wait, asked.reply),
             Call::Takeover(m) => self.request(Request::Takeover(m.which), m.wait, asked.reply),
         }
+    }
+
+    /// Answers in a task of its own: the director may take a moment.
+    fn status(&self, reply: oneshot::Sender<Vec<u8>>) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        let (view, director) = (Arc::clone(&self.views.borrow()), self.director.clone());
+        tokio::task::spawn_local(async move {
+            let director = director.view().await;
+            send(reply, &picture::status(&config, &view, director.as_ref(), &hands));
+        });
     }
 
     fn request(&mut self, request: Request, wait: bool, reply: oneshot::Sender<Vec<u8>>) {
@@ -279,7 +287,8 @@ impl Core {
             let Ok(index) = u16::try_from(index) else { continue };
             let group = GroupId(index);
             if let Some(address) = work::addresses(&self.config, group).next()
-                && let Some(source) = self.hands.own_address(address).await
+                && let Ok(placement) = self.hands.addresses().place(address).await
+                && let Some(source) = placement.source
             {
                 self.order(Order::Via(group, Some(source)));
             }
@@ -302,7 +311,7 @@ impl Core {
 
     /// Reads the configuration again. Applies all of it or nothing.
     fn reload(&mut self) -> Reloaded {
-        let (config, found) = config::load(&self.paths.config, &self.paths.node, &System);
+        let (config, found) = config::load(&self.paths.config, &self.paths.node, &Machine::default());
         let mut diagnostics: Vec<String> = found.iter().map(ToString::to_string).collect();
         let Some(config) = config else { return Reloaded { applied: false, diagnostics } };
         let fixed = work::needs_restart(&self.config, &config);
@@ -310,7 +319,10 @@ impl Core {
             diagnostics.extend(fixed);
             return Reloaded { applied: false, diagnostics };
         }
-        self.director.configure(config.directors.values().cloned().collect());
+        if let Err(why) = self.director.configure(config.directors.values().cloned().collect()) {
+            diagnostics.push(why.to_owned());
+            return Reloaded { applied: false, diagnostics };
+        }
         self.config = Rc::new(config);
         Reloaded { applied: true, diagnostics }
     }
@@ -332,7 +344,7 @@ fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
     let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }
 
-fn engine(config: &Config) -> Result<Engine, Fatal> {
+fn engine(config: &Config) -> Result<Engine<crate::cluster::Core>, Fatal> {
     let mut session = [0_u8; 16];
     getrandom::fill(&mut session)
         .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
@@ -345,7 +357,7 @@ fn engine(config: &Config) -> Result<Engine, Fatal> {
         links: u8::try_from(config.links.len()).unwrap_or(u8::MAX),
         deadtime: config.timing.deadtime,
     };
-    Ok(Engine::new(core, identity, &config.keys, now))
+    Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
 }
 
 /// Shortest deadtime that is kept without real-time priority on a loaded machine.

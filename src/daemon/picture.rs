@@ -1,6 +1,6 @@
 //! One picture of the node out of what the cluster, the director and the hands know.
 
-use crate::cluster::view::{GroupView, LinkState, PeerLife};
+use crate::cluster::{GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::daemon::sentence::{cause_words, state_word};
@@ -91,12 +91,17 @@ fn address_note(held: &HeldAddress) -> String {
         note += &format!(", confirmed by {} after {millis}.{:03} ms", confirmation.by, micros % 1000);
     }
     if let Some(rival) = &held.rival {
-        note += &format!(", ALSO CLAIMED by {rival}");
+        note += &format!(", ALSO CLAIMED by {}", mac(rival));
     }
     if let Some(fault) = &held.fault {
         note += &format!(", can't be announced: {fault}");
     }
     note
+}
+
+fn mac(mac: &[u8]) -> String {
+    let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(":")
 }
 
 fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {

@@ -22,7 +22,7 @@ use crate::daemon::channel::Channel;
 use crate::daemon::messages::{Farewell, FromCore, ToCore};
 use crate::daemon::{Fatal, Paths};
 use crate::kernel::addr::Addresses;
-use crate::sys::files::System;
+use crate::sys::files::Machine;
 use crate::sys::log;
 
 /// First pause before a dead process is started again; doubles with each death.
@@ -54,7 +54,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
 
 /// The addresses of a configuration without fault; every fault is printed.
 fn configured_addresses(paths: &Paths) -> Result<Vec<IpAddr>, Fatal> {
-    let (config, diagnostics) = config::load(&paths.config, &paths.node, &System);
+    let (config, diagnostics) = config::load(&paths.config, &paths.node, &Machine::default());
     for diagnostic in &diagnostics {
         log::diagnostic(diagnostic);
     }
@@ -186,12 +186,14 @@ impl<'a> Supervisor<'a> {
     }
 
     async fn next(&mut self, core: &mut Core, checker: &mut Option<Child>) -> Happening {
+        let Signals { terminate, interrupt, hangup } = &mut self.signals;
         tokio::select! {
             biased;
             end = core.child.wait() => Happening::CoreEnded(describe(end)),
             said = core.channel.recv() => Happening::Said(said.ok().flatten()),
-            () = self.signals.stop() => Happening::Stop,
-            _ = self.signals.hangup.recv() => Happening::Reload,
+            _ = terminate.recv() => Happening::Stop,
+            _ = interrupt.recv() => Happening::Stop,
+            _ = hangup.recv() => Happening::Reload,
             () = ended(checker) => Happening::CheckerEnded,
         }
     }

@@ -1,11 +1,13 @@
 //! What an order of the cluster means for the hands and the director.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
 use crate::cluster::{GroupSettings, ResourceSettings, Settings, Side};
 use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind};
+use crate::daemon::Paths;
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::names::GroupId;
@@ -98,6 +100,11 @@ pub(crate) async fn perform(
 
 fn has_director(group: &Group) -> bool {
     group.resources.iter().any(|resource| matches!(resource.kind, ResourceKind::Director(_)))
+}
+
+/// Heartbeat's directory, which scripts are told: the configuration where that is one.
+pub(crate) fn ha_dir(paths: &Paths) -> PathBuf {
+    if paths.config.is_dir() { paths.config.clone() } else { PathBuf::from("/etc/ha.d") }
 }
 
 /// What differs between two configurations that only a restart can change; one sentence each.

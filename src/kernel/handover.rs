@@ -18,7 +18,6 @@
 //! ipvs-sysctl.rst) schedules TCP packets that are no SYN; `ip_vs_service_find` looks for the
 //! mark before the address.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -29,8 +28,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::kernel::ipvs::IpvsHandle;
-use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceEntry, ServiceKey};
-use crate::lvs::plan::Op;
+use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceKey};
+use crate::lvs::plan::{Op, ServiceSettings};
 
 /// Longest run of `nft`.
 const NFT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -138,14 +137,13 @@ fn service(vip: IpAddr, peer: IpAddr) -> Vec<Op> {
         RealKey { address: peer, port: 0 },
         DestEntry { forwarding: Forwarding::Gate, weight: 1 },
     );
-    let entry = ServiceEntry {
+    let settings = ServiceSettings {
         scheduler: "rr".to_owned(),
         persistent: None,
         netmask: None,
         one_packet: false,
-        dests: BTreeMap::new(),
     };
-    vec![Op::AddService(mark_key(vip), entry), Op::AddDest(mark_key(vip), dest.0, dest.1)]
+    vec![Op::AddService(mark_key(vip), settings), Op::AddDest(mark_key(vip), dest.0, dest.1)]
 }
 
 fn mark_key(vip: IpAddr) -> ServiceKey {
