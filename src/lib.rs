@@ -15,3 +15,5 @@ pub mod config;
 pub mod exec;
 pub mod kernel;
 pub mod sys;
+// Floor 4: the daemon.
+pub mod daemon;
