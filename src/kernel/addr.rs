@@ -12,12 +12,14 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::RouteMessage;
-use rtnetlink::Handle;
+use rtnetlink::{Handle, LinkGetRequest};
+use tokio::sync::Mutex;
 
 use crate::config::Address;
 use table::{Held, OnLink, Port};
@@ -25,6 +27,12 @@ use table::{Held, OnLink, Port};
 /// Longest wait for one answer of the kernel. A dump of a thousand addresses takes some
 /// milliseconds; beyond this an answer was lost, and the caller must know before its own limit.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(2);
+
+/// From one try to the next while a dump that nobody waits for any more runs out.
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often the table is read when a reading contradicts an earlier one, or the kernel.
+const PASSES: usize = 4;
 
 /// Most next hops that [`Addresses::gateways`] names: each one gets directed announcements.
 pub const GATEWAYS_MAX: usize = 16;
@@ -124,10 +132,14 @@ pub enum AddressError {
     },
 }
 
-/// This node's addresses: a cheap handle over one rtnetlink connection.
+/// This node's addresses: a cheap handle over one rtnetlink connection. Clones take turns.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     handle: Handle,
+    /// One call at a time: a socket gives one dump at a time (EBUSY), a table that changes while
+    /// it is read may come with gaps, and the promotion of secondaries is a state of the
+    /// interface.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Addresses {
@@ -139,7 +151,7 @@ impl Addresses {
     pub fn open() -> Result<Self, AddressError> {
         let (connection, handle, _) = rtnetlink::new_connection().map_err(AddressError::Open)?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(Self { handle, turn: Arc::default() })
     }
 
     /// Where the address belongs: the interface and prefix as configured, and for what is not
@@ -150,6 +162,7 @@ impl Addresses {
     /// [`AddressError::NoInterface`], [`AddressError::NoRoute`], [`AddressError::Down`], or none
     /// of the kernel's answers.
     pub async fn place(&self, address: &Address) -> Result<Placement, AddressError> {
+        let _turn = self.turn.lock().await;
         let held = self.held().await?;
         self.place_among(address, &held).await
     }
@@ -159,6 +172,7 @@ impl Addresses {
     /// # Errors
     /// Those of [`Addresses::place`], [`AddressError::Refused`], [`AddressError::NotAdded`].
     pub async fn add(&self, address: &Address) -> Result<Added, AddressError> {
+        let _turn = self.turn.lock().await;
         let held = self.held().await?;
         let placement = self.place_among(address, &held).await?;
         let (ip, index, prefix) = (address.ip, placement.ifindex, placement.prefix);
@@ -174,14 +188,15 @@ impl Addresses {
         let mut request = self.handle.address().add(index, ip, prefix);
         *request.message_mut() = table::wanted(address, index, prefix, covered);
         let answer = answered(&attempt, request.execute()).await;
-        // The table decides: the answer may be lost, or say that somebody else was faster.
-        let after = self.held().await?;
-        let there = after.iter().find(here).is_some_and(|one| !one.unusable());
-        match (there, answer) {
-            (true, _) => Ok(Added { placement, new: true }),
-            (false, Err(error)) => Err(error),
-            (false, Ok(())) => Err(AddressError::NotAdded { ip, interface: placement.interface }),
+        // The table decides: the answer may be lost, or say that somebody else was faster. And as
+        // one reading may have a gap, a yes of the kernel is worth some more.
+        let readings = if answer.is_ok() { PASSES } else { 1 };
+        for _ in 0..readings {
+            if self.held().await?.iter().find(here).is_some_and(|one| !one.unusable()) {
+                return Ok(Added { placement, new: true });
+            }
         }
+        answer.and(Err(AddressError::NotAdded { ip, interface: placement.interface }))
     }
 
     /// Takes the address away from every interface but the loopback, whatever its prefix, and says
@@ -210,6 +225,7 @@ impl Addresses {
     /// # Errors
     /// None of the kernel's answers.
     pub async fn holders(&self, ip: IpAddr) -> Result<Vec<(String, u8)>, AddressError> {
+        let _turn = self.turn.lock().await;
         let mut holders = Vec::new();
         for one in self.held().await?.iter().filter(|one| one.ip == ip) {
             if let Some(port) = self.port_numbered(one.index).await? {
@@ -224,6 +240,7 @@ impl Addresses {
     /// # Errors
     /// None of the kernel's answers.
     pub async fn gateways(&self, ifindex: u32) -> Result<Vec<IpAddr>, AddressError> {
+        let _turn = self.turn.lock().await;
         let mut routes = self.routes(AddressFamily::Inet).await?;
         routes.extend(self.routes(AddressFamily::Inet6).await?);
         routes.sort_by_key(|route| route.header.destination_prefix_length);
@@ -282,32 +299,64 @@ impl Addresses {
         ip: IpAddr,
         from: impl Fn(&Port) -> bool,
     ) -> Result<usize, AddressError> {
-        let before = self.held().await?;
-        let mut gone: Vec<&Held> = Vec::new();
-        let mut refusal = None;
-        for one in before.iter().filter(|one| one.ip == ip) {
-            let Some(port) = self.port_numbered(one.index).await? else { continue };
-            if !from(&port) {
-                continue;
+        let _turn = self.turn.lock().await;
+        let mut before = self.held().await?;
+        let mut removed = 0;
+        // Somebody else's change may hide an address from one reading, never from all.
+        for _ in 0..PASSES {
+            let gone = self.pass(ip, &before, &from).await?;
+            let after = self.held().await?;
+            let fallen: Vec<&Held> = before
+                .iter()
+                .filter(|other| gone.held.iter().any(|one| other.falls_with(one)))
+                .filter(|other| other.ip != ip && !after.iter().any(|left| left.same(other)))
+                .collect();
+            self.put_back(ip, &fallen).await?;
+            removed += gone.held.len();
+            let left = self.placed(ip, &after, &from).await?;
+            if left.is_empty() {
+                return Ok(removed);
             }
-            gone.push(one);
+            if left.iter().any(|(one, _)| gone.held.iter().any(|tried| tried.same(one))) {
+                return Err(gone.refusal.unwrap_or(AddressError::NotRemoved { ip }));
+            }
+            before = after;
+        }
+        Err(AddressError::NotRemoved { ip })
+    }
+
+    /// Deletes what one reading of the table shows.
+    async fn pass<'a>(
+        &self,
+        ip: IpAddr,
+        before: &'a [Held],
+        from: &impl Fn(&Port) -> bool,
+    ) -> Result<Gone<'a>, AddressError> {
+        let mut gone = Gone { held: Vec::new(), refusal: None };
+        for (one, port) in self.placed(ip, before, from).await? {
             let _promotion = before
                 .iter()
                 .any(|other| other.falls_with(one))
                 .then(|| Promotion::begin(&port.name));
-            refusal = self.delete(one).await.err().or(refusal);
+            gone.refusal = self.delete(one).await.err().or(gone.refusal);
+            gone.held.push(one);
         }
-        let after = self.held().await?;
-        if gone.iter().any(|one| after.iter().any(|left| left.same(one))) {
-            return Err(refusal.unwrap_or(AddressError::NotRemoved { ip }));
+        Ok(gone)
+    }
+
+    /// Where the address is, of the interfaces that count.
+    async fn placed<'a>(
+        &self,
+        ip: IpAddr,
+        held: &'a [Held],
+        from: &impl Fn(&Port) -> bool,
+    ) -> Result<Vec<(&'a Held, Port)>, AddressError> {
+        let mut placed = Vec::new();
+        for one in held.iter().filter(|one| one.ip == ip) {
+            placed
+                .extend(self.port_numbered(one.index).await?.filter(from).map(|port| (one, port)));
         }
-        let fallen: Vec<&Held> = before
-            .iter()
-            .filter(|other| gone.iter().any(|one| other.falls_with(one)))
-            .filter(|other| other.ip != ip && !after.iter().any(|left| left.same(other)))
-            .collect();
-        self.put_back(ip, &fallen).await?;
-        Ok(gone.len())
+        Ok(placed)
     }
 
     /// For kernels where promotion could not be switched on (a read-only /proc).
@@ -336,39 +385,46 @@ impl Addresses {
     }
 
     async fn held(&self) -> Result<Vec<Held>, AddressError> {
-        let messages = collected("list addresses", self.handle.address().get().execute()).await?;
+        let messages =
+            collected("list addresses", || self.handle.address().get().execute()).await?;
         Ok(messages.into_iter().filter_map(Held::read).collect())
     }
 
     async fn routes(&self, family: AddressFamily) -> Result<Vec<RouteMessage>, AddressError> {
         let mut all = RouteMessage::default();
         all.header.address_family = family;
-        collected("list routes", self.handle.route().get(all).execute()).await
+        collected("list routes", || self.handle.route().get(all.clone()).execute()).await
     }
 
     async fn port_named(&self, ip: IpAddr, interface: &str) -> Result<Port, AddressError> {
-        let request = self.handle.link().get().match_name(interface.to_owned());
-        self.port(&format!("look up interface {interface}"), request.execute())
-            .await?
-            .ok_or_else(|| AddressError::NoInterface { ip, interface: interface.to_owned() })
+        let attempt = format!("look up interface {interface}");
+        let found = self.port(&attempt, |links| links.match_name(interface.to_owned())).await?;
+        found.ok_or_else(|| AddressError::NoInterface { ip, interface: interface.to_owned() })
     }
 
     async fn port_numbered(&self, index: u32) -> Result<Option<Port>, AddressError> {
-        let request = self.handle.link().get().match_index(index);
-        self.port(&format!("look up interface number {index}"), request.execute()).await
+        let attempt = format!("look up interface number {index}");
+        self.port(&attempt, |links| links.match_index(index)).await
     }
 
     async fn port(
         &self,
         attempt: &str,
-        links: impl Stream<Item = Result<netlink_packet_route::link::LinkMessage, rtnetlink::Error>>,
+        which: impl Fn(LinkGetRequest) -> LinkGetRequest,
     ) -> Result<Option<Port>, AddressError> {
-        match collected(attempt, links).await {
+        match collected(attempt, || which(self.handle.link().get()).execute()).await {
             Ok(messages) => Ok(messages.iter().find_map(Port::read)),
             Err(AddressError::Refused { cause, .. }) if no_device(&cause) => Ok(None),
             Err(other) => Err(other),
         }
     }
+}
+
+/// What one pass of a removal has tried.
+struct Gone<'a> {
+    held: Vec<&'a Held>,
+    /// The kernel's last objection; of no account when the address is gone.
+    refusal: Option<AddressError>,
 }
 
 fn no_device(cause: &io::Error) -> bool {
@@ -386,14 +442,25 @@ async fn answered(
     }
 }
 
-async fn collected<T>(
+/// Asks again while the socket is busy with the answer to somebody who no longer waits for it.
+async fn collected<T, S: Stream<Item = Result<T, rtnetlink::Error>>>(
     attempt: &str,
-    answers: impl Stream<Item = Result<T, rtnetlink::Error>>,
+    request: impl Fn() -> S,
 ) -> Result<Vec<T>, AddressError> {
-    match tokio::time::timeout(REQUEST_LIMIT, answers.try_collect()).await {
-        Err(_) => Err(AddressError::NoAnswer { attempt: attempt.to_owned() }),
-        Ok(answer) => answer.map_err(|error| refused(attempt, error)),
-    }
+    let asking = async {
+        loop {
+            match request().try_collect().await.map_err(|error| refused(attempt, error)) {
+                Err(AddressError::Refused { cause, .. })
+                    if cause.raw_os_error() == Some(libc::EBUSY) =>
+                {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    };
+    let answer = tokio::time::timeout(REQUEST_LIMIT, asking).await;
+    answer.unwrap_or_else(|_| Err(AddressError::NoAnswer { attempt: attempt.to_owned() }))
 }
 
 fn refused(attempt: &str, error: rtnetlink::Error) -> AddressError {

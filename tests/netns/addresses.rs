@@ -216,6 +216,67 @@ fn removing_the_primary_of_a_subnet_keeps_the_others_and_their_routes() {
 }
 
 #[test]
+fn many_changes_at_once_do_not_disturb_each_other() {
+    if !possible() {
+        return;
+    }
+    let net = node();
+    net.port("eth1");
+    net.sh("sysctl -qw net.ipv4.conf.all.promote_secondaries=0");
+    net.sh("sysctl -qw net.ipv4.conf.eth1.promote_secondaries=0");
+    let vips: Vec<Address> =
+        (1..200).map(|last| on("eth1", vip(&format!("10.7.0.{last}/24")))).collect();
+    net.run(|| async {
+        let addresses = Addresses::open().unwrap();
+        let mut orders = tokio::task::JoinSet::new();
+        for vip in vips.clone() {
+            let addresses = addresses.clone();
+            orders.spawn(async move { assert!(addresses.add(&vip).await.unwrap().new) });
+        }
+        while let Some(order) = orders.join_next().await {
+            order.unwrap();
+        }
+        for vip in vips.iter().take(150) {
+            let (addresses, ip) = (addresses.clone(), vip.ip);
+            orders.spawn(async move { assert_eq!(addresses.remove(ip).await.unwrap(), 1) });
+        }
+        while let Some(order) = orders.join_next().await {
+            order.unwrap();
+        }
+    });
+    assert_eq!(net.ip("-4 -o addr show dev eth1").lines().count(), 49);
+}
+
+#[test]
+fn a_call_that_is_given_up_does_not_spoil_the_next() {
+    if !possible() {
+        return;
+    }
+    let net = node();
+    let batch: String = (0..600u32)
+        .map(|n| format!("addr add 10.{}.{}.1/24 dev eth0\n", 7 + n / 200, n % 200))
+        .collect();
+    net.batch(&batch);
+    net.run(|| async {
+        let addresses = Addresses::open().unwrap();
+        for round in 0..100 {
+            // Given up between question and answer, a little later each time.
+            let patience = async {
+                for _ in 0..round {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = addresses.holders(ip("10.7.1.1")) => {}
+                () = patience => {}
+            }
+            assert_eq!(addresses.holders(ip("10.7.1.1")).await.unwrap().len(), 1, "{round}");
+        }
+    });
+}
+
+#[test]
 fn what_is_impossible_is_said_with_its_remedy() {
     if !possible() {
         return;

@@ -70,14 +70,14 @@ fn resolve(net: &Net, ip: &str) {
     });
 }
 
-fn mac(net: &Net) -> String {
+pub(crate) fn mac(net: &Net) -> String {
     let shown = net.ip("-o link show eth0");
     let words: Vec<&str> = shown.split_whitespace().collect();
     let at = words.iter().position(|word| *word == "link/ether").unwrap();
     words.get(at + 1).unwrap().to_string()
 }
 
-fn written(mac: Option<[u8; 6]>) -> String {
+pub(crate) fn written(mac: Option<[u8; 6]>) -> String {
     let bytes = mac.unwrap().map(|byte| format!("{byte:02x}"));
     bytes.join(":")
 }

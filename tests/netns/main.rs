@@ -5,4 +5,5 @@
 
 mod addresses;
 mod announcements;
+mod hands;
 mod nets;

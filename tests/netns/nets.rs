@@ -59,6 +59,14 @@ impl Net {
         sh(&format!("ip -n {} {rest}", self.name))
     }
 
+    /// Many lines for ip(8) at once.
+    pub(crate) fn batch(&self, lines: &str) {
+        let path = std::env::temp_dir().join(format!("{}.batch", self.name));
+        std::fs::write(&path, lines).unwrap();
+        self.ip(&format!("-batch {}", path.display()));
+        std::fs::remove_file(&path).unwrap();
+    }
+
     /// A command inside.
     pub(crate) fn sh(&self, command: &str) -> String {
         sh(&format!("ip netns exec {} {command}", self.name))
