@@ -2,8 +2,11 @@
 //!
 //! `kernel::ipvs` makes these values from errno, `lvs::director` decides what to do about them.
 
+use serde::Serialize;
+
 /// IPVS as a whole does not answer or can't be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum KernelFault {
     /// The running kernel has no ip_vs and could not load it.
     #[error(
@@ -39,8 +42,24 @@ pub enum KernelFault {
     Unreadable(&'static str),
 }
 
+impl KernelFault {
+    /// One word for status and metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoModule => "no_module",
+            Self::NotPermitted => "not_permitted",
+            Self::Silent(_) => "silent",
+            Self::Busy => "busy",
+            Self::Ended => "ended",
+            Self::Netlink { .. } => "netlink",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+}
+
 /// Why the kernel did not obey one order.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum OpError {
     /// EEXIST on an addition.
     #[error("it is there already")]

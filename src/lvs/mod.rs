@@ -9,6 +9,7 @@
 //! `director` turns that wheel; the others are functions and counters.
 
 pub mod check;
+pub mod director;
 pub mod fault;
 pub mod health;
 pub mod model;
