@@ -134,7 +134,7 @@ fn near_host<'a>(node: &NodeName, nodes: &'a [(NodeName, Mark)]) -> Option<&'a s
 
 fn groups(draft: &Draft, found: &mut Vec<Diagnostic>) {
     let mut seen: BTreeMap<&str, &Mark> = BTreeMap::new();
-    if draft.groups.is_empty() {
+    if draft.groups.is_empty() && !found.iter().any(|found| found.severity == Severity::Fault) {
         let mark = Mark::file(&draft.file);
         found.push(mark.warning("no resource group: the nodes watch each other and do nothing"));
     }

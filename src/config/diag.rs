@@ -84,6 +84,11 @@ impl Diagnostic {
         self.help = Some(help.into());
     }
 
+    /// Does not show the line: there is a secret in it.
+    pub fn conceal(&mut self) {
+        self.excerpt = None;
+    }
+
     /// The same with advice.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {

@@ -298,7 +298,11 @@ impl<'a> Reader<'a> {
         }
         self.shape(directive, args, known.shape);
         let message = format!("`{}` is not acted on{}", directive.text, known.area.consequence());
-        self.faults.warn(directive.span(), message);
+        let warning = self.faults.warn(directive.span(), message);
+        if known.area == table::Area::Fencing {
+            // The parameters of a fencing device have its password among them.
+            warning.conceal();
+        }
     }
 
     fn unknown(&mut self, directive: Word<'a>) {

@@ -50,6 +50,15 @@ pub(super) fn host(
     family: Family,
     context: &mut Context<'_, '_>,
 ) -> Option<IpAddr> {
+    // `192.168.6.2::5060` stands in ldirectord's own sample.
+    let colon = word.text.strip_suffix(':').filter(|host| !host.contains(':'));
+    let word = match colon {
+        Some(host) => {
+            context.faults.warn(word.span(), "one colon too many, which is ignored");
+            word.part(0..host.len())
+        }
+        None => word,
+    };
     let ip = match word.text.parse::<IpAddr>() {
         Ok(ip) => Some(ip),
         Err(_) if is_host_name(word.text) => context.environment.host(word.text, family),

@@ -120,7 +120,11 @@ fn acted_on(entry: &Entry<'_>, faults: &mut Faults<'_>) -> bool {
             return false;
         }
     };
-    faults.warn(entry.key.span(), format!("`{name}` is not acted on{consequence}"));
+    let message = format!("`{name}` is not acted on{consequence}");
+    let warning = faults.warn(entry.key.span(), message);
+    if matches!(name, "login" | "passwd" | "secret") {
+        warning.conceal();
+    }
     false
 }
 
