@@ -84,3 +84,16 @@ in_lab() {
   "$here/vm" -t "$limit" -w "$LAB_RESULTS" -- env "$@" PAIRBEAT="$PAIRBEAT" PROBER="$PROBER" \
     LAB_RESULTS="$LAB_RESULTS" bash -c "$copy" "$here/$script"
 }
+
+# COMMAND:PACKAGE of what building and the lab need beside cargo.
+# shellcheck disable=SC2034 # for those who source this
+build_packages=(cc:gcc /usr/include/stdlib.h:libc6-dev)
+# shellcheck disable=SC2034
+lab_packages=(ip:iproute2 ipvsadm:ipvsadm sysctl:procps nsenter:util-linux modprobe:kmod nft:nftables)
+
+# Builds what the lab runs, in $PAIRBEAT and $PROBER.
+build_for_lab() {
+  local target=${CARGO_TARGET_DIR:-$PWD/target}
+  cargo build --locked --profile lab --bin pairbeat --example prober || die "it does not build"
+  PAIRBEAT=$target/lab/pairbeat PROBER=$target/lab/examples/prober
+}

@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# Every test there is, from a fresh Debian machine with cargo.
+#
+#   tests/run.sh              all steps
+#   tests/run.sh STEP...      only these (a step that needs the binaries builds them)
+#
+# Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
+# PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
+# counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
+# PAIRBEAT_SIM_SEEDS (default 10000) for the simulator.
+set -euo pipefail
+self=$(realpath "${BASH_SOURCE[0]}")
+cd "$(dirname "$self")/.."
+# shellcheck source=tests/lab/common.sh
+source tests/lab/common.sh
+export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
+logs=$PWD/target/test-logs
+
+steps=(setup scripts fmt clippy test build sim lab-self lab-tests story measure)
+declare -A about=(
+  [setup]="install by apt what is missing"
+  [scripts]="shellcheck on every script"
+  [fmt]="cargo fmt --check"
+  [clippy]="cargo clippy, every warning an error"
+  [test]="cargo test: unit, golden, configuration, simulator (few seeds), namespaces"
+  [build]="the optimised binaries for the lab"
+  [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-10000} seeds"
+  [lab-self]="the lab proves itself, without pairbeat"
+  [lab-tests]="the integration tests that need ip_vs"
+  [story]="the demonstration, every claim checked"
+  [measure]="the promises in numbers, ${RUNS:-10} runs"
+)
+# Seconds on two cores, fresh: expected and at most.
+declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [test]=240 [build]=150 [sim]=120
+  [lab-self]=40 [lab-tests]=120 [story]=180 [measure]=600)
+declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [test]=1500 [build]=900 [sim]=900
+  [lab-self]=300 [lab-tests]=900 [story]=900 [measure]=1800)
+# Integration tests (tests/NAME.rs) that need ip_vs: they run where the lab runs.
+ipvs_tests=(ipvs)
+
+step_setup() {
+  need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck
+  command -v cargo >/dev/null || die "cargo is not installed"
+  if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
+}
+
+step_scripts() {
+  if ! command -v shellcheck >/dev/null; then
+    skip "no shellcheck"
+    return
+  fi
+  shellcheck -x .ci/run tests/*.sh tests/lab/*.sh tests/lab/vm
+}
+
+step_fmt() { cargo fmt --check; }
+step_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
+
+# All targets but those that only the lab can run.
+step_test() {
+  local file name targets=(--lib --bins --examples)
+  for file in tests/*.rs tests/*/main.rs; do
+    [[ -e $file ]] || continue
+    name=${file#tests/} name=${name%/main.rs} name=${name%.rs}
+    [[ " ${ipvs_tests[*]} " == *" $name "* ]] || targets+=(--test "$name")
+  done
+  ((EUID == 0)) || say "SKIP the parts of cargo test that need root"
+  cargo test --locked --no-fail-fast "${targets[@]}"
+}
+
+step_build() { build_for_lab; }
+
+step_sim() {
+  [[ -e tests/sim.rs || -e tests/sim/main.rs ]] || die "there is no tests/sim.rs"
+  PAIRBEAT_SIM_SEEDS=${PAIRBEAT_SIM_SEEDS:-10000} cargo test --locked --profile lab --test sim
+}
+
+step_lab-self() {
+  build_for_lab
+  in_lab "${most[lab-self]}" selftest.sh
+}
+
+step_lab-tests() {
+  local name
+  build_for_lab
+  for name in "${ipvs_tests[@]}"; do
+    [[ -e tests/$name.rs || -e tests/$name/main.rs ]] || die "there is no tests/$name.rs"
+    TEST_BINARY=$(cargo test --locked --profile lab --test "$name" --no-run --message-format=json |
+      sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/$name-" | tail -1)
+    in_lab "${most[lab-tests]}" test.sh TEST_BINARY="$TEST_BINARY" PAIRBEAT_REQUIRE_ALL=1
+  done
+}
+
+step_story() {
+  build_for_lab
+  in_lab "${most[story]}" story.sh
+}
+
+step_measure() {
+  build_for_lab
+  in_lab "${most[measure]}" measure.sh RUNS="${RUNS:-10}"
+}
+
+# Runs one step in a process of its own, so that `set -e` means what it says and a hung one can be ended.
+run_step() {
+  local step=$1 log=$logs/$1.log begun=$SECONDS code=0 shown=0 pid
+  headline "$step: ${about[$step]}  (about $(minutes "${usual[$step]}"))"
+  LAB_RESULTS=$logs/$step setsid timeout -k 10 "${most[$step]}" bash "$self" --step "$step" >"$log" 2>&1 </dev/null &
+  pid=$! running=$pid
+  while kill -0 "$pid" 2>/dev/null; do
+    sleep 1
+    shown=$(progress "$step" "$log" "$shown" $((SECONDS - begun)))
+  done
+  wait "$pid" || code=$?
+  running=''
+  progress "$step" "$log" "$shown" 0 >/dev/null
+  count "$step" "$log" "$code"
+  took[$step]=$((SECONDS - begun))
+  if ((code == 0)); then
+    verdict[$step]=passed
+    ! grep -q SKIP "$log" || verdict[$step]="passed, with SKIPs"
+    say "${green}passed${plain} in $(minutes "${took[$step]}")"
+    grep SKIP "$log" | sort -u || true
+    return
+  fi
+  verdict[$step]=FAILED
+  ((code != 124)) || say "ended after ${most[$step]} s"
+  [[ $step == story || $step == measure || $step == lab-self ]] || tail -n 60 "$log"
+  say "${red}FAILED${plain} ($code); the whole log: $log"
+}
+
+# The lab's steps are shown as they go; of the others the last line, four times a minute. The screen is
+# stderr here, as stdout gives back how many lines have been shown.
+progress() {
+  local step=$1 log=$2 shown=$3 elapsed=$4 lines
+  case $step in
+    story | measure | lab-self)
+      lines=$(wc -l <"$log")
+      ((lines == shown)) || sed -n "$((shown + 1)),${lines}p" "$log" >&2
+      echo "$lines"
+      ;;
+    *)
+      ((elapsed == 0 || elapsed % 15)) || printf '  %4d s  %s\n' "$elapsed" "$(tail -n 1 "$log" | cut -c -100)" >&2
+      echo 0
+      ;;
+  esac
+}
+
+# Adds the step's tests and claims to the totals; a step that counts nothing itself counts as one.
+count() {
+  local log=$2 code=$3 good=0 wrong=0
+  case $1 in
+    test | sim | lab-tests)
+      read -r good wrong < <(awk '/^test result:/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
+      ;;
+    story | lab-self)
+      good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
+      wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
+      ;;
+    measure)
+      good=$(grep -c ',ok$' "$logs/measure/measure.csv" 2>/dev/null || true)
+      wrong=$(grep -c ',FAIL$' "$logs/measure/measure.csv" 2>/dev/null || true)
+      ;;
+  esac
+  ((code == 0 || wrong > 0)) || wrong=1
+  ((code != 0 || good > 0)) || good=1
+  passed=$((passed + ${good:-0})) failed=$((failed + ${wrong:-0}))
+}
+
+minutes() { if (($1 < 90)); then echo "$1 s"; else echo "$((($1 + 30) / 60)) min"; fi; }
+
+summary() {
+  local step
+  headline "Summary"
+  for step in "${chosen[@]}"; do
+    printf '  %-10s %6s   %s\n' "$step" "$(minutes "${took[$step]:-0}")" "${verdict[$step]:-not run}"
+  done
+  echo "$passed passed, $failed failed"
+  ((failed == 0))
+}
+
+if [[ ${1:-} == --step ]]; then
+  "step_$2"
+  exit
+fi
+
+chosen=("$@")
+((${#chosen[@]})) || chosen=("${steps[@]}")
+total=0
+for step in "${chosen[@]}"; do
+  [[ ${about[$step]:-} ]] || die "no step is called $step; there are: ${steps[*]}"
+  total=$((total + usual[$step]))
+done
+declare -A took=() verdict=()
+passed=0 failed=0 running=''
+mkdir -p "$logs"
+say "${bold}pairbeat's tests${plain}: ${chosen[*]}"
+say "about $(minutes "$total") on two cores, the first time; logs in target/test-logs"
+# The step has a process group of its own: it ends with us.
+trap '[[ -z $running ]] || kill -TERM -- "-$running" 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
+for step in "${chosen[@]}"; do run_step "$step"; done
+summary
