@@ -139,9 +139,10 @@ impl Invocation {
         let config = self.config.clone().unwrap_or_else(|| {
             PathBuf::from(if Path::new(CONFIG).exists() { CONFIG } else { CONFIG_LEGACY })
         });
-        let name = self.node.clone().unwrap_or_else(|| {
-            rustix::system::uname().nodename().to_string_lossy().into_owned()
-        });
+        let name = self
+            .node
+            .clone()
+            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         let node = NodeName::new(&name).map_err(|e| format!("--node {name}: {e}"))?;
         let (runtime_dir, state_dir) = (self.runtime_dir.clone(), self.state_dir.clone());
         Ok(Paths { config, node, runtime_dir, state_dir })

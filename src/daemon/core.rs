@@ -25,6 +25,7 @@ use crate::daemon::messages::{Farewell, FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, picture, sentence, work};
 use crate::engine::{Engine, Identity, View};
 use crate::exec::script::Surroundings;
+use crate::kernel::handover;
 use crate::link::udp::UdpLink;
 use crate::names::{ActionId, GroupId, RequestId};
 use crate::sys::files::Machine;
@@ -43,7 +44,8 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// Whatever keeps it from starting: a sentence that names the remedy.
 pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     log::start();
-    let (config, _printed_by_the_supervisor) = config::load(&paths.config, &paths.node, &Machine::default());
+    let (config, _printed_by_the_supervisor) =
+        config::load(&paths.config, &paths.node, &Machine::default());
     let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
@@ -107,6 +109,11 @@ impl Core {
         let links = links.map_err(|e| system(&e))?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director = director::start(paths, &config).map_err(|e| system(&e))?;
+        if !config.directors.is_empty() {
+            for ip in managed {
+                handover::sweep(ip, director.ipvs()).await;
+            }
+        }
         let engine = engine(&config)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (view, views) = watch::channel(Arc::new(engine.view(clock::now())));
@@ -298,9 +305,10 @@ impl Core {
     /// Gives the supervisor the farewell while it can keep the promise in it.
     async fn pass_farewell(&mut self) {
         let view = Arc::clone(&self.views.borrow());
-        let keepable = self.config.groups.iter().zip(&view.cluster.groups).all(|(group, seen)| {
-            seen.state == GroupState::Standby || !work::has_scripts(group)
-        });
+        let keepable =
+            self.config.groups.iter().zip(&view.cluster.groups).all(|(group, seen)| {
+                seen.state == GroupState::Standby || !work::has_scripts(group)
+            });
         if keepable == self.farewell_given {
             return;
         }
@@ -311,7 +319,8 @@ impl Core {
 
     /// Reads the configuration again. Applies all of it or nothing.
     fn reload(&mut self) -> Reloaded {
-        let (config, found) = config::load(&self.paths.config, &self.paths.node, &Machine::default());
+        let (config, found) =
+            config::load(&self.paths.config, &self.paths.node, &Machine::default());
         let mut diagnostics: Vec<String> = found.iter().map(ToString::to_string).collect();
         let Some(config) = config else { return Reloaded { applied: false, diagnostics } };
         let fixed = work::needs_restart(&self.config, &config);

@@ -320,8 +320,11 @@ impl Task {
         }
         self.saved.clone_from(self.control.owned());
         if let Err(e) = write_owned(&self.file, &self.saved) {
-            warn!("{}: {e}; services that leave the configuration while we are down stay in the \
-                   kernel", self.file.display());
+            warn!(
+                "{}: {e}; services that leave the configuration while we are down stay in the \
+                   kernel",
+                self.file.display()
+            );
         }
     }
 }

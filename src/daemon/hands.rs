@@ -204,11 +204,7 @@ impl Hands {
     }
 
     async fn stop_address(&self, address: &Address) -> Outcome {
-        // The lock must not be held while waiting.
-        let holding = self.holdings().remove(&address.ip);
-        if let Some(holding) = holding {
-            holding.announcement.stop().await;
-        }
+        self.hush(address.ip).await;
         match self.withdraw(address).await {
             Ok(_) => Outcome::Done,
             // The VIP itself is gone, and the peer may have it.
@@ -217,6 +213,15 @@ impl Hands {
                 Outcome::Done
             }
             Err(error) => Outcome::Failed(error.to_string()),
+        }
+    }
+
+    /// Ends the announcement of an address that stays for a moment: the peer announces it now.
+    pub async fn hush(&self, ip: IpAddr) {
+        // The lock must not be held while waiting.
+        let holding = self.holdings().remove(&ip);
+        if let Some(holding) = holding {
+            holding.announcement.stop().await;
         }
     }
 

@@ -13,6 +13,7 @@ pub mod messages;
 mod picture;
 mod sentence;
 pub mod supervisor;
+mod switch;
 mod work;
 
 use std::path::PathBuf;

@@ -88,7 +88,8 @@ fn address_note(held: &HeldAddress) -> String {
     if let Some(confirmation) = &held.confirmed {
         let micros = confirmation.after.as_micros();
         let millis = micros / 1000;
-        note += &format!(", confirmed by {} after {millis}.{:03} ms", confirmation.by, micros % 1000);
+        note +=
+            &format!(", confirmed by {} after {millis}.{:03} ms", confirmation.by, micros % 1000);
     }
     if let Some(rival) = &held.rival {
         note += &format!(", ALSO CLAIMED by {}", mac(rival));

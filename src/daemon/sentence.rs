@@ -32,7 +32,9 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
             format!("this process stood still for {late_ms} ms; not counted as the peer's silence")
         }
         Event::Conflict { group, mine, theirs } => {
-            format!("{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it")
+            format!(
+                "{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it"
+            )
         }
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()

@@ -280,11 +280,14 @@ impl<'a> Supervisor<'a> {
         if !core.ready {
             return Err(Fatal::CoreNotStarted);
         }
-        error!("the core died ({how}); its addresses are {}", if released {
-            "removed and the peer is told"
-        } else {
-            "NOT all removed; the peer is not told"
-        });
+        error!(
+            "the core died ({how}); its addresses are {}",
+            if released {
+                "removed and the peer is told"
+            } else {
+                "NOT all removed; the peer is not told"
+            }
+        );
         Ok(Ended::Died)
     }
 
@@ -337,7 +340,9 @@ async fn say_farewell(farewell: &[Farewell]) {
             sleep(FAREWELL_PAUSE).await;
         }
         for word in farewell {
-            if let Err(e) = crate::link::udp::send_once(word.interface.as_deref(), word.target, &word.bytes) {
+            if let Err(e) =
+                crate::link::udp::send_once(word.interface.as_deref(), word.target, &word.bytes)
+            {
                 warn!("the released word can't be sent to {}: {e}", word.target);
             }
         }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
 use crate::cluster::{GroupSettings, ResourceSettings, Settings, Side};
@@ -10,11 +9,8 @@ use crate::config::{self, Address, AutoFailback, Config, Group, Resource, Resour
 use crate::daemon::Paths;
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
+use crate::daemon::switch::{Switch, WARM_MAX};
 use crate::names::GroupId;
-
-/// Longest wait for the director to have verdicts and a programmed table before it counts as
-/// started: servers that have not answered by then are out, and the sorry server is in.
-const WARM_MAX: Duration = Duration::from_secs(5);
 
 /// The addresses of one group, in order.
 pub(crate) fn addresses(config: &Config, group: GroupId) -> impl Iterator<Item = &Address> {
@@ -83,16 +79,17 @@ pub(crate) async fn perform(
             // It stays warm on the standby.
             Operation::Stop => Outcome::Done,
         },
-        ResourceKind::Address(_) => {
-            if let (Operation::Start, Manner::Overlap { .. }) = (action.operation, action.manner)
-                && group.is_some_and(has_director)
-            {
-                // The peer serves until the address moves: first know where to send the clients.
-                if let cold @ Outcome::Failed(_) = director.warm(WARM_MAX).await {
-                    return cold;
+        ResourceKind::Address(address) => {
+            let switch = Switch { hands, director, resource, ip: address.ip };
+            match (action.operation, action.manner) {
+                (Operation::Start, Manner::Overlap { peer }) if group.is_some_and(has_director) => {
+                    switch.take(peer).await
                 }
+                (Operation::Stop, Manner::Overlap { .. }) if group.is_some_and(has_director) => {
+                    switch.give().await
+                }
+                (operation, manner) => hands.perform(resource, operation, manner).await,
             }
-            hands.perform(resource, action.operation, action.manner).await
         }
         ResourceKind::Script(_) => hands.perform(resource, action.operation, action.manner).await,
     }

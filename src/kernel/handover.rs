@@ -72,7 +72,11 @@ impl PassOn {
     ///
     /// # Errors
     /// What is missing; then nothing is left behind.
-    pub async fn begin(vip: IpAddr, peer: IpAddr, ipvs: &IpvsHandle) -> Result<Self, HandoverError> {
+    pub async fn begin(
+        vip: IpAddr,
+        peer: IpAddr,
+        ipvs: &IpvsHandle,
+    ) -> Result<Self, HandoverError> {
         let sloppy_before = read(SLOPPY_TCP)?;
         for result in ipvs.apply(service(vip, peer)).await.map_err(ipvs_error)? {
             result.map_err(ipvs_error)?;
@@ -122,10 +126,11 @@ impl Hush {
 }
 
 /// Removes what a killed process of ours may have left of both halves.
-pub async fn sweep(vip: IpAddr) {
+pub async fn sweep(vip: IpAddr, ipvs: &IpvsHandle) {
     for table in [table("ip", vip), hush_table(vip)] {
         let _gone = nft(&removal(&table)).await;
     }
+    let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(vip))]).await;
 }
 
 fn ipvs_error(e: impl std::fmt::Display) -> HandoverError {
@@ -133,10 +138,8 @@ fn ipvs_error(e: impl std::fmt::Display) -> HandoverError {
 }
 
 fn service(vip: IpAddr, peer: IpAddr) -> Vec<Op> {
-    let dest = (
-        RealKey { address: peer, port: 0 },
-        DestEntry { forwarding: Forwarding::Gate, weight: 1 },
-    );
+    let dest =
+        (RealKey { address: peer, port: 0 }, DestEntry { forwarding: Forwarding::Gate, weight: 1 });
     let settings = ServiceSettings {
         scheduler: "rr".to_owned(),
         persistent: None,
@@ -156,9 +159,9 @@ fn mark(vip: IpAddr) -> u32 {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),
     };
-    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = bytes
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     MARK_BASE | ((hash >> 16) ^ (hash & 0xffff))
 }
 
@@ -240,9 +243,11 @@ async fn nft(rules: &str) -> Result<(), HandoverError> {
 }
 
 fn read(path: &str) -> Result<String, HandoverError> {
-    std::fs::read_to_string(path).map_err(|source| HandoverError::Setting { path: path.into(), source })
+    std::fs::read_to_string(path)
+        .map_err(|source| HandoverError::Setting { path: path.into(), source })
 }
 
 fn write(path: &str, value: &str) -> Result<(), HandoverError> {
-    std::fs::write(path, value).map_err(|source| HandoverError::Setting { path: path.into(), source })
+    std::fs::write(path, value)
+        .map_err(|source| HandoverError::Setting { path: path.into(), source })
 }

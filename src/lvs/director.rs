@@ -111,6 +111,11 @@ impl Control {
         self.phase == Phase::Running && self.settled && self.health.is_complete()
     }
 
+    /// Why the kernel's IPVS can't be used at present.
+    pub fn fault(&self) -> Option<&KernelFault> {
+        self.kernel.fault()
+    }
+
     /// Services in the kernel that are ours to remove, now or in a later run. The daemon keeps
     /// them on disk and hands them back with [`Input::Configure`].
     pub fn owned(&self) -> &BTreeSet<ServiceKey> {
