@@ -43,7 +43,8 @@ fn global_options_stand_before_or_after_the_command() {
 
 #[test]
 fn a_bad_command_line_exits_2() {
-    for words in [&["frobnicate"][..], &["standby", "everything"], &[], &["--node", "a b", "check"]] {
+    for words in [&["frobnicate"][..], &["standby", "everything"], &[], &["--node", "a b", "check"]]
+    {
         assert_eq!(code(&pairbeat(words)), 2, "{words:?}");
     }
 }
