@@ -51,7 +51,8 @@ pub enum ToChecker {
 pub enum FromChecker {
     /// It has started and listens.
     Ready,
-    /// Checks that have ended, in the order of their ends. At most [`BATCH_MAX`].
+    /// Checks that have ended, in the order of their ends. At most [`BATCH_MAX`]. Right after a
+    /// change of the list there may be checks among them that have just left it.
     Results(Vec<CheckResult>),
     /// Something that the operator should know; checks go on.
     Warning(String),

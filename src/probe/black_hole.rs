@@ -23,7 +23,7 @@ impl BlackHole {
         let mut filling = Vec::new();
         loop {
             let mut task = tokio::spawn(TcpStream::connect(address));
-            let opened = tokio::time::timeout(Duration::from_millis(100), &mut task).await;
+            let opened = tokio::time::timeout(Duration::from_millis(300), &mut task).await;
             let is_full = opened.is_err();
             filling.push(match opened {
                 Ok(stream) => tokio::spawn(std::future::ready(stream.unwrap())),

@@ -3,7 +3,7 @@
 //! [`probe`] runs one check to its verdict within its timeout. When checks run is `schedule`'s,
 //! how many at a time and in which process is `daemon::checker`'s, what a verdict means for the
 //! pool is `lvs`'s. One file per protocol; each maps its errors to
-//! [`CheckFailure`](crate::lvs::check::CheckFailure) itself, because only it knows them.
+//! [`CheckFailure`] itself, because only it knows them.
 
 use std::collections::BTreeMap;
 use std::io;

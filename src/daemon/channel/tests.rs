@@ -1,13 +1,20 @@
 //! Frames that come in pieces, together, too long, wrong or not at all.
 
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 
 use super::*;
 
 type Texts = Channel<String, String>;
 
-fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+/// A test that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn run(work: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime.block_on(async { tokio::time::timeout(PATIENCE, work).await });
+    assert!(ended.is_ok(), "not done in {PATIENCE:?}");
 }
 
 fn raw() -> (UnixStream, Texts) {
