@@ -3,6 +3,7 @@
 //! Floors, bottom first; a module uses only what stands below it (`tests/tidy.rs` checks it).
 
 // Floor 0: words.
+pub mod keys;
 pub mod names;
 pub mod time;
 // Floor 1: pure. No IO, clock, threads, environment or log.

@@ -25,12 +25,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, GroupName, LinkName, NodeName};
 
+pub use crate::keys::{Key, KeyRing};
 pub use check::{DraftDirector, DraftGroup, DraftResource};
 pub use digest::digest;
 pub use source::{FILE_LEN_MAX, Source};
@@ -137,34 +136,6 @@ pub struct Link {
     pub targets: Vec<IpAddr>,
     /// UDP port, both ends. Default 694.
     pub port: u16,
-}
-
-/// The shared secrets, by id; the first is the one we sign with, all are accepted.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyRing {
-    /// At least one; ids are 0..=255 and differ.
-    pub keys: Vec<Key>,
-}
-
-/// One secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key {
-    /// Sent in clear with each beat.
-    pub id: u8,
-    /// Key material, any length above zero; `wire::auth` derives the working keys from it.
-    pub secret: Zeroizing<Vec<u8>>,
-}
-
-impl std::fmt::Debug for KeyRing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.keys).finish()
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Key {} (secret)", self.id)
-    }
 }
 
 /// A resource group: one line of haresources.

@@ -16,7 +16,7 @@ pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
 use crate::cluster::{self, Core};
-use crate::config::KeyRing;
+use crate::keys::KeyRing;
 use crate::names::{ActionId, GroupId, LinkId, NodeName, RequestId};
 use crate::time::Instant;
 use crate::wire::auth::{Auth, KeyCheck, KeyError};
