@@ -24,8 +24,8 @@ use crate::net::frames::Mac;
 /// all; unconfirmed is a note, not a failure.
 pub const CONFIRM_LIMIT: Duration = Duration::from_millis(100);
 
-/// How long a rival may take to answer two probes.
-const RIVAL_LIMIT: Duration = Duration::from_millis(60);
+/// How long a rival may take to answer two probes. Nobody waits for it.
+const RIVAL_LIMIT: Duration = Duration::from_millis(200);
 
 /// A virtual IP that was started here, as status shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -48,7 +48,8 @@ pub struct Placement {
     pub prefix: u8,
     /// Hardware address; zero where the link is no Ethernet, and nothing is announced.
     pub mac: [u8; 6],
-    /// An address of the interface, of the same family, that is not a VIP.
+    /// Another address of the interface, of the same family, that is not a VIP as far as the
+    /// kernel's flags tell (secondary, deprecated).
     pub source: Option<IpAddr>,
 }
 

@@ -116,8 +116,11 @@ impl Announcement {
                 let targets: BTreeSet<IpAddr> = asked.copied().take(TARGETS_MAX).collect();
                 let socket = socket(ip, placement)?;
                 let told = Arc::clone(&news);
-                let round = Round { ip, mac, socket, pending: targets.clone(), told };
-                Some(tokio::spawn(announcing(round, targets, Arc::clone(&restart))))
+                let mut round = Round { ip, mac, socket, pending: targets.clone(), told };
+                let begun = Instant::now();
+                // At once: the first turn of a task and a timer may be a millisecond away.
+                round.send();
+                Some(tokio::spawn(announcing(round, targets, begun, Arc::clone(&restart))))
             }
         };
         Ok(Self { news, restart, task })
@@ -220,11 +223,15 @@ struct Round {
     told: Arc<watch::Sender<News>>,
 }
 
-/// The task behind an [`Announcement`].
-async fn announcing(mut round: Round, targets: BTreeSet<IpAddr>, restart: Arc<Notify>) {
-    let mut begun = Instant::now();
-    let mut step = 0;
-    let mut next = begun;
+/// The task behind an [`Announcement`], whose first round was sent when it `begun`.
+async fn announcing(
+    mut round: Round,
+    targets: BTreeSet<IpAddr>,
+    mut begun: Instant,
+    restart: Arc<Notify>,
+) {
+    let mut step = 1;
+    let mut next = begun + if round.faulty() { RETRY } else { offset(step) };
     loop {
         tokio::select! {
             biased;

@@ -155,19 +155,20 @@ fn a_rival_is_found_by_its_hardware_address_and_nobody_is_disturbed() {
         return;
     }
     let lan = Lan::new();
-    let look = |address: &'static str| {
+    let look = |address: &'static str, within: Duration| {
         lan.node.run(|| async move {
             let placement = Addresses::open().unwrap().place(&vip(address)).await.unwrap();
-            rival(&placement, ip(address), Duration::from_millis(300)).await.unwrap()
+            rival(&placement, ip(address), within).await.unwrap()
         })
     };
-    assert_eq!((look(VIP), look(VIP6)), (None, None));
+    let brief = Duration::from_millis(200);
+    assert_eq!((look(VIP, brief), look(VIP6, brief)), (None, None));
     lan.other.ip(&format!("addr add {VIP}/24 dev eth0"));
     lan.other.ip(&format!("addr add {VIP6}/64 dev eth0 nodad"));
     for address in [VIP, VIP6] {
         resolve(&lan.client, address);
         learned(&lan.client, address, &mac(&lan.other));
-        assert_eq!(written(look(address)), mac(&lan.other));
+        assert_eq!(written(look(address, PATIENCE)), mac(&lan.other));
         learned(&lan.client, address, &mac(&lan.other));
     }
 }
