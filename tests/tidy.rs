@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 /// Each top-level module and its floor. A module uses itself, lower floors, and [`SIDEWAYS`].
 const FLOORS: &[(&str, u8)] = &[
     // Words.
+    ("keys", 0),
     ("names", 0),
     ("time", 0),
     // Pure.

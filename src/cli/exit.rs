@@ -38,6 +38,6 @@ pub(super) fn of_daemon(ended: Result<(), crate::daemon::Fatal>) -> Code {
 }
 
 /// The exit code of the checker, which logs its own end.
-pub(super) fn of_checker(ended: Result<(), crate::daemon::checker::CheckerError>) -> Code {
+pub(super) fn of_checker(ended: &Result<(), crate::daemon::checker::CheckerError>) -> Code {
     if ended.is_ok() { Code::Well } else { Code::Failed }
 }

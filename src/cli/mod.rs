@@ -27,7 +27,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
     match invocation.command {
         Command::Run { force } => exit::of_daemon(crate::daemon::supervisor::run(&paths, force)),
         Command::Core { force } => exit::of_daemon(crate::daemon::core::run(&paths, force)),
-        Command::Checker => exit::of_checker(crate::daemon::checker::run()),
+        Command::Checker => exit::of_checker(&crate::daemon::checker::run()),
         Command::Status { json } => ask::status(&paths, json),
         Command::Standby { which, no_wait } => ask::standby(&paths, which, no_wait),
         Command::Takeover { which, no_wait } => ask::takeover(&paths, which, no_wait),

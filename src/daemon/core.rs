@@ -60,6 +60,9 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     })
 }
 
+/// One finished action.
+type Ended = (ActionId, Outcome);
+
 struct Core {
     paths: Paths,
     config: Rc<Config>,
@@ -70,7 +73,7 @@ struct Core {
     hands: Rc<Hands>,
     director: DirectorHandle,
     /// Where finished actions arrive; the sender is cloned into each one.
-    ended: (mpsc::Sender<(ActionId, Outcome)>, mpsc::Receiver<(ActionId, Outcome)>),
+    ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
     /// Operators that wait for the end of a switch.
     waiting: BTreeMap<RequestId, oneshot::Sender<Vec<u8>>>,
     next_request: u64,
