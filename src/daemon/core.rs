@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
@@ -17,16 +17,16 @@ use crate::cluster::event::{Action, Answer, GroupState, Outcome, Request};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Reloaded};
 use crate::control::server::{self, Asked, Server};
-use crate::daemon::beat::{self, BeatHandle, Note, Order};
+use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
-use crate::daemon::messages::{Farewell, FromCore, ToCore};
+use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, picture, sentence, work};
-use crate::engine::{Engine, Identity, View};
+use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
-use crate::link::udp::UdpLink;
+use crate::link::udp::{Farewell, OpenError, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{clock, log};
@@ -68,7 +68,8 @@ struct Core {
     config: Rc<Config>,
     supervisor: Channel<FromCore, ToCore>,
     notes: mpsc::Receiver<Note>,
-    views: watch::Receiver<Arc<View>>,
+    /// The beat thread's last picture.
+    view: Option<Arc<View>>,
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
@@ -108,8 +109,7 @@ impl Core {
         for error in hands.sweep(&managed).await {
             error!("a stray address can't be removed: {error}");
         }
-        let links = config.links.iter().map(UdpLink::open).collect::<Result<Vec<_>, _>>();
-        let links = links.map_err(|e| system(&e))?;
+        let links = open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director = director::start(paths, &config).map_err(|e| system(&e))?;
         if !config.directors.is_empty() {
@@ -119,15 +119,14 @@ impl Core {
         }
         let engine = engine(&config)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let (view, views) = watch::channel(Arc::new(engine.view(clock::now())));
-        let beat = beat::spawn(engine, links, note, view).map_err(|e| system(&e))?;
+        let beat = beat::spawn(engine, links, note, None).map_err(|e| system(&e))?;
         refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
             config: Rc::new(config),
             supervisor,
             notes,
-            views,
+            view: None,
             beat,
             hands,
             director,
@@ -207,7 +206,7 @@ impl Core {
                 self.farewell = farewell;
                 self.farewell_given = false;
             }
-            Note::Warning(why) => warn!("{why}"),
+            Note::View(view) => self.view = Some(view),
             Note::Left => {}
         }
     }
@@ -250,7 +249,9 @@ impl Core {
     /// Answers in a task of its own: the director may take a moment.
     fn status(&self, reply: oneshot::Sender<Vec<u8>>) {
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
-        let (view, director) = (Arc::clone(&self.views.borrow()), self.director.clone());
+        // Not yet: the first beat is under way, and the caller is told to ask again.
+        let Some(view) = self.view.clone() else { return };
+        let director = self.director.clone();
         tokio::task::spawn_local(async move {
             let director = director.view().await;
             send(reply, &picture::status(&config, &view, director.as_ref(), &hands));
@@ -356,7 +357,7 @@ fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
     let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }
 
-fn engine(config: &Config) -> Result<Engine<crate::cluster::Core>, Fatal> {
+fn engine(config: &Config) -> Result<Engine, Fatal> {
     let mut session = [0_u8; 16];
     getrandom::fill(&mut session)
         .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
@@ -377,12 +378,40 @@ const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
 
 fn refuse_untimely(config: &Config, beat: &BeatHandle, force: bool) -> Result<(), Fatal> {
     let deadtime = config.timing.deadtime;
-    match beat.realtime_refusal() {
-        Some(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
+    match beat.realtime() {
+        Err(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
             "deadtime {} ms needs real-time priority, which is refused: {why}; give the process \
              CAP_SYS_NICE, choose a deadtime of 1 s or more, or run with --force",
             deadtime.as_millis()
         ))),
-        _ => Ok(()),
+        Err(why) => {
+            warn!("beats run without real-time priority: {why}");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
+}
+
+/// Opens the links. One that can't be used now is tried again later, as long as there is another
+/// and the fault may pass by itself.
+fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
+    let links = UdpLinks::open(&config.links, clock::now());
+    let mut faulty = std::collections::BTreeSet::new();
+    for (link, fault) in links.faults() {
+        faulty.insert(link);
+        match fault {
+            OpenError::NoInterface { .. } | OpenError::NoIpv6 | OpenError::Other { .. } => {
+                warn!("{fault}; it is tried again");
+            }
+            OpenError::PortTaken { .. }
+            | OpenError::PortForbidden { .. }
+            | OpenError::InterfaceForbidden { .. } => return Err(Fatal::System(fault.to_string())),
+        }
+    }
+    if faulty.len() < config.links.len() {
+        return Ok(links);
+    }
+    let reasons: Vec<String> = links.faults().map(|(_, fault)| fault.to_string()).collect();
+    let reasons = reasons.join("; ");
+    Err(Fatal::System(format!("no link can be used: {reasons}; correct the interfaces of the links")))
 }

@@ -2,9 +2,11 @@
 //!
 //! The core's words to the checker are in `lvs::check` and `daemon::channel`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::link::udp::Farewell;
 
 /// Supervisor to core.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,15 +29,4 @@ pub enum FromCore {
     /// The last word to send for this core if it dies, replacing the one before. Empty while
     /// something is held that the supervisor could not release.
     Farewell(Vec<Farewell>),
-}
-
-/// One prepared, signed datagram.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Farewell {
-    /// Interface to send it by.
-    pub interface: Option<String>,
-    /// The peer.
-    pub target: SocketAddr,
-    /// The frame.
-    pub bytes: Vec<u8>,
 }

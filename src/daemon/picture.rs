@@ -4,7 +4,7 @@ use crate::cluster::{GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::daemon::sentence::{cause_words, state_word};
-use crate::engine::View;
+use crate::daemon::beat::View;
 use crate::lvs::director::View as DirectorView;
 use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
 
@@ -16,7 +16,7 @@ pub(crate) fn status(
     hands: &Hands,
 ) -> Status {
     let held = hands.held();
-    let groups = config.groups.iter().zip(&view.cluster.groups);
+    let groups = config.groups.iter().zip(&view.engine.cluster.groups);
     Status {
         version: VERSION,
         node: config.node.to_string(),
@@ -31,7 +31,7 @@ pub(crate) fn status(
 }
 
 fn peer(view: &View) -> PeerStatus {
-    let peer = &view.cluster.peer;
+    let peer = &view.engine.cluster.peer;
     let state = match peer.state {
         PeerLife::Unknown => "unknown",
         PeerLife::Alive => "up",
@@ -43,8 +43,9 @@ fn peer(view: &View) -> PeerStatus {
 }
 
 fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
-    let seen = view.cluster.links.iter().zip(&view.links);
-    let statuses = config.links.iter().zip(seen).map(|(link, (life, quality))| LinkStatus {
+    let engine = view.engine.cluster.links.iter().zip(&view.engine.links);
+    let seen = engine.zip(&view.links);
+    let statuses = config.links.iter().zip(seen).map(|(link, ((life, quality), socket))| LinkStatus {
         name: link.name.to_string(),
         state: match life.state {
             LinkState::Unknown => "unknown",
@@ -58,7 +59,7 @@ fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
         refused: quality.refused,
         lost: quality.lost,
         lost_of: quality.of,
-        error: None,
+        error: socket.fault.clone().or_else(|| socket.failure.clone()),
     });
     statuses.collect()
 }
@@ -117,13 +118,13 @@ fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {
 
 fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
     let mut warnings = Vec::new();
-    if view.cluster.peer.state != PeerLife::Alive {
-        warnings.push(format!("no redundancy: {} is not there", view.cluster.peer.node));
+    if view.engine.cluster.peer.state != PeerLife::Alive {
+        warnings.push(format!("no redundancy: {} is not there", view.engine.cluster.peer.node));
     }
-    if view.cluster.peer.config_differs {
+    if view.engine.cluster.peer.config_differs {
         warnings.push("the peer runs on a different configuration".to_owned());
     }
-    for group in &view.cluster.groups {
+    for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
         }
@@ -138,6 +139,6 @@ fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
 }
 
 fn refused(view: &View) -> std::collections::BTreeMap<String, u64> {
-    let counts = view.security.refused.iter();
+    let counts = view.engine.security.refused.iter();
     counts.map(|(reason, count)| (reason.to_string(), *count)).collect()
 }

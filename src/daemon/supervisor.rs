@@ -19,9 +19,10 @@ use tracing::{error, info, warn};
 
 use crate::config;
 use crate::daemon::channel::Channel;
-use crate::daemon::messages::{Farewell, FromCore, ToCore};
+use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths};
 use crate::kernel::addr::Addresses;
+use crate::link::udp::{self, Farewell};
 use crate::sys::files::Machine;
 use crate::sys::log;
 
@@ -340,10 +341,8 @@ async fn say_farewell(farewell: &[Farewell]) {
             sleep(FAREWELL_PAUSE).await;
         }
         for word in farewell {
-            if let Err(e) =
-                crate::link::udp::send_once(word.interface.as_deref(), word.target, &word.bytes)
-            {
-                warn!("the released word can't be sent to {}: {e}", word.target);
+            if let Err(e) = udp::say(word) {
+                warn!("the released word can't be sent to {}: {e}", word.to);
             }
         }
     }
