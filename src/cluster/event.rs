@@ -26,6 +26,14 @@ pub enum Input {
         /// Highest sequence number of ours that the sender had heard when it sent this.
         echo: u64,
     },
+    /// A further copy of a beat that was heard already, on another link or later than a newer one:
+    /// its content is old, but the link carries.
+    Copy {
+        /// Where it came in.
+        link: LinkId,
+        /// When the kernel received it.
+        at: Instant,
+    },
     /// A correctly signed beat without proof of freshness (it does not echo our session).
     /// A reason to wait, never to act.
     Presence {
@@ -46,7 +54,8 @@ pub enum Input {
         /// How.
         outcome: Outcome,
     },
-    /// Nothing but the passing of time.
+    /// Nothing but the passing of time. The driver reads everything that waits in its sockets
+    /// first: verdicts of silence, takings and beats happen in a tick and nowhere else.
     Tick,
 }
 

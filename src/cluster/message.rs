@@ -78,8 +78,9 @@ pub enum Wish {
     Content,
     /// Please give it to me.
     Take,
-    /// Please take it from me.
+    /// Please take it from me. With [`Hold::Nothing`]: handed over on request; takes it back only
+    /// when asked to, or when the other node can't have it.
     Offer,
-    /// Will not take it: handed over on request, leaving, or could not be started here.
+    /// Can't take it: leaving, or could not be started here.
     Decline,
 }

@@ -1,4 +1,398 @@
-//! The cluster core: pure. `now` and inputs go in, ordered outputs come out.
+//! The cluster core: who holds which group. Pure: `now` and inputs go in, ordered outputs come out.
+//!
+//! It decides; it does not touch sockets, clocks, resources or logs. Below it stands the session
+//! layer of `wire`, which lets only fresh beats of the peer through; above it the engine, which
+//! obeys its orders. [`Core`] is the door, [`event`] says all that passes through it, [`message`]
+//! what the two nodes say to each other.
+//!
+//! Two rules give the safety. *Dropping happens at once*, in the very call that brings the reason.
+//! *Taking happens in a tick only*, when the driver has read all that waited in its sockets, so
+//! that no decision to take rests on an old beat with a newer one behind it.
+//!
+//! ```text
+//!  awake   own clock, without our own stalls     list      start left to right, stop right to left
+//!  peer    is it alive, what did it say          decide    who takes, and with whose consent
+//!  phase   booting, in service, leaving          handover  giving to a peer that is alive
+//!  group   one group's role                      requests  what operators asked for
+//! ```
 
+mod awake;
+mod decide;
+mod epoch;
 pub mod event;
+mod group;
+mod handover;
+mod list;
 pub mod message;
+mod outbox;
+mod peer;
+mod phase;
+mod requests;
+mod settings;
+mod snapshot;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use self::awake::Awake;
+use self::event::{Answer, Event, Input, Output, Request};
+use self::group::Group;
+use self::message::{Beat, GroupClaim, Hold, NodeState, Wish};
+use self::outbox::{Licence, Outbox, Turn};
+use self::peer::{Peer, PeerState, millis};
+use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end, farewell_spacing};
+use self::requests::{Direction, Requests, answer};
+pub use self::settings::{GroupSettings, ResourceSettings, Settings, Side};
+pub use self::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
+use crate::names::{GroupId, RequestId};
+use crate::time::Instant;
+
+/// One node's half of the cluster.
+///
+/// The driver's loop: read every socket and hand over what came in; [`Core::handle`] a
+/// [`Input::Tick`]; obey [`Core::poll`] until it is empty; sleep until [`Core::deadline`] or until
+/// something comes in. A deadline that has passed already asks for a tick at once.
+#[derive(Debug, Clone)]
+pub struct Core {
+    settings: Settings,
+    awake: Awake,
+    phase: Phase,
+    peer: Peer,
+    groups: Vec<Group>,
+    requests: Requests,
+    outbox: Outbox,
+    /// The last beat sent.
+    said: Option<Beat>,
+    /// The peer waits for our consent.
+    reply: bool,
+    next_beat: Instant,
+    /// Something came in that only the next tick acts upon.
+    stirred: bool,
+    /// The last tick, in awake time.
+    ticked: Instant,
+    /// When the core wants to be called, in awake time, and why.
+    due: (Instant, &'static str),
+}
+
+impl Core {
+    /// A core that has just started; its first deadline is `now`.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let groups = settings.groups.iter().zip(0..);
+        Self {
+            awake: Awake::new(&settings, now),
+            phase: Phase::Booting { since: now },
+            peer: Peer::new(&settings, now),
+            groups: groups.map(|(group, id)| Group::new(GroupId(id), &settings, group)).collect(),
+            requests: Requests::default(),
+            outbox: Outbox::default(),
+            said: None,
+            reply: false,
+            next_beat: now,
+            stirred: false,
+            ticked: now,
+            due: (now, "keepalive"),
+            settings,
+        }
+    }
+
+    /// Something happened, seen at `now`. The orders that follow are in [`Core::poll`].
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let now = self.wake(now);
+        match input {
+            Input::Tick => self.tick(now),
+            Input::Heard { link, at, beat, echo } => {
+                let at = self.awake.inside(at).min(now);
+                self.reply |= self.peer.hear(at, (link, beat, echo), &mut self.outbox);
+                let (mut turn, groups, _) = self.turn(now);
+                groups.iter_mut().for_each(|group| group.heard(&mut turn));
+                self.stirred = true;
+            }
+            Input::Copy { link, at } => {
+                let at = self.awake.inside(at).min(now);
+                self.peer.copy(at, link, &mut self.outbox);
+            }
+            Input::Presence { at } => self.peer.sense(self.awake.inside(at).min(now)),
+            Input::Request { id, request } => {
+                self.request(now, id, request);
+                self.stirred = true;
+            }
+            Input::Ended { action, outcome } => {
+                let (mut turn, groups, _) = self.turn(now);
+                let known = groups.iter_mut().any(|group| group.ended(&mut turn, action, &outcome));
+                self.stirred |= known;
+            }
+        }
+        self.due = self.next_due(now);
+    }
+
+    /// The next order, in the order in which they must be obeyed.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop()
+    }
+
+    /// When to call [`Core::handle`] with a tick at the latest, on the boot clock, and why (the
+    /// reason is for the debug log). [`Instant::NEVER`] once the node has left.
+    pub fn deadline(&self) -> (Instant, &'static str) {
+        (self.awake.outside(self.due.0), self.due.1)
+    }
+
+    /// The last word of this session, prepared in case that the core can't speak any more: the
+    /// supervisor sends it when it has released everything.
+    pub fn farewell(&self) -> Beat {
+        let groups = self.groups.iter().map(|group| GroupClaim {
+            hold: Hold::Nothing,
+            wish: Wish::Decline,
+            via: None,
+            ..group.claim(Licence::Leave)
+        });
+        Beat { groups: groups.collect(), node: NodeState::Gone, ..self.compose() }
+    }
+
+    /// This node's own address on a group's service LAN, told to the peer with the next beat.
+    pub fn set_via(&mut self, group: GroupId, via: Option<IpAddr>) {
+        if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+            group.set_via(via);
+        }
+    }
+
+    /// The awake time at `now`; notes a stall of our own.
+    fn wake(&mut self, now: Instant) -> Instant {
+        let (now, stall) = self.awake.wake(now, self.due.0);
+        if let Some(late) = stall {
+            self.outbox.report(Event::Stalled { late_ms: millis(late) });
+            self.doubt(now, late);
+        }
+        now
+    }
+
+    /// The peer may have taken a stall for our death from about a deadtime on; half of it leaves
+    /// room for beats that were lost before.
+    fn doubt(&mut self, now: Instant, late: Duration) {
+        let sequence = self.outbox.next_sequence();
+        let until = now.plus(self.settings.deadtime);
+        if let Phase::Running { doubt, .. } = &mut self.phase
+            && late >= self.settings.deadtime / 2
+        {
+            *doubt = Some(Doubt { sequence, until });
+        }
+    }
+
+    fn licence(&self) -> Licence {
+        match self.phase {
+            Phase::Booting { .. } | Phase::Running { doubt: Some(_), .. } => Licence::Keep,
+            Phase::Running { doubt: None, .. } => Licence::Take,
+            Phase::Leaving(_) | Phase::Goodbye { .. } | Phase::Ended => Licence::Leave,
+        }
+    }
+
+    fn turn(&mut self, now: Instant) -> (Turn<'_>, &mut Vec<Group>, &mut Requests) {
+        let licence = self.licence();
+        let settled = self.settled();
+        let turn = Turn {
+            now,
+            settings: &self.settings,
+            peer: &self.peer,
+            licence,
+            settled,
+            outbox: &mut self.outbox,
+        };
+        (turn, &mut self.groups, &mut self.requests)
+    }
+
+    /// Since when both nodes have been in service and in contact.
+    fn settled(&self) -> Option<Instant> {
+        match (&self.phase, self.peer.running_since()) {
+            (Phase::Running { since, .. }, Some(peer)) => Some(peer.max(*since)),
+            _ => None,
+        }
+    }
+
+    fn request(&mut self, now: Instant, id: RequestId, request: Request) {
+        let (direction, which) = match request {
+            Request::Standby(which) => (Direction::Away, which),
+            Request::Takeover(which) => (Direction::Here, which),
+            Request::Leave => return self.begin_leave(now, id),
+        };
+        let (mut turn, groups, requests) = self.turn(now);
+        requests.begin(&mut turn, groups, (id, direction, which));
+    }
+
+    fn begin_leave(&mut self, now: Instant, id: RequestId) {
+        let (mut turn, groups, _) = self.turn(now);
+        if turn.licence == Licence::Leave {
+            let why = "this node is leaving".to_owned();
+            return answer(&mut turn, id, Answer::Refused { why });
+        }
+        let held = groups.iter().filter(|group| group.held().is_some());
+        let held = held.map(|group| group.settings.name.clone()).collect();
+        groups.iter_mut().for_each(|group| group.prepare_to_leave(now));
+        self.phase = Phase::Leaving(Leave { id, since: now, held });
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.stirred = false;
+        self.ticked = now;
+        self.peer.judge(now, &mut self.outbox);
+        self.step_phase(now);
+        let (mut turn, groups, requests) = self.turn(now);
+        let mut moved = false;
+        for group in groups.iter_mut() {
+            let before = group.role;
+            group.step(&mut turn);
+            moved |= group.role != before;
+        }
+        requests.settle(&mut turn, groups);
+        // What one step made possible is done in the next, at once.
+        self.stirred = moved;
+        self.step_leave(now);
+        self.speak(now);
+    }
+
+    fn step_phase(&mut self, now: Instant) {
+        match &mut self.phase {
+            Phase::Booting { since } => {
+                let end = boot_end(&self.settings, *since, self.peer.presence());
+                if self.peer.state() == PeerState::Unknown && now < end {
+                    return;
+                }
+                if self.peer.state() == PeerState::Unknown {
+                    self.peer.give_up(now, &mut self.outbox);
+                }
+                self.phase = Phase::Running { since: now, doubt: None };
+            }
+            Phase::Running { doubt, .. } => {
+                let over = |it: &Doubt| self.peer.echo() >= it.sequence || now >= it.until;
+                if doubt.as_ref().is_some_and(over) {
+                    *doubt = None;
+                }
+            }
+            Phase::Leaving(_) | Phase::Goodbye { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// Leaves when nothing is held any more; without a word when a part of it can't be stopped, for
+    /// then the peer must wait.
+    fn step_leave(&mut self, now: Instant) {
+        let Phase::Leaving(leave) = &self.phase else { return };
+        if self.groups.iter().any(Group::busy_leaving) {
+            return;
+        }
+        let leave = leave.clone();
+        let (mut turn, groups, requests) = self.turn(now);
+        requests.abandon(&mut turn);
+        let stuck: Vec<&str> = groups
+            .iter()
+            .filter(|group| group.held().is_some())
+            .map(|group| group.settings.name.as_str())
+            .collect();
+        if stuck.is_empty() {
+            self.phase = Phase::Goodbye { leave, left: FAREWELLS, next: now };
+            return;
+        }
+        let why = format!("{}: it could not be stopped here", stuck.join(", "));
+        answer(&mut turn, leave.id, Answer::Failed { why });
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.outbox.push(Output::Left);
+        self.phase = Phase::Ended;
+    }
+
+    /// Sends what is to be said: at every keepalive, and at once when it changed.
+    fn speak(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Booting { .. } | Phase::Running { .. } | Phase::Leaving(_) => self.beat(now),
+            Phase::Goodbye { .. } => self.say_goodbye(now),
+            Phase::Ended => {}
+        }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        let beat = self.compose();
+        let news = self.said.as_ref().is_none_or(|said| {
+            (said.node, said.config, &said.groups) != (beat.node, beat.config, &beat.groups)
+        });
+        let due = now >= self.next_beat;
+        if due {
+            // On an absolute schedule; beats that we were too late for are left out.
+            let missed =
+                now.since(self.next_beat).as_nanos() / self.settings.keepalive.as_nanos().max(1);
+            let skip = u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1;
+            self.next_beat = self.next_beat.plus(self.settings.keepalive.saturating_mul(skip));
+        }
+        if due || news || self.reply {
+            self.reply = false;
+            self.said = Some(beat.clone());
+            self.outbox.send(beat);
+        }
+    }
+
+    fn say_goodbye(&mut self, now: Instant) {
+        let farewell = self.farewell();
+        let Phase::Goodbye { leave, left, next } = &mut self.phase else { return };
+        if now < *next {
+            return;
+        }
+        self.outbox.send(farewell);
+        *left -= 1;
+        *next = now.plus(farewell_spacing(&self.settings));
+        if *left > 0 {
+            return;
+        }
+        let moved = if self.peer.is_alive() { leave.held.clone() } else { Vec::new() };
+        let done = Answer::Done { moved, took_ms: millis(now.since(leave.since)) };
+        self.outbox.push(Output::Answer { id: leave.id, answer: done });
+        self.end();
+    }
+
+    fn compose(&self) -> Beat {
+        let node = match self.phase {
+            Phase::Booting { .. } => NodeState::Booting,
+            Phase::Running { .. } => NodeState::Running,
+            Phase::Leaving(_) => NodeState::Leaving,
+            Phase::Goodbye { .. } | Phase::Ended => NodeState::Gone,
+        };
+        let licence = self.licence();
+        Beat {
+            node,
+            hears: self.peer.hears(),
+            config: self.settings.config,
+            groups: self.groups.iter().map(|group| group.claim(licence)).collect(),
+        }
+    }
+
+    /// The earliest instant at which something is to be done. What had its time in a tick that has
+    /// passed is left out: that tick has considered it.
+    fn next_due(&self, now: Instant) -> (Instant, &'static str) {
+        if self.stirred {
+            return (now, "something new");
+        }
+        let phase = match &self.phase {
+            Phase::Booting { since } => {
+                Some((boot_end(&self.settings, *since, self.peer.presence()), "initdead"))
+            }
+            Phase::Running { doubt: Some(doubt), .. } => Some((doubt.until, "validation")),
+            Phase::Goodbye { next, .. } => Some((*next, "farewell")),
+            Phase::Ended => return (Instant::NEVER, "left"),
+            Phase::Running { doubt: None, .. } | Phase::Leaving(_) => None,
+        };
+        let settled = self.settled().filter(|_| self.settings.auto_failback);
+        let failback = settled.map(|since| (since.plus(self.settings.keepalive * 2), "failback"));
+        let groups = self.groups.iter().flat_map(|group| group.deadlines(&self.settings));
+        let later = [phase, failback].into_iter().flatten();
+        let later =
+            later.chain(groups).chain(self.peer.deadlines()).chain(self.requests.deadlines());
+        let beat = (self.next_beat, "keepalive");
+        later
+            .filter(|(at, _)| *at > self.ticked)
+            .fold(beat, |first, next| if next.0 < first.0 { next } else { first })
+    }
+}

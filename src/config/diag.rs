@@ -1,6 +1,19 @@
 //! Faults and warnings that point: file, line, column, what is wrong and what to do.
+//!
+//! Every reader has one [`Faults`] for its file and never stops at the first fault. Rules that
+//! hold across files use a [`Mark`], which outlives the text it was made from. This module knows
+//! no format and no severity policy; it also never prints, it only renders.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Most diagnostics kept for one file; a file that is something else altogether (a picture, a
+/// log) would otherwise give one for every line.
+pub const DIAGNOSTICS_MAX: usize = 500;
+
+/// Longest excerpt, in characters; what is beyond does not fit on a screen.
+const EXCERPT_MAX: usize = 160;
 
 /// A place in a file; lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +26,19 @@ pub struct Place {
     pub column: usize,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.column > 0 {
+            write!(f, ":{}", self.column)?;
+        }
+        Ok(())
+    }
+}
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -20,6 +46,15 @@ pub enum Severity {
     Fault,
     /// It runs; the operator should know.
     Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fault => "fault",
+            Self::Warning => "warning",
+        })
+    }
 }
 
 /// One fault or warning.
@@ -35,4 +70,382 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The line itself and how many characters of it are meant, for the marker below it.
     pub excerpt: Option<(String, usize)>,
+}
+
+impl Diagnostic {
+    /// A diagnostic at a mark.
+    pub fn new(severity: Severity, mark: Mark, message: impl Into<String>) -> Self {
+        let Mark { place, excerpt } = mark;
+        Self { severity, place, message: message.into(), help: None, excerpt }
+    }
+
+    /// Says what to do about it.
+    pub fn help(&mut self, help: impl Into<String>) {
+        self.help = Some(help.into());
+    }
+
+    /// Does not show the line: there is a secret in it.
+    pub fn conceal(&mut self) {
+        self.excerpt = None;
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help(help);
+        self
+    }
+}
+
+/// As the operator sees it, several lines without the last line feed:
+///
+/// ```text
+/// ha.cf:2:10: fault: `ten` is not a time
+///     2 | deadtime ten # sic
+///       |          ^^^
+///       = help: seconds, or milliseconds with `ms`: `2`, `500ms`
+/// ```
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.severity, self.message)?;
+        if let Some((line, width)) = &self.excerpt {
+            write!(f, "\n{:>5} | {line}", self.place.line)?;
+            if self.place.column > 0 {
+                let blank = self.place.column - 1;
+                write!(f, "\n      | {:blank$}{:^<width$}", "", "", width = (*width).max(1))?;
+            }
+        }
+        if let Some(help) = &self.help {
+            write!(f, "\n      = help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A place together with the line it is in, for diagnostics made when the text is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Where.
+    pub place: Place,
+    /// As in [`Diagnostic::excerpt`].
+    pub excerpt: Option<(String, usize)>,
+}
+
+impl Mark {
+    /// A file as a whole.
+    pub fn file(file: &Path) -> Self {
+        Self { place: Place { file: file.to_owned(), line: 0, column: 0 }, excerpt: None }
+    }
+
+    /// A fault here.
+    pub fn fault(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Fault, self.clone(), message)
+    }
+
+    /// A warning here.
+    pub fn warning(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Warning, self.clone(), message)
+    }
+}
+
+/// A part of a text, in bytes. Empty: the file as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// Byte after the last one.
+    pub end: usize,
+}
+
+impl Span {
+    /// The file as a whole.
+    pub const FILE: Self = Self { start: 0, end: 0 };
+}
+
+impl From<Range<usize>> for Span {
+    fn from(range: Range<usize>) -> Self {
+        Self { start: range.start, end: range.end }
+    }
+}
+
+/// A piece of text and where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// Its first byte in the file.
+    pub start: usize,
+}
+
+impl<'a> Word<'a> {
+    /// Its place.
+    pub fn span(&self) -> Span {
+        Span { start: self.start, end: self.start + self.text.len() }
+    }
+
+    /// The part `range` of it; empty when that is not within.
+    #[must_use]
+    pub fn part(&self, range: Range<usize>) -> Word<'a> {
+        let start = self.start + range.start;
+        Word { text: self.text.get(range).unwrap_or_default(), start }
+    }
+
+    /// Without blanks at either end.
+    #[must_use]
+    pub fn trim(&self) -> Word<'a> {
+        let start = self.text.len() - self.text.trim_start().len();
+        self.part(start..start + self.text.trim().len())
+    }
+
+    /// Both sides of the first `separator`.
+    pub fn split_once(&self, separator: &str) -> Option<(Word<'a>, Word<'a>)> {
+        let at = self.text.find(separator)?;
+        Some((self.part(0..at), self.part(at + separator.len()..self.text.len())))
+    }
+
+    /// The pieces between the characters that `separator` is true for, without empty ones.
+    pub fn split(&self, separator: fn(char) -> bool) -> Vec<Word<'a>> {
+        let mut words = Vec::new();
+        let mut rest = *self;
+        loop {
+            let skip = rest.text.len() - rest.text.trim_start_matches(separator).len();
+            rest = rest.part(skip..rest.text.len());
+            if rest.text.is_empty() {
+                return words;
+            }
+            let end = rest.text.find(separator).unwrap_or(rest.text.len());
+            words.push(rest.part(0..end));
+            rest = rest.part(end..rest.text.len());
+        }
+    }
+}
+
+/// The lines of a text, without their ends (`\n` or `\r\n`).
+pub fn lines(text: &str) -> impl Iterator<Item = Word<'_>> {
+    let mut start = 0;
+    text.split_inclusive('\n').map(move |line| {
+        let word = Word { text: line.trim_end_matches(['\n', '\r']), start };
+        start += line.len();
+        word
+    })
+}
+
+/// Whether excerpts may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excerpts {
+    /// The line is shown.
+    Shown,
+    /// The file holds secrets: places only.
+    Hidden,
+}
+
+/// Collects everything that is wrong with one file.
+#[derive(Debug)]
+pub struct Faults<'a> {
+    file: &'a Path,
+    text: &'a str,
+    excerpts: Excerpts,
+    found: Vec<(usize, Diagnostic)>,
+    spill: Diagnostic,
+}
+
+impl<'a> Faults<'a> {
+    /// For a file that is shown as `file` and reads `text`.
+    pub fn new(file: &'a Path, text: &'a str, excerpts: Excerpts) -> Self {
+        let spill = Mark::file(file).warning("");
+        Self { file, text, excerpts, found: Vec::new(), spill }
+    }
+
+    /// Something that nothing runs with. The result takes advice ([`Diagnostic::help`]).
+    pub fn fault(&mut self, span: impl Into<Span>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Fault, span.into(), message.into())
+    }
+
+    /// Something that the operator should know.
+    pub fn warn(&mut self, span: impl Into<Span>, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Warning, span.into(), message.into())
+    }
+
+    fn add(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
+        let diagnostic = Diagnostic::new(severity, self.mark(span), message);
+        // A fault is never the one that is dropped: without it the file would be taken.
+        if self.found.len() >= DIAGNOSTICS_MAX && severity == Severity::Warning {
+            return &mut self.spill;
+        }
+        if self.found.len() >= 2 * DIAGNOSTICS_MAX {
+            return &mut self.spill;
+        }
+        let at = self.found.len();
+        self.found.push((span.start, diagnostic));
+        match self.found.get_mut(at) {
+            Some((_, diagnostic)) => diagnostic,
+            None => &mut self.spill,
+        }
+    }
+
+    /// A mark for `span`, for later.
+    pub fn mark(&self, span: impl Into<Span>) -> Mark {
+        let span = span.into();
+        if span == Span::FILE {
+            return Mark::file(self.file);
+        }
+        let start = floor_boundary(self.text, span.start);
+        let end = floor_boundary(self.text, span.end).max(start);
+        let before = self.text.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let number = before.matches('\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let line = self.text.get(line_start..).unwrap_or_default();
+        let line = line.split('\n').next().unwrap_or_default().trim_end();
+        let meant = self.text.get(start..end).unwrap_or_default();
+        let meant = meant.split('\n').next().unwrap_or_default().trim_end();
+        let excerpt = match self.excerpts {
+            Excerpts::Shown => Some((shown(line), shown_width(column, meant))),
+            Excerpts::Hidden => None,
+        };
+        Mark { place: Place { file: self.file.to_owned(), line: number, column }, excerpt }
+    }
+
+    /// How many faults there are so far; warnings do not count.
+    pub fn count(&self) -> usize {
+        self.found.iter().filter(|(_, found)| found.severity == Severity::Fault).count()
+    }
+
+    /// Everything found, in the order of the file.
+    pub fn into_list(mut self) -> Vec<Diagnostic> {
+        self.found.sort_by_key(|(start, _)| *start);
+        self.found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
+    }
+}
+
+/// A line as it may go to a terminal: tabs and control characters are one blank each, so that
+/// the marker stands right and no escape sequence gets through.
+fn shown(line: &str) -> String {
+    line.chars().take(EXCERPT_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn shown_width(column: usize, meant: &str) -> usize {
+    meant.chars().count().min((EXCERPT_MAX + 1).saturating_sub(column)).max(1)
+}
+
+fn floor_boundary(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+/// The known name that was probably meant: at most a third of it differs.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (distance(&word, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance * 3 <= name.len().max(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Optimal string alignment distance: insertions, deletions, changes, swapped neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().take(64).collect();
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, cb) in b.iter().enumerate() {
+            let at =
+                |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX / 2);
+            let changed = at(&above, j) + usize::from(ca != cb);
+            let mut best = changed.min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
+            let swapped = i > 0
+                && j > 0
+                && a.get(i.wrapping_sub(1)) == Some(cb)
+                && b.get(j.wrapping_sub(1)) == Some(ca);
+            if swapped {
+                best = best.min(at(&before, j.wrapping_sub(1)) + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut above, row);
+    }
+    above.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str, span: Range<usize>) -> String {
+        let mut faults = Faults::new(Path::new("ha.cf"), text, Excerpts::Shown);
+        faults.fault(span, "wrong").help("right");
+        faults.into_list().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_fault_shows_line_column_and_marker() {
+        assert_eq!(
+            rendered("node a\n\tdeadtime ten # sic\r\n", 17..20),
+            "ha.cf:2:11: fault: wrong\n    2 |  deadtime ten # sic\n      \
+             |           ^^^\n      = help: right"
+        );
+    }
+
+    #[test]
+    fn columns_count_characters_and_escapes_do_not_reach_the_terminal() {
+        assert_eq!(
+            rendered("é\u{1b}[2Jx", 6..7),
+            "ha.cf:1:6: fault: wrong\n    1 | é [2Jx\n      |      ^\n      = help: right"
+        );
+    }
+
+    #[test]
+    fn a_span_outside_of_the_text_is_harmless() {
+        assert!(rendered("é", 1..99).starts_with("ha.cf:1:1: fault"));
+        assert!(rendered("", 5..9).starts_with("ha.cf:1:1: fault"));
+    }
+
+    #[test]
+    fn a_secret_file_is_never_quoted() {
+        let mut faults = Faults::new(Path::new("authkeys"), "1 sha1 secret", Excerpts::Hidden);
+        faults.warn(7..13, "short");
+        let list = faults.into_list();
+        assert_eq!(list[0].to_string(), "authkeys:1:8: warning: short");
+    }
+
+    #[test]
+    fn diagnostics_come_in_the_order_of_the_file() {
+        let mut faults = Faults::new(Path::new("f"), "a b c", Excerpts::Shown);
+        faults.warn(4..5, "third");
+        faults.fault(Span::FILE, "first");
+        faults.fault(2..3, "second");
+        let order: Vec<_> = faults.into_list().into_iter().map(|d| d.message).collect();
+        assert_eq!(order, ["first", "second", "third"]);
+    }
+
+    #[test]
+    fn the_number_of_diagnostics_is_bounded_but_faults_come_before_warnings() {
+        let mut faults = Faults::new(Path::new("f"), "a", Excerpts::Shown);
+        for _ in 0..DIAGNOSTICS_MAX * 3 {
+            faults.warn(0..1, "w");
+        }
+        faults.fault(0..1, "f");
+        let list = faults.into_list();
+        assert_eq!(list.len(), DIAGNOSTICS_MAX + 1);
+        assert!(list.iter().any(|d| d.severity == Severity::Fault));
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_only_when_it_is_near() {
+        let known = ["node", "keepalive", "deadtime"];
+        for (word, want) in [
+            ("ndoe", Some("node")),
+            ("nodes", Some("node")),
+            ("Node", Some("node")),
+            ("keep-alive", Some("keepalive")),
+            ("dead_time", Some("deadtime")),
+            ("xyz", None),
+        ] {
+            assert_eq!(nearest(word, known), want, "{word}");
+        }
+    }
 }

@@ -3,17 +3,83 @@
 //! Readers are pure: text in, values and *all* faults out. They reach the world only through
 //! [`Environment`], which the daemon and the tests supply.
 
+pub mod authkeys;
+mod check;
 pub mod diag;
+mod digest;
+pub mod ha_cf;
+pub mod haresources;
+pub mod keys;
+pub mod ldirectord;
+mod legacy;
+mod source;
+#[cfg(test)]
+mod testing;
+mod timing;
+pub mod toml;
+mod value;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
+use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, GroupName, LinkName, NodeName};
+
+pub use crate::keys::{Key, KeyRing};
+pub use check::{DraftDirector, DraftGroup, DraftResource};
+pub use digest::digest;
+pub use source::{FILE_LEN_MAX, Source};
+
+/// Reads the configuration of `node` from `path`: a TOML file, or a directory in ha.d layout.
+///
+/// All faults and warnings are returned, in the order of the files; there is a configuration
+/// exactly when no fault is among them.
+pub fn load(
+    path: &Path,
+    node: &NodeName,
+    environment: &dyn Environment,
+) -> (Option<Config>, Vec<Diagnostic>) {
+    let mut found = Vec::new();
+    let draft = match environment.read(&path.join(legacy::HA_CF)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if let Err(error) = environment.read(path)
+                && error.kind() == std::io::ErrorKind::IsADirectory
+            {
+                let message = format!("no {} in this directory", legacy::HA_CF);
+                let help = "a directory in the layout of /etc/ha.d, or a TOML file";
+                found.push(Mark::file(path).fault(message).with_help(help));
+                return (None, found);
+            }
+            toml::read(path, environment, &mut found)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            toml::read(path, environment, &mut found)
+        }
+        _ => legacy::read(path, environment, &mut found),
+    };
+    let config = draft.and_then(|draft| check::finish(draft, node, &mut found));
+    in_file_order(&mut found);
+    (config, found)
+}
+
+/// Files in the order in which they were read first, their diagnostics by line.
+fn in_file_order(found: &mut [Diagnostic]) {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for diagnostic in found.iter() {
+        if !files.contains(&diagnostic.place.file) {
+            files.push(diagnostic.place.file.clone());
+        }
+    }
+    found.sort_by_key(|diagnostic| {
+        let place = &diagnostic.place;
+        let file = files.iter().position(|file| *file == place.file);
+        (file, place.line, place.column)
+    });
+}
 
 /// Everything a node runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,34 +136,6 @@ pub struct Link {
     pub targets: Vec<IpAddr>,
     /// UDP port, both ends. Default 694.
     pub port: u16,
-}
-
-/// The shared secrets, by id; the first is the one we sign with, all are accepted.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyRing {
-    /// At least one; ids are 0..=255 and differ.
-    pub keys: Vec<Key>,
-}
-
-/// One secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key {
-    /// Sent in clear with each beat.
-    pub id: u8,
-    /// Key material, any length above zero; `wire::auth` derives the working keys from it.
-    pub secret: Zeroizing<Vec<u8>>,
-}
-
-impl std::fmt::Debug for KeyRing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.keys).finish()
-    }
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Key {} (secret)", self.id)
-    }
 }
 
 /// A resource group: one line of haresources.
@@ -183,6 +221,48 @@ pub trait Environment {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
     /// Port of a service name (`http`), from /etc/services.
     fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16>;
+}
+
+/// An [`Environment`] that remembers which files were read: those that a change must be looked
+/// for in.
+pub struct Recording<'a> {
+    environment: &'a dyn Environment,
+    files: RefCell<Vec<PathBuf>>,
+}
+
+impl<'a> Recording<'a> {
+    /// Nothing read yet.
+    pub fn new(environment: &'a dyn Environment) -> Self {
+        Self { environment, files: RefCell::new(Vec::new()) }
+    }
+
+    /// The files that were there, each once, in the order of reading.
+    pub fn into_files(self) -> Vec<PathBuf> {
+        self.files.into_inner()
+    }
+}
+
+impl Environment for Recording<'_> {
+    fn read(&self, path: &Path) -> Result<SourceFile, std::io::Error> {
+        let file = self.environment.read(path)?;
+        let mut files = self.files.borrow_mut();
+        if !files.iter().any(|known| known == path) {
+            files.push(path.to_owned());
+        }
+        Ok(file)
+    }
+
+    fn executable(&self, path: &Path) -> bool {
+        self.environment.executable(path)
+    }
+
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        self.environment.host(name, family)
+    }
+
+    fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16> {
+        self.environment.service(name, protocol)
+    }
 }
 
 /// Address family asked for.

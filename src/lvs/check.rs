@@ -32,7 +32,7 @@ pub struct CheckSpec {
 }
 
 /// How a server is checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckKind {
     /// Not checked, always up.
@@ -56,7 +56,7 @@ pub enum CheckKind {
 }
 
 /// An HTTP or HTTPS request and what its answer must be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HttpCheck {
     /// TLS first. The certificate must be signed by one of the system's authorities, as with
     /// ldirectord on Debian 12; the name is not compared.
@@ -72,13 +72,27 @@ pub struct HttpCheck {
 }
 
 /// HTTP request method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HttpMethod {
     /// With a body to match.
     Get,
     /// Status only.
     Head,
+}
+
+/// The compiled form of [`HttpCheck::receive`].
+///
+/// Matches bytes, as Perl does on a body that nobody decoded; a pattern that needs Unicode classes
+/// falls back to them. Look-around and back-references do not exist here.
+///
+/// # Errors
+/// What is wrong with the pattern, with a mark at the place.
+pub fn receive_pattern(text: &str) -> Result<regex::bytes::Regex, regex::Error> {
+    regex::bytes::RegexBuilder::new(text)
+        .unicode(false)
+        .build()
+        .or_else(|_| regex::bytes::Regex::new(text))
 }
 
 /// The end of one check.

@@ -1,4 +1,20 @@
 //! Linux Virtual Server, the pure part: what should be in the kernel's table, and the way there.
+//!
+//! ```text
+//! Director ──► health (verdicts) ──► table (what should be) ──► plan (orders) ──► kernel::ipvs
+//!                    ▲                                             ▲
+//!                 checker                                  the table read back
+//! ```
+//!
+//! `director` turns that wheel; the others are functions and counters.
 
 pub mod check;
+pub mod director;
+pub mod fault;
+pub mod health;
 pub mod model;
+pub mod plan;
+pub mod table;
+
+#[cfg(test)]
+mod testing;

@@ -177,6 +177,17 @@ pub enum Forwarding {
     Local,
 }
 
+impl fmt::Display for Forwarding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gate => "gate",
+            Self::Masq => "masq",
+            Self::Ipip => "ipip",
+            Self::Local => "local",
+        })
+    }
+}
+
 /// The IPVS entries that should be, or are, in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table(pub BTreeMap<ServiceKey, ServiceEntry>);
@@ -197,7 +208,7 @@ pub struct ServiceEntry {
 }
 
 /// One destination in the kernel's table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DestEntry {
     /// Forwarding method.
     pub forwarding: Forwarding,

@@ -1,0 +1,150 @@
+//! The words of the command line.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::cluster::event::Which;
+use crate::daemon::Paths;
+use crate::names::NodeName;
+
+/// Native configuration, tried first.
+const CONFIG: &str = "/etc/pairbeat/pairbeat.toml";
+/// Heartbeat's configuration, used as it is where [`CONFIG`] is absent.
+const CONFIG_LEGACY: &str = "/etc/ha.d";
+
+/// Two-node high-availability cluster manager for Linux directors.
+#[derive(Debug, Parser)]
+#[command(name = "pairbeat", version, propagate_version = true)]
+pub struct Invocation {
+    /// A TOML file, or a directory in ha.d layout [default: /etc/pairbeat/pairbeat.toml, else
+    /// /etc/ha.d]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Name of this node [default: as `uname -n`]
+    #[arg(long, global = true, value_name = "NAME")]
+    node: Option<String>,
+    /// Holds the control socket
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/pairbeat")]
+    runtime_dir: PathBuf,
+    /// Holds what must survive a restart
+    #[arg(long, global = true, value_name = "DIR", default_value = "/var/lib/pairbeat")]
+    state_dir: PathBuf,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run this node in the foreground
+    Run {
+        /// Accept timing that this machine may not be able to keep
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show this node, its peer, groups and virtual services
+    Status {
+        /// As JSON (docs/status.schema.json)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hand groups that are active here to the peer, and wait until it has them
+    Standby {
+        /// Which groups
+        #[arg(default_value = "all")]
+        which: WhichWord,
+        /// Return as soon as the switch is under way
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Take groups from the peer, and wait until they are active here
+    Takeover {
+        /// Which groups
+        #[arg(default_value = "all")]
+        which: WhichWord,
+        /// Return as soon as the switch is under way
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Give the groups to the peer, then end the daemon
+    Stop,
+    /// Read the configuration again; on any fault everything stays as it is
+    Reload,
+    /// Read the configuration and print every fault with file:line:column
+    Check,
+    /// Print a new key for the heartbeats
+    Keygen {
+        /// In authkeys form, for /etc/ha.d/authkeys
+        #[arg(long)]
+        authkeys: bool,
+    },
+    /// The core process; started by `run`
+    #[command(hide = true)]
+    Core {
+        #[arg(long)]
+        force: bool,
+    },
+    /// The checker process; started by `run`
+    #[command(hide = true)]
+    Checker,
+}
+
+/// Which groups, as typed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum WhichWord {
+    /// Every group
+    All,
+    /// Groups that prefer this node
+    Local,
+    /// Groups that prefer the peer
+    Foreign,
+    /// As foreign
+    Failback,
+}
+
+impl From<WhichWord> for Which {
+    fn from(word: WhichWord) -> Self {
+        match word {
+            WhichWord::All => Self::All,
+            WhichWord::Local => Self::Local,
+            WhichWord::Foreign | WhichWord::Failback => Self::Foreign,
+        }
+    }
+}
+
+impl Invocation {
+    /// Reads the words, `argv[0]` included: called as `hb_standby` or `hb_takeover` it is that
+    /// command.
+    ///
+    /// # Errors
+    /// clap's refusal, which also carries help and version.
+    pub fn parse(argv: Vec<OsString>) -> Result<Self, clap::Error> {
+        let called = argv.first().map(PathBuf::from).unwrap_or_default();
+        let command = match called.file_name().and_then(|name| name.to_str()) {
+            Some("hb_standby") => "standby",
+            Some("hb_takeover") => "takeover",
+            _ => return Self::try_parse_from(argv),
+        };
+        let words = argv.into_iter().skip(1);
+        Self::try_parse_from(["pairbeat".into(), command.into()].into_iter().chain(words))
+    }
+
+    /// The files and directories this invocation is about.
+    ///
+    /// # Errors
+    /// A sentence about a node name that is none.
+    pub(super) fn paths(&self) -> Result<Paths, String> {
+        let config = self.config.clone().unwrap_or_else(|| {
+            PathBuf::from(if Path::new(CONFIG).exists() { CONFIG } else { CONFIG_LEGACY })
+        });
+        let name = self
+            .node
+            .clone()
+            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+        let node = NodeName::new(&name).map_err(|e| format!("--node {name}: {e}"))?;
+        let (runtime_dir, state_dir) = (self.runtime_dir.clone(), self.state_dir.clone());
+        Ok(Paths { config, node, runtime_dir, state_dir })
+    }
+}

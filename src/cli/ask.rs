@@ -1,0 +1,98 @@
+//! Commands that ask the running daemon.
+
+use serde::de::DeserializeOwned;
+
+use super::args::WhichWord;
+use super::exit::Code;
+use super::out;
+use crate::cluster::event::Answer;
+use crate::control::client::{self, CallError};
+use crate::control::protocol::{Call, Move, Reloaded};
+use crate::daemon::Paths;
+use crate::status::{self, Status};
+
+pub(super) fn status(paths: &Paths, json: bool) -> Code {
+    let body = match call(paths, &Call::Status) {
+        Ok(body) => body,
+        Err(code) => return code,
+    };
+    if json {
+        out::line(&String::from_utf8_lossy(&body));
+        return Code::Well;
+    }
+    match parse::<Status>(&body) {
+        Ok(status) => {
+            out::text(&status::render(&status));
+            Code::Well
+        }
+        Err(code) => code,
+    }
+}
+
+pub(super) fn standby(paths: &Paths, which: WhichWord, no_wait: bool) -> Code {
+    let call = Call::Standby(Move { which: which.into(), wait: !no_wait });
+    movement(paths, &call, "handed to the peer")
+}
+
+pub(super) fn takeover(paths: &Paths, which: WhichWord, no_wait: bool) -> Code {
+    let call = Call::Takeover(Move { which: which.into(), wait: !no_wait });
+    movement(paths, &call, "taken over")
+}
+
+pub(super) fn stop(paths: &Paths) -> Code {
+    movement(paths, &Call::Stop, "handed to the peer")
+}
+
+pub(super) fn reload(paths: &Paths) -> Code {
+    let reloaded = match call(paths, &Call::Reload).and_then(|body| parse::<Reloaded>(&body)) {
+        Ok(reloaded) => reloaded,
+        Err(code) => return code,
+    };
+    for diagnostic in &reloaded.diagnostics {
+        out::complain(diagnostic.trim_end());
+    }
+    if reloaded.applied {
+        out::line("reloaded");
+        return Code::Well;
+    }
+    out::fault(Code::Failed, "not reloaded; everything goes on as before")
+}
+
+fn movement(paths: &Paths, asked: &Call, verb: &str) -> Code {
+    let answer = match call(paths, asked).and_then(|body| parse::<Answer>(&body)) {
+        Ok(answer) => answer,
+        Err(code) => return code,
+    };
+    match answer {
+        Answer::Done { moved, .. } if moved.is_empty() => {
+            out::line(if matches!(asked, Call::Stop) { "stopped" } else { "nothing to do" });
+            Code::Well
+        }
+        Answer::Done { moved, took_ms } => {
+            let names: Vec<&str> = moved.iter().map(|name| name.as_str()).collect();
+            out::line(&format!("{} {verb} in {took_ms} ms", names.join(", ")));
+            Code::Well
+        }
+        Answer::Refused { why } => out::fault(Code::Refused, &format!("refused: {why}")),
+        Answer::Failed { why } => out::fault(Code::Failed, &format!("failed: {why}")),
+    }
+}
+
+fn call(paths: &Paths, call: &Call) -> Result<Vec<u8>, Code> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| out::fault(Code::Failed, &format!("runtime: {e}")))?;
+    runtime.block_on(client::call(&paths.control_socket(), call)).map_err(|error| {
+        let code = match error {
+            CallError::NoDaemon { .. } | CallError::NoAnswer { .. } => Code::NoDaemon,
+            CallError::Permission { .. } => Code::Failed,
+            CallError::Refused(_) => Code::Refused,
+        };
+        out::fault(code, &error.to_string())
+    })
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Code> {
+    serde_json::from_slice(body).map_err(|e| {
+        out::fault(Code::Failed, &format!("the daemon's answer is not understood: {e}"))
+    })
+}

@@ -1,0 +1,39 @@
+//! The command line: words in, exit code out.
+
+mod args;
+mod ask;
+mod check;
+pub mod exit;
+mod keygen;
+mod out;
+
+use std::ffi::OsString;
+
+pub use args::Invocation;
+
+use args::Command;
+use exit::Code;
+
+/// Runs one invocation and says how the process shall end.
+pub fn main(argv: Vec<OsString>) -> Code {
+    let invocation = match Invocation::parse(argv) {
+        Ok(invocation) => invocation,
+        Err(refusal) => return out::refusal(&refusal),
+    };
+    let paths = match invocation.paths() {
+        Ok(paths) => paths,
+        Err(why) => return out::fault(Code::Usage, &why),
+    };
+    match invocation.command {
+        Command::Run { force } => exit::of_daemon(crate::daemon::supervisor::run(&paths, force)),
+        Command::Core { force } => exit::of_daemon(crate::daemon::core::run(&paths, force)),
+        Command::Checker => exit::of_checker(&crate::daemon::checker::run()),
+        Command::Status { json } => ask::status(&paths, json),
+        Command::Standby { which, no_wait } => ask::standby(&paths, which, no_wait),
+        Command::Takeover { which, no_wait } => ask::takeover(&paths, which, no_wait),
+        Command::Stop => ask::stop(&paths),
+        Command::Reload => ask::reload(&paths),
+        Command::Check => check::check(&paths),
+        Command::Keygen { authkeys } => keygen::keygen(authkeys),
+    }
+}

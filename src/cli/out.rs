@@ -1,0 +1,32 @@
+//! The only place that writes to the terminal. A closed pipe (`status | head`) is no error.
+
+use std::io::Write;
+
+use crate::cli::exit::Code;
+
+/// A refused command line, help and version: clap knows where it goes.
+pub(super) fn refusal(refusal: &clap::Error) -> Code {
+    let _closed_pipe = refusal.print();
+    if refusal.use_stderr() { Code::Usage } else { Code::Well }
+}
+
+/// Text to standard output.
+pub(super) fn text(text: &str) {
+    let _closed_pipe = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// A line to standard output.
+pub(super) fn line(line: &str) {
+    text(&format!("{line}\n"));
+}
+
+/// A line to standard error; passes the code through.
+pub(super) fn fault(code: Code, why: &str) -> Code {
+    complain(&format!("pairbeat: {why}"));
+    code
+}
+
+/// A line to standard error.
+pub(super) fn complain(line: &str) {
+    let _closed_pipe = writeln!(std::io::stderr().lock(), "{line}");
+}

@@ -1,0 +1,434 @@
+//! One group on this node: its role, and how the role changes.
+//!
+//! The role is an enum that carries what belongs to it, so that an epoch without a holding or an
+//! offer without serving can't be written down. This file has the types, what is told to the peer,
+//! and what happens *at once* when the peer is heard: dropping and withdrawing. Everything that
+//! takes, offers or announces happens in [`Group::step`], in a tick, after all that waited has been
+//! read. Neighbours: `list` runs the resources, `decide` takes, `handover` gives.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::cluster::epoch::Numbering;
+use crate::cluster::event::{Cause, Event, GroupState, Manner, Output};
+use crate::cluster::list::{Order, STOP_TRIES_QUICK};
+use crate::cluster::message::{GroupClaim, Hold, Wish};
+use crate::cluster::outbox::{Licence, Turn};
+use crate::cluster::peer::{PeerClaim, PeerState};
+use crate::cluster::settings::{GroupSettings, Settings};
+use crate::names::GroupId;
+use crate::time::Instant;
+
+/// First wait before a group that could not be started is tried again; doubles each time.
+pub(super) const BACKOFF_MIN: Duration = Duration::from_secs(5);
+/// Longest such wait: an operator who repairs something should not have to wait longer.
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// What this node does with the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing of it is held.
+    Idle {
+        stance: Stance,
+        /// We want it, and tell the holder so.
+        asking: Option<Asking>,
+    },
+    /// Nothing is held yet; waits for the peer to have heard that we are about to.
+    Claiming {
+        epoch: u64,
+        /// To return to when the claim comes to nothing.
+        stance: Stance,
+        /// The first beat that said so: the peer's consent is one that echoes it.
+        since: u64,
+        at: Instant,
+        cause: Cause,
+    },
+    /// Resources before `next` are up; `order` is the start of `next` under way.
+    Starting {
+        epoch: u64,
+        manner: Manner,
+        /// The epoch of the giver that serves meanwhile, in an agreed overlap.
+        from: Option<u64>,
+        next: usize,
+        order: Option<Order>,
+    },
+    /// All of it is up.
+    Active { epoch: u64, from: Option<u64>, offer: Option<Offer> },
+    /// Being stopped. The order under way may still be a start, whose end must be awaited.
+    Stopping { epoch: u64, manner: Manner, then: Stance, order: Order },
+    /// A stop failed; tried again and again.
+    Stuck { epoch: u64, then: Stance, resource: usize, tries: u32, retry: Retry },
+}
+
+/// How an idle node stands to the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stance {
+    /// Takes it when it should.
+    Willing,
+    /// Handed it over on request: takes it back only when the peer can't have it.
+    Yielded,
+    /// Could not start it. When nobody else can either, the next try is not before that instant.
+    Failed(Instant),
+}
+
+/// A wish to be given the group by a peer that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asking {
+    pub(super) cause: Cause,
+    pub(super) until: Instant,
+}
+
+/// An offer to a peer that may take the group while we still serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) cause: Cause,
+    pub(super) until: Instant,
+}
+
+/// The next try to stop what could not be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    Waiting(Instant),
+    Trying(Order),
+}
+
+/// Why a request came to nothing; its text is for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setback {
+    PeerDeclined,
+    PeerGone,
+    PeerStuck,
+    PeerHolds,
+    TimedOut,
+    StartFailed,
+    StopFailed,
+    Leaving,
+}
+
+impl fmt::Display for Setback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PeerDeclined => "the peer could not start it",
+            Self::PeerGone => "contact with the peer was lost",
+            Self::PeerStuck => "the peer could not stop it",
+            Self::PeerHolds => "the peer has it, with the higher epoch",
+            Self::TimedOut => "the peer did not do its part in time",
+            Self::StartFailed => "it could not be started here",
+            Self::StopFailed => "it could not be stopped here",
+            Self::Leaving => "this node is leaving",
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) id: GroupId,
+    pub(super) settings: GroupSettings,
+    pub(super) numbering: Numbering,
+    /// Highest epoch known of, our own included.
+    pub(super) seen: u64,
+    pub(super) role: Role,
+    /// Of the last change of the state.
+    pub(super) cause: Cause,
+    /// Why the last request came to nothing.
+    pub(super) setback: Option<Setback>,
+    /// Since when nobody has held it while the peer is the one who should.
+    pub(super) waited: Option<Instant>,
+    /// The wait after the next failed start.
+    pub(super) backoff: Duration,
+    /// No failback before that.
+    pub(super) failback_after: Instant,
+    /// The peer holds it too, with a lower epoch and without agreement.
+    rival: bool,
+    /// Its addresses are to be announced again.
+    pub(super) announce: bool,
+}
+
+impl Group {
+    pub(super) fn new(id: GroupId, settings: &Settings, group: &GroupSettings) -> Self {
+        Self {
+            id,
+            settings: group.clone(),
+            numbering: Numbering::new(&settings.node, &settings.peer),
+            seen: 0,
+            role: Role::Idle { stance: Stance::Willing, asking: None },
+            cause: Cause::Boot,
+            setback: None,
+            waited: None,
+            backoff: BACKOFF_MIN,
+            failback_after: Instant::BOOT,
+            rival: false,
+            announce: false,
+        }
+    }
+
+    /// What the peer is told.
+    pub(super) fn claim(&self, licence: Licence) -> GroupClaim {
+        let (hold, epoch) = match self.role {
+            Role::Idle { .. } => (Hold::Nothing, self.seen),
+            Role::Claiming { epoch, .. } => (Hold::Claiming, epoch),
+            Role::Starting { epoch, .. } => (Hold::Starting, epoch),
+            Role::Active { epoch, .. } => (Hold::Active, epoch),
+            Role::Stopping { epoch, .. } => (Hold::Stopping, epoch),
+            Role::Stuck { epoch, .. } => (Hold::Stuck, epoch),
+        };
+        let via = if hold == Hold::Active { self.settings.via } else { None };
+        GroupClaim { group: self.settings.name.clone(), epoch, hold, wish: self.wish(licence), via }
+    }
+
+    fn wish(&self, licence: Licence) -> Wish {
+        match self.role {
+            Role::Idle { .. } if licence == Licence::Leave => Wish::Decline,
+            Role::Idle { asking: Some(_), .. } => Wish::Take,
+            Role::Active { offer: Some(_), .. } => Wish::Offer,
+            Role::Starting { .. } | Role::Active { .. } => Wish::Content,
+            Role::Idle { stance, .. }
+            | Role::Claiming { stance, .. }
+            | Role::Stopping { then: stance, .. }
+            | Role::Stuck { then: stance, .. } => match stance {
+                Stance::Willing => Wish::Content,
+                Stance::Yielded => Wish::Offer,
+                Stance::Failed(_) => Wish::Decline,
+            },
+        }
+    }
+
+    /// What the operator is told.
+    pub(super) fn state(&self) -> GroupState {
+        match self.role {
+            Role::Idle { stance: Stance::Failed(_), .. }
+            | Role::Claiming { stance: Stance::Failed(_), .. }
+            | Role::Stuck { .. } => GroupState::Failed,
+            Role::Idle { .. } | Role::Claiming { .. } => GroupState::Standby,
+            Role::Starting { .. } => GroupState::Starting,
+            Role::Active { .. } => GroupState::Active,
+            Role::Stopping { .. } => GroupState::Stopping,
+        }
+    }
+
+    /// The epoch under which something of the group is, or may be, up here.
+    pub(super) fn held(&self) -> Option<u64> {
+        match self.role {
+            Role::Idle { .. } | Role::Claiming { .. } => None,
+            Role::Starting { epoch, .. }
+            | Role::Active { epoch, .. }
+            | Role::Stopping { epoch, .. }
+            | Role::Stuck { epoch, .. } => Some(epoch),
+        }
+    }
+
+    /// The peer spoke: drop what it holds by a higher right, withdraw a claim it beats. At once,
+    /// before anything else is sent.
+    pub(super) fn heard(&mut self, turn: &mut Turn<'_>) {
+        let theirs = turn.peer.claim(&self.settings.name);
+        self.seen = self.seen.max(theirs.epoch);
+        match self.role {
+            Role::Claiming { epoch, stance, cause, .. } if beats(theirs, epoch) => {
+                self.setback = Some(Setback::PeerHolds);
+                self.put_off_failback(cause, turn);
+                self.enter(turn, Role::Idle { stance, asking: None }, cause);
+            }
+            Role::Starting { epoch, .. } | Role::Active { epoch, offer: None, .. } => {
+                self.yield_to(turn, epoch, theirs);
+            }
+            Role::Idle { .. }
+            | Role::Claiming { .. }
+            | Role::Active { .. }
+            | Role::Stopping { .. }
+            | Role::Stuck { .. } => {}
+        }
+        self.watch_rival(turn);
+    }
+
+    /// We hold it with `mine`, and have agreed on nothing.
+    fn yield_to(&mut self, turn: &mut Turn<'_>, mine: u64, theirs: PeerClaim) {
+        if theirs.epoch <= mine {
+            return;
+        }
+        match theirs.hold {
+            Hold::Starting | Hold::Active | Hold::Stopping => {
+                self.report_conflict(turn, mine, theirs.epoch);
+                self.setback = Some(Setback::PeerHolds);
+                self.stop(turn, Cause::HigherEpoch, Manner::Alone, Stance::Willing);
+            }
+            // It held the group after us and does so no more, or can't let go of a part: clients
+            // may still look for it there.
+            Hold::Nothing | Hold::Stuck => {
+                self.raise(0);
+                self.announce = true;
+            }
+            Hold::Claiming => {}
+        }
+    }
+
+    fn report_conflict(&self, turn: &mut Turn<'_>, mine: u64, theirs: u64) {
+        turn.outbox.report(Event::Conflict { group: self.settings.name.clone(), mine, theirs });
+    }
+
+    /// Sees a rival come and go; both are reasons to announce our addresses again.
+    fn watch_rival(&mut self, turn: &mut Turn<'_>) {
+        let theirs = turn.peer.claim(&self.settings.name);
+        let (mine, from) = match self.role {
+            Role::Starting { epoch, from, .. } | Role::Active { epoch, from, .. } => (epoch, from),
+            Role::Idle { .. }
+            | Role::Claiming { .. }
+            | Role::Stopping { .. }
+            | Role::Stuck { .. } => {
+                self.rival = false;
+                self.announce = false;
+                return;
+            }
+        };
+        let agreed = Some(theirs.epoch) == from && theirs.hold != Hold::Stuck;
+        let rival = holds(theirs.hold) && theirs.epoch < mine && !agreed;
+        if rival && !self.rival {
+            self.report_conflict(turn, mine, theirs.epoch);
+        }
+        self.announce |= rival != self.rival;
+        self.rival = rival;
+    }
+
+    /// Time passes: all that may be taken, offered, announced or given up.
+    pub(super) fn step(&mut self, turn: &mut Turn<'_>) {
+        self.watch_rival(turn);
+        match self.role {
+            Role::Idle { stance, asking } => self.step_idle(turn, stance, asking),
+            Role::Claiming { .. } => self.step_claiming(turn),
+            Role::Starting { .. } => self.step_starting(turn),
+            Role::Active { .. } => self.step_active(turn),
+            Role::Stopping { order, .. } => self.expire(turn, order),
+            Role::Stuck { .. } => self.step_stuck(turn),
+        }
+        self.announce_again(turn);
+    }
+
+    fn announce_again(&mut self, turn: &mut Turn<'_>) {
+        let active = matches!(self.role, Role::Active { .. });
+        if self.announce && active && turn.licence != Licence::Keep {
+            self.announce = false;
+            turn.outbox.push(Output::Announce(self.id));
+        }
+    }
+
+    /// A new epoch of ours, above every one known of and above what the peer may meanwhile have
+    /// made up in `unheard` takings.
+    pub(super) fn new_epoch(&mut self, unheard: u64) -> u64 {
+        // A taking grows the epoch by two at most.
+        self.seen = self.numbering.above(self.seen.saturating_add(2 * unheard));
+        self.seen
+    }
+
+    /// Holds it under a new epoch from now on.
+    pub(super) fn raise(&mut self, unheard: u64) {
+        let new = self.new_epoch(unheard);
+        match &mut self.role {
+            Role::Starting { epoch, .. }
+            | Role::Active { epoch, .. }
+            | Role::Stopping { epoch, .. }
+            | Role::Stuck { epoch, .. } => *epoch = new,
+            Role::Idle { .. } | Role::Claiming { .. } => {}
+        }
+    }
+
+    /// Changes the role, and reports a change of what the operator calls the state.
+    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, role: Role, cause: Cause) {
+        let before = self.state();
+        self.role = role;
+        self.waited = None;
+        if self.state() != before {
+            self.report_role(turn, cause);
+        }
+    }
+
+    pub(super) fn report_role(&mut self, turn: &mut Turn<'_>, cause: Cause) {
+        self.cause = cause;
+        turn.outbox.report(Event::Role {
+            group: self.settings.name.clone(),
+            state: self.state(),
+            epoch: self.held().unwrap_or(self.seen),
+            cause,
+        });
+    }
+
+    /// When the group wants to be looked at again, and why.
+    pub(super) fn deadlines(
+        &self,
+        settings: &Settings,
+    ) -> impl Iterator<Item = (Instant, &'static str)> {
+        let role = match self.role {
+            Role::Idle { asking: Some(asking), .. } => Some((asking.until, "takeover")),
+            Role::Idle { stance: Stance::Failed(at), .. } => Some((at, "retry")),
+            Role::Claiming { at, .. } => Some((at.plus(settings.deadtime), "claim")),
+            Role::Starting { order: Some(order), .. } | Role::Stopping { order, .. } => {
+                Some((order.until, "action"))
+            }
+            Role::Active { offer: Some(offer), .. } => Some((offer.until, "offer")),
+            Role::Stuck { retry: Retry::Waiting(at), .. } => Some((at, "stop again")),
+            Role::Stuck { retry: Retry::Trying(order), .. } => Some((order.until, "action")),
+            Role::Idle { .. } | Role::Starting { .. } | Role::Active { .. } => None,
+        };
+        let patience = self.waited.map(|at| (at.plus(settings.deadtime), "patience"));
+        let failback = settings.auto_failback.then_some((self.failback_after, "failback"));
+        role.into_iter().chain(patience).chain(failback)
+    }
+
+    /// Nothing of the past stands in the way of giving it away; what is stuck is tried at once.
+    pub(super) fn prepare_to_leave(&mut self, now: Instant) {
+        self.setback = None;
+        if let Role::Stuck { tries, retry, .. } = &mut self.role {
+            *tries = 0;
+            if let Retry::Waiting(at) = retry {
+                *at = now;
+            }
+        }
+    }
+
+    /// Whether leaving must wait for it. It does not wait for ever for what can't be stopped.
+    pub(super) fn busy_leaving(&self) -> bool {
+        match self.role {
+            Role::Idle { .. } => false,
+            Role::Stuck { tries, .. } => tries < STOP_TRIES_QUICK,
+            Role::Claiming { .. }
+            | Role::Starting { .. }
+            | Role::Active { .. }
+            | Role::Stopping { .. } => true,
+        }
+    }
+
+    /// An address of ours on the group's service LAN, for the peer.
+    pub(super) fn set_via(&mut self, via: Option<IpAddr>) {
+        self.settings.via = via;
+    }
+
+    /// A failback that came to nothing is not tried again at once.
+    pub(super) fn put_off_failback(&mut self, cause: Cause, turn: &Turn<'_>) {
+        if cause == Cause::Failback {
+            self.failback_after = turn.now.plus(BACKOFF_MAX);
+        }
+    }
+}
+
+/// Whether something of the group is, or may be, up there.
+pub(super) fn holds(hold: Hold) -> bool {
+    match hold {
+        Hold::Nothing | Hold::Claiming => false,
+        Hold::Starting | Hold::Active | Hold::Stopping | Hold::Stuck => true,
+    }
+}
+
+/// Whether what the peer says ends our own claim of `epoch`.
+fn beats(theirs: PeerClaim, epoch: u64) -> bool {
+    match theirs.hold {
+        Hold::Claiming => theirs.epoch > epoch,
+        Hold::Active => theirs.wish != Wish::Offer,
+        Hold::Starting | Hold::Stuck => true,
+        // It is about to be free: the claim is first in the queue.
+        Hold::Nothing | Hold::Stopping => false,
+    }
+}
+
+/// Whether a peer in that state could be given the group.
+pub(super) fn can_take(state: PeerState, theirs: PeerClaim) -> bool {
+    state == PeerState::Alive && theirs.hold == Hold::Nothing && theirs.wish != Wish::Decline
+}

@@ -1,0 +1,87 @@
+//! What the core is told at its birth: plain values, made by the engine from the configuration.
+//!
+//! It knows resources by their place in the list only; what they are is the engine's business.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::names::{GroupName, NodeName};
+
+/// Everything that the core goes by.
+///
+/// Invariant, kept by the configuration readers: `keepalive * 3 <= deadtime <= initdead` and
+/// `warntime < deadtime`; `node != peer`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// This node.
+    pub node: NodeName,
+    /// The other one.
+    pub peer: NodeName,
+    /// From one beat to the next.
+    pub keepalive: Duration,
+    /// Silence that is worth a warning.
+    pub warntime: Duration,
+    /// Silence after which the peer is dead.
+    pub deadtime: Duration,
+    /// The same for a peer not heard of since our own start.
+    pub initdead: Duration,
+    /// Whether a preferred node takes its groups back when it returns.
+    pub auto_failback: bool,
+    /// How many links there are; at most [`crate::cluster::message::LINKS_MAX`].
+    pub links: u8,
+    /// In the order of the file; a [`crate::names::GroupId`] is a place in this list. At most
+    /// [`crate::cluster::message::GROUPS_MAX`].
+    pub groups: Vec<GroupSettings>,
+    /// First eight bytes of the digest of the configuration.
+    pub config: u64,
+}
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// Its name, by which the peer knows it too.
+    pub name: GroupName,
+    /// Who should have it when both can.
+    pub preferred: Side,
+    /// Started left to right, stopped right to left.
+    pub resources: Vec<ResourceSettings>,
+    /// Our own address on the group's service LAN, told to the peer while we serve.
+    pub via: Option<IpAddr>,
+}
+
+impl GroupSettings {
+    /// Whether the whole group may be up on both nodes for an agreed moment.
+    pub(super) fn overlaps(&self) -> bool {
+        self.resources.iter().all(|resource| resource.overlap)
+    }
+
+    /// The longest that all starts may take together.
+    pub(super) fn start_total(&self) -> Duration {
+        self.resources.iter().map(|resource| resource.start_timeout).sum()
+    }
+
+    /// The longest that all stops may take together.
+    pub(super) fn stop_total(&self) -> Duration {
+        self.resources.iter().map(|resource| resource.stop_timeout).sum()
+    }
+}
+
+/// One resource of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceSettings {
+    /// Whether it may be up on both nodes for an agreed moment: addresses and the director may.
+    pub overlap: bool,
+    /// Longest start, enforced by the driver; the core waits a little longer for the answer.
+    pub start_timeout: Duration,
+    /// Longest stop, likewise.
+    pub stop_timeout: Duration,
+}
+
+/// One of the two nodes, as seen from this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// This node.
+    Me,
+    /// The other one.
+    Peer,
+}

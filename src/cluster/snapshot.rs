@@ -1,0 +1,81 @@
+//! From the core's own types to the [`View`].
+
+use crate::cluster::group::{Group, holds};
+use crate::cluster::peer::{Link, PeerState, millis};
+use crate::cluster::phase::Phase;
+use crate::cluster::requests::Direction;
+use crate::cluster::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
+use crate::cluster::{Core, Side};
+use crate::names::NodeName;
+use crate::time::Instant;
+
+impl Core {
+    /// Everything that the core knows, at `now`.
+    pub fn view(&self, now: Instant) -> View {
+        let now = self.awake.inside(now).max(self.awake.last());
+        let state = match self.phase {
+            Phase::Booting { .. } => NodeView::Booting,
+            Phase::Running { doubt: None, .. } => NodeView::Running,
+            Phase::Running { doubt: Some(_), .. } => NodeView::Validating,
+            Phase::Leaving(_) | Phase::Goodbye { .. } => NodeView::Leaving,
+            Phase::Ended => NodeView::Left,
+        };
+        View {
+            node: self.settings.node.clone(),
+            state,
+            peer: self.peer_view(now),
+            links: self.peer.links().iter().map(|link| link_view(*link, now)).collect(),
+            groups: self.groups.iter().map(|group| self.group_view(group)).collect(),
+        }
+    }
+
+    fn peer_view(&self, now: Instant) -> PeerView {
+        let state = match self.peer.state() {
+            PeerState::Unknown => PeerLife::Unknown,
+            PeerState::Alive => PeerLife::Alive,
+            PeerState::Dead => PeerLife::Dead,
+            PeerState::Left => PeerLife::Left,
+        };
+        PeerView {
+            node: self.settings.peer.clone(),
+            state,
+            silent_ms: millis(self.peer.silent(now)),
+            config_differs: self.peer.config_differs(),
+        }
+    }
+
+    fn group_view(&self, group: &Group) -> GroupView {
+        let theirs = self.peer.claim(&group.settings.name);
+        let peer = holds(theirs.hold).then_some((&self.settings.peer, theirs.epoch));
+        let holder = group.held().map(|epoch| (&self.settings.node, epoch)).or(peer);
+        GroupView {
+            name: group.settings.name.clone(),
+            state: group.state(),
+            holder: holder.map(|(node, _)| node.clone()),
+            epoch: holder.map_or(group.seen, |(_, epoch)| epoch),
+            preferred: self.node_of(group.settings.preferred),
+            cause: group.cause,
+            pending: self.requests.direction(group.id).map(|direction| match direction {
+                Direction::Away => "standby",
+                Direction::Here => "takeover",
+            }),
+            setback: group.setback.map(|setback| setback.to_string()),
+        }
+    }
+
+    fn node_of(&self, side: Side) -> NodeName {
+        match side {
+            Side::Me => self.settings.node.clone(),
+            Side::Peer => self.settings.peer.clone(),
+        }
+    }
+}
+
+fn link_view(link: Link, now: Instant) -> LinkView {
+    let (state, heard) = match link {
+        Link::Unknown => (LinkState::Unknown, None),
+        Link::Up(at) => (LinkState::Up, Some(at)),
+        Link::Down(at) => (LinkState::Down, at),
+    };
+    LinkView { state, heard_ms: heard.map(|at| millis(now.since(at))) }
+}

@@ -1,0 +1,107 @@
+//! The core as the operator sees it: one snapshot, from which every status is rendered.
+
+use serde::Serialize;
+
+use crate::cluster::event::{Cause, GroupState};
+use crate::names::{GroupName, NodeName};
+
+/// Everything that the core knows, at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// This node.
+    pub node: NodeName,
+    /// What this node is doing as a whole.
+    pub state: NodeView,
+    /// The other node.
+    pub peer: PeerView,
+    /// Links in the order of the configuration.
+    pub links: Vec<LinkView>,
+    /// Groups in the order of the configuration.
+    pub groups: Vec<GroupView>,
+}
+
+/// What this node is doing as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeView {
+    /// Waits for the peer to be heard, or for initdead.
+    Booting,
+    /// In service.
+    Running,
+    /// In service after a stall of its own that the peer may have taken for its death: takes and
+    /// announces nothing until it has heard from the peer again, or for one deadtime.
+    Validating,
+    /// Gives everything away.
+    Leaving,
+    /// Has left.
+    Left,
+}
+
+/// The peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PeerView {
+    /// Its name.
+    pub node: NodeName,
+    /// What it is known to be.
+    pub state: PeerLife,
+    /// For how long it has been silent, in milliseconds; since our own start when never heard.
+    pub silent_ms: u64,
+    /// Whether it runs on a configuration that differs from ours.
+    pub config_differs: bool,
+}
+
+/// What the peer is known to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerLife {
+    /// Not heard of since our start.
+    Unknown,
+    /// It answers.
+    Alive,
+    /// Silent for a deadtime.
+    Dead,
+    /// It said good-bye.
+    Left,
+}
+
+/// One heartbeat link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LinkView {
+    /// What it is known to be.
+    pub state: LinkState,
+    /// When a beat last came in there, in milliseconds before now; `None`: never.
+    pub heard_ms: Option<u64>,
+}
+
+/// Whether a link carries the peer's beats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Not heard of yet.
+    Unknown,
+    /// Heard within a deadtime.
+    Up,
+    /// Silent for a deadtime.
+    Down,
+}
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupView {
+    /// Its name.
+    pub name: GroupName,
+    /// What it is on this node.
+    pub state: GroupState,
+    /// Who has it, or a part of it; this node, when both do.
+    pub holder: Option<NodeName>,
+    /// The holder's epoch; the highest known when nobody has it.
+    pub epoch: u64,
+    /// Who should have it when both can.
+    pub preferred: NodeName,
+    /// Why this node's state is what it is.
+    pub cause: Cause,
+    /// The operator's request for it that has not come to its end: `standby` or `takeover`.
+    pub pending: Option<&'static str>,
+    /// Why the last hand-over or start of it came to nothing.
+    pub setback: Option<String>,
+}

@@ -1,0 +1,206 @@
+//! Rules across sections and files, the same for both formats.
+//!
+//! The readers hand over a [`Draft`]: values that are good by themselves, with their marks. Here
+//! they become a [`Config`], or faults at the marks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
+use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
+use crate::config::{AutoFailback, Config, Group, KeyRing, Link, ResourceKind, Timing};
+use crate::lvs::check::CHECKS_MAX;
+use crate::lvs::model::Director;
+use crate::names::{DirectorName, NodeName};
+
+/// A cluster has two nodes.
+const NODES: usize = 2;
+
+/// A group with the places of its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftGroup {
+    /// The group.
+    pub group: Group,
+    /// Its name.
+    pub at: Mark,
+    /// Its preferred node.
+    pub preferred_at: Mark,
+    /// Its resources, as many as in the group.
+    pub resources: Vec<DraftResource>,
+}
+
+/// Where a resource was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftResource {
+    /// The resource as a whole.
+    pub at: Mark,
+}
+
+/// A director with the places of its virtual services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DraftDirector {
+    /// The director.
+    pub director: Director,
+    /// Its services, as many as in the director.
+    pub services: Vec<Mark>,
+}
+
+/// A configuration whose parts are good by themselves.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The file that names the nodes.
+    pub(super) file: PathBuf,
+    /// All nodes.
+    pub(super) nodes: Vec<(NodeName, Mark)>,
+    pub(super) timing: Timing,
+    pub(super) auto_failback: AutoFailback,
+    pub(super) links: Vec<Link>,
+    pub(super) keys: KeyRing,
+    pub(super) groups: Vec<DraftGroup>,
+    pub(super) directors: Vec<DraftDirector>,
+}
+
+/// The configuration of `node`; `None` where `found` has or gets a fault.
+pub(super) fn finish(draft: Draft, node: &NodeName, found: &mut Vec<Diagnostic>) -> Option<Config> {
+    let file = Mark::file(&draft.file);
+    let peer = nodes(&draft, node, &file, found);
+    if draft.links.len() > LINKS_MAX {
+        let message = format!("{} heartbeat links; at most {LINKS_MAX}", draft.links.len());
+        found.push(file.fault(message));
+    }
+    groups(&draft, found);
+    addresses(&draft, found);
+    directors(&draft, found);
+    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Fault) {
+        return None;
+    }
+    Some(Config {
+        node: node.clone(),
+        peer: peer?,
+        timing: draft.timing,
+        auto_failback: draft.auto_failback,
+        links: draft.links,
+        keys: draft.keys,
+        groups: draft.groups.into_iter().map(|group| group.group).collect(),
+        directors: draft
+            .directors
+            .into_iter()
+            .map(|draft| (draft.director.name.clone(), draft.director))
+            .collect(),
+    })
+}
+
+/// The other node. Anything but two nodes, or two others, is a fault.
+fn nodes(
+    draft: &Draft,
+    node: &NodeName,
+    file: &Mark,
+    found: &mut Vec<Diagnostic>,
+) -> Option<NodeName> {
+    let names: Vec<String> = draft.nodes.iter().map(|(name, _)| name.to_string()).collect();
+    if names.len() < NODES {
+        let message = match names.as_slice() {
+            [] => "no nodes".to_owned(),
+            [one, ..] => format!("only one node, {one}"),
+        };
+        let help = "a cluster has two: name both as `uname -n` does on them";
+        found.push(file.fault(message).with_help(help));
+        return None;
+    }
+    if let Some((name, mark)) = draft.nodes.get(NODES) {
+        let message = format!("{name} is node number three; a cluster has two");
+        found.push(mark.fault(message));
+    }
+    if !draft.nodes.iter().any(|(name, _)| name == node) {
+        let message = format!("this node, {node}, is not one of {}", names.join(" and "));
+        let mut help = "the name is that of `uname -n`; `--node NAME` says another".to_owned();
+        if let Some(near) = near_host(node, &draft.nodes) {
+            help = format!("{help}: `--node {near}`?");
+        }
+        found.push(file.fault(message).with_help(help));
+        return None;
+    }
+    draft.nodes.iter().map(|(name, _)| name).find(|name| *name != node).cloned()
+}
+
+/// The node with the same first label, or nearly the same name: `server101.example.com`.
+fn near_host<'a>(node: &NodeName, nodes: &'a [(NodeName, Mark)]) -> Option<&'a str> {
+    let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+    let names = || nodes.iter().map(|(name, _)| name.as_str());
+    names()
+        .find(|name| short(name) == short(node.as_str()))
+        .or_else(|| nearest(node.as_str(), names()))
+}
+
+fn groups(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<&str, &Mark> = BTreeMap::new();
+    if draft.groups.is_empty() && !found.iter().any(|found| found.severity == Severity::Fault) {
+        let mark = Mark::file(&draft.file);
+        found.push(mark.warning("no resource group: the nodes watch each other and do nothing"));
+    }
+    for (index, group) in draft.groups.iter().enumerate() {
+        let name = group.group.name.as_str();
+        if let Some(first) = seen.insert(name, &group.at) {
+            let message = format!("a second group called `{name}`");
+            let help =
+                format!("a group is known by this name; the other one is at {}", first.place);
+            found.push(group.at.fault(message).with_help(help));
+        }
+        if index == GROUPS_MAX {
+            found.push(group.at.fault(format!("over {GROUPS_MAX} groups")));
+        }
+        let preferred = &group.group.preferred;
+        if !draft.nodes.iter().any(|(name, _)| name == preferred) {
+            let message = format!("{preferred} is not a node of this cluster");
+            let known = draft.nodes.iter().map(|(name, _)| name.as_str());
+            let mut fault = group.preferred_at.fault(message);
+            if let Some(near) = nearest(preferred.as_str(), known) {
+                fault.help(format!("did you mean `{near}`?"));
+            }
+            found.push(fault);
+        }
+    }
+}
+
+/// One VIP is in one place only, and so is one director.
+fn addresses(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    let mut vips = BTreeMap::new();
+    let mut directors: BTreeMap<&DirectorName, &Mark> = BTreeMap::new();
+    for group in &draft.groups {
+        for (resource, DraftResource { at }) in group.group.resources.iter().zip(&group.resources) {
+            let (what, first) = match &resource.kind {
+                ResourceKind::Address(address) => {
+                    (format!("the virtual IP {}", address.ip), vips.insert(address.ip, at))
+                }
+                ResourceKind::Director(name) => {
+                    (format!("the director `{name}`"), directors.insert(name, at))
+                }
+                ResourceKind::Script(_) => continue,
+            };
+            if let Some(first) = first {
+                let help = format!("the other one is at {}", first.place);
+                found.push(at.fault(format!("{what} is there twice")).with_help(help));
+            }
+        }
+    }
+}
+
+fn directors(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<String, &Mark> = BTreeMap::new();
+    let mut checks: usize = 0;
+    for DraftDirector { director, services } in &draft.directors {
+        for (service, at) in director.services.iter().zip(services) {
+            let key = format!("{:#}", service.key);
+            if let Some(first) = seen.insert(key.clone(), at) {
+                let help = format!("the other one is at {}", first.place);
+                let message = format!("the virtual service {key} is there twice");
+                found.push(at.fault(message).with_help(help));
+            }
+            let before = checks;
+            checks += service.reals.len();
+            if before <= CHECKS_MAX && checks > CHECKS_MAX {
+                found.push(at.fault(format!("over {CHECKS_MAX} real servers in all")));
+            }
+        }
+    }
+}

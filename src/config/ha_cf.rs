@@ -1,0 +1,417 @@
+//! `ha.cf`: nodes, timing and heartbeat links, as Heartbeat 3.0.6 reads it.
+//!
+//! Every directive of Heartbeat is known (`table`). Those that are not acted on yet are checked
+//! and named in a warning, so that nobody believes in a link or a fence that is not there. What
+//! holds across files is checked in `config::check`.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::diag::{
+    Diagnostic, Excerpts, Faults, Mark, Severity, Span, Word, lines, nearest,
+};
+use crate::config::source::Source;
+use crate::config::{AutoFailback, Environment, Family, Link, Timing, timing, value};
+use crate::names::{LinkName, NodeName};
+
+/// Heartbeat's UDP port where nothing else is said (`ha-cluster` in /etc/services).
+pub const UDP_PORT: u16 = 694;
+/// Most peers' addresses on one link: each of them gets every beat.
+pub const TARGETS_MAX: usize = 16;
+
+/// What ha.cf says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HaCf {
+    /// The nodes, in the order of the file, with their places.
+    pub nodes: Vec<(NodeName, Mark)>,
+    /// Heartbeat timing.
+    pub timing: Timing,
+    /// `auto_failback`.
+    pub auto_failback: AutoFailback,
+    /// `ucast` and `ucast6`, one link per interface and family.
+    pub links: Vec<Link>,
+}
+
+/// Reads the whole file; the value is only good when no fault is among the diagnostics.
+pub fn read(source: &Source, environment: &dyn Environment) -> (HaCf, Vec<Diagnostic>) {
+    let mut reader = Reader {
+        faults: source.legacy_faults(Excerpts::Shown),
+        environment,
+        nodes: Vec::new(),
+        written: timing::Written::default(),
+        auto_failback: None,
+        udp_port: None,
+        targets: Vec::new(),
+        other_media: None,
+    };
+    for line in lines(&source.text) {
+        let text = line.split_once("#").map_or(line, |(before, _)| before);
+        let words = text.split(|c| c.is_whitespace() || c == ',');
+        if let Some((directive, args)) = words.split_first() {
+            reader.directive(*directive, args);
+        }
+    }
+    reader.finish()
+}
+
+/// Which of the four times a directive sets.
+#[derive(Clone, Copy)]
+enum Time {
+    Keepalive,
+    Warntime,
+    Deadtime,
+    Initdead,
+}
+
+/// One `ucast` line.
+struct Target<'a> {
+    interface: Word<'a>,
+    ip: IpAddr,
+}
+
+struct Reader<'a> {
+    faults: Faults<'a>,
+    environment: &'a dyn Environment,
+    nodes: Vec<(NodeName, Mark)>,
+    written: timing::Written,
+    auto_failback: Option<AutoFailback>,
+    udp_port: Option<u16>,
+    targets: Vec<Target<'a>>,
+    /// The first link of a kind that does not work yet.
+    other_media: Option<Span>,
+}
+
+impl<'a> Reader<'a> {
+    fn directive(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        match directive.text {
+            "node" => self.node(directive, args),
+            "keepalive" => self.time(Time::Keepalive, directive, args),
+            "warntime" => self.time(Time::Warntime, directive, args),
+            "deadtime" => self.time(Time::Deadtime, directive, args),
+            "initdead" => self.time(Time::Initdead, directive, args),
+            "udpport" => self.udp_port(directive, args),
+            "ucast" => self.ucast(directive, args, Family::V4),
+            "ucast6" => self.ucast(directive, args, Family::V6),
+            "auto_failback" => self.auto_failback(directive, args),
+            "nice_failback" => self.nice_failback(directive, args),
+            "crm" | "pacemaker" => self.crm(directive, args),
+            "autojoin" => self.autojoin(directive, args),
+            _ => self.other(directive, args),
+        }
+    }
+
+    fn one(&mut self, directive: Word<'a>, args: &[Word<'a>]) -> Option<Word<'a>> {
+        let [first, rest @ ..] = args else {
+            self.faults.fault(directive.span(), format!("`{}` has no value", directive.text));
+            return None;
+        };
+        if let Some(extra) = rest.first() {
+            let message = format!("`{}` takes one value", directive.text);
+            self.faults.warn(extra.span(), message).help("the rest of the line is ignored");
+        }
+        Some(*first)
+    }
+
+    fn node(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        if args.is_empty() {
+            self.faults.fault(directive.span(), "`node` has no name");
+        }
+        for word in args {
+            match NodeName::new(word.text) {
+                Err(error) => drop(self.faults.fault(word.span(), error.to_string())),
+                Ok(name) if self.nodes.iter().any(|(other, _)| *other == name) => {
+                    self.faults.warn(word.span(), format!("node {name} is listed twice"));
+                }
+                Ok(name) => self.nodes.push((name, self.faults.mark(word.span()))),
+            }
+        }
+    }
+
+    fn time(&mut self, which: Time, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(word) = self.one(directive, args) else { return };
+        let Some(time) = self.time_value(word) else { return };
+        let mark = self.faults.mark(word.span());
+        let slot = match which {
+            Time::Keepalive => &mut self.written.keepalive,
+            Time::Warntime => &mut self.written.warntime,
+            Time::Deadtime => &mut self.written.deadtime,
+            Time::Initdead => &mut self.written.initdead,
+        };
+        if slot.replace((time, mark)).is_some() {
+            let message = format!("`{}` is given twice; this one counts", directive.text);
+            self.faults.warn(directive.span(), message);
+        }
+    }
+
+    fn time_value(&mut self, word: Word<'a>) -> Option<Duration> {
+        let time = value::heartbeat_time(word.text);
+        if time.is_none() {
+            self.faults
+                .fault(word.span(), format!("`{}` is not a time", word.text))
+                .help("seconds, or milliseconds with `ms`: `2`, `0.5`, `500ms`");
+        }
+        time
+    }
+
+    fn switch(&mut self, word: Word<'a>) -> Option<bool> {
+        let switch = value::boolean(word.text);
+        if switch.is_none() {
+            self.faults
+                .fault(word.span(), format!("`{}` is neither on nor off", word.text))
+                .help("true, on, yes, y, 1, or false, off, no, n, 0");
+        }
+        switch
+    }
+
+    fn udp_port(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(word) = self.one(directive, args) else { return };
+        match word.text.parse::<u16>() {
+            Ok(port) if port > 0 => {
+                if !self.targets.is_empty() {
+                    let message = "`udpport` stands behind a link and is used for it all the same";
+                    let help = "Heartbeat would not: put it above the first ucast line";
+                    self.faults.warn(directive.span(), message).help(help);
+                }
+                if self.udp_port.replace(port).is_some_and(|before| before != port) {
+                    let message = "`udpport` is given twice; this one counts for all links";
+                    self.faults.warn(directive.span(), message);
+                }
+            }
+            _ => {
+                let message = format!("`{}` is not a UDP port", word.text);
+                self.faults.fault(word.span(), message).help("1 to 65535; Heartbeat's is 694");
+            }
+        }
+    }
+
+    fn ucast(&mut self, directive: Word<'a>, args: &[Word<'a>], family: Family) {
+        let [interface, peer, rest @ ..] = args else {
+            let message = format!("`{}` needs an interface and an address", directive.text);
+            let help = format!("`{} eth1 ADDRESS-OF-THE-OTHER-NODE`", directive.text);
+            self.faults.fault(directive.span(), message).help(help);
+            return;
+        };
+        if let Some(extra) = rest.first() {
+            self.faults.warn(extra.span(), "ignored: one address a line");
+        }
+        if !value::is_interface(interface.text) {
+            let message = format!("`{}` is no interface name", interface.text);
+            self.faults.fault(interface.span(), message);
+            return;
+        }
+        let Some(ip) = self.target(*interface, *peer, family) else { return };
+        self.targets.push(Target { interface: *interface, ip });
+    }
+
+    fn target(&mut self, interface: Word<'a>, peer: Word<'a>, family: Family) -> Option<IpAddr> {
+        let (address, zone) = match peer.split_once("%") {
+            Some((address, zone)) => (address, Some(zone)),
+            None => (peer, None),
+        };
+        if let Some(zone) = zone.filter(|zone| zone.text != interface.text) {
+            self.faults.fault(zone.span(), format!("not the interface {}", interface.text));
+        }
+        let found = match address.text.parse::<IpAddr>() {
+            Ok(ip) => Some(ip),
+            Err(_) => self.environment.host(address.text, family),
+        };
+        let Some(ip) = found else {
+            let message = format!("`{}` is neither an address nor a known host", address.text);
+            self.faults.fault(address.span(), message);
+            return None;
+        };
+        let (wanted, other) = match family {
+            Family::V4 => (ip.is_ipv4(), "ucast6"),
+            Family::V6 => (ip.is_ipv6(), "ucast"),
+        };
+        if !wanted {
+            let help = format!("`{other}` takes it");
+            self.faults.fault(address.span(), "an address of the other family").help(help);
+        } else if let Some(what) = value::unfit_vip(ip).filter(|_| !ip.is_loopback()) {
+            self.faults.fault(address.span(), format!("{what} is no unicast address"));
+        } else {
+            return Some(ip);
+        }
+        None
+    }
+
+    fn auto_failback(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(word) = self.one(directive, args) else { return };
+        if word.text.eq_ignore_ascii_case("legacy") {
+            self.faults
+                .warn(word.span(), "`legacy` is read as `off`")
+                .help("`on`: a returning node takes its groups back; `off`: it stays standby");
+            self.auto_failback = Some(AutoFailback::Off);
+        } else if let Some(on) = self.switch(word) {
+            self.auto_failback = Some(if on { AutoFailback::On } else { AutoFailback::Off });
+        }
+    }
+
+    fn nice_failback(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(word) = self.one(directive, args) else { return };
+        if self.switch(word).is_some() {
+            self.faults
+                .warn(
+                    directive.span(),
+                    "`nice_failback` is obsolete and read as `auto_failback off`",
+                )
+                .help("write `auto_failback off`");
+            self.auto_failback = Some(AutoFailback::Off);
+        }
+    }
+
+    fn crm(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(word) = self.one(directive, args) else { return };
+        if value::boolean(word.text) != Some(false) {
+            self.faults
+                .fault(
+                    word.span(),
+                    format!("`{} {}`: no Pacemaker here", directive.text, word.text),
+                )
+                .help("pairbeat runs the groups of haresources itself: `crm off`");
+        }
+    }
+
+    fn autojoin(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(word) = self.one(directive, args) else { return };
+        if word.text != "none" {
+            self.faults
+                .fault(
+                    word.span(),
+                    format!("`autojoin {}`: nodes can't join by themselves", word.text),
+                )
+                .help("`autojoin none`, and a `node` line for each of the two");
+        }
+    }
+
+    fn other(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(known) = table::find(directive.text) else {
+            self.unknown(directive);
+            return;
+        };
+        if known.area == table::Area::Link {
+            self.other_media.get_or_insert(directive.span());
+        }
+        self.shape(directive, args, known.shape);
+        let message = format!("`{}` is not acted on{}", directive.text, known.area.consequence());
+        let warning = self.faults.warn(directive.span(), message);
+        if known.area == table::Area::Fencing {
+            // The parameters of a fencing device have its password among them.
+            warning.conceal();
+        }
+    }
+
+    fn unknown(&mut self, directive: Word<'a>) {
+        let near = nearest(directive.text, table::names());
+        let message = format!("unknown directive `{}`", directive.text);
+        let fault = self.faults.fault(directive.span(), message);
+        if let Some(near) = near {
+            fault.help(format!("did you mean `{near}`?"));
+        }
+    }
+
+    fn shape(&mut self, directive: Word<'a>, args: &[Word<'a>], shape: table::Shape) {
+        use table::Shape;
+        let Some(first) = args.first().copied() else {
+            self.faults.fault(directive.span(), format!("`{}` has no value", directive.text));
+            return;
+        };
+        match shape {
+            Shape::Time => drop(self.time_value(first)),
+            Shape::Switch => drop(self.switch(first)),
+            Shape::Words(least) if args.len() < least => {
+                let message = format!("`{}` needs {least} values", directive.text);
+                self.faults.fault(directive.span(), message);
+            }
+            Shape::Words(_) => (),
+            Shape::Number(low, high) => {
+                if !first.text.parse::<u32>().is_ok_and(|n| (low..=high).contains(&n)) {
+                    let message = format!("`{}` is not a number of {low} to {high}", first.text);
+                    self.faults.fault(first.span(), message);
+                }
+            }
+            Shape::OneOf(words) => {
+                if !words.contains(&first.text) {
+                    let message = format!("`{}` is not one of {}", first.text, words.join(", "));
+                    self.faults.fault(first.span(), message);
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> (HaCf, Vec<Diagnostic>) {
+        if self.auto_failback.is_none() {
+            self.faults
+                .warn(Span::FILE, "no `auto_failback`, which is read as `off`")
+                .help("say `auto_failback off`, or `on` to have groups go back by themselves");
+        }
+        let links = self.links();
+        if links.is_empty() {
+            let span = self.other_media.unwrap_or(Span::FILE);
+            self.faults.fault(span, "no heartbeat link that works now").help(
+                "only unicast does so far: `ucast eth1 ADDRESS-OF-THE-OTHER-NODE`, or ucast6",
+            );
+        }
+        let (timing, timing_faults) = timing::resolve(self.written, timing::HEARTBEAT);
+        let auto_failback = self.auto_failback.unwrap_or(AutoFailback::Off);
+        let mut found = self.faults.into_list();
+        found.extend(timing_faults);
+        (HaCf { nodes: self.nodes, timing, auto_failback, links }, found)
+    }
+
+    /// One link per interface and family, in the order of the file.
+    fn links(&mut self) -> Vec<Link> {
+        let port = self.udp_port.unwrap_or(UDP_PORT);
+        let mut links: Vec<Link> = Vec::new();
+        for target in std::mem::take(&mut self.targets) {
+            let interface = target.interface.text;
+            let same = |link: &&mut Link| {
+                link.interface.as_deref() == Some(interface)
+                    && link.targets.first().is_some_and(|ip| ip.is_ipv4() == target.ip.is_ipv4())
+            };
+            if let Some(link) = links.iter_mut().find(same) {
+                add_target(&mut self.faults, link, &target);
+                continue;
+            }
+            let count = links.iter().filter(|l| l.interface.as_deref() == Some(interface)).count();
+            match LinkName::new(&numbered(interface, count)) {
+                Err(error) => drop(self.faults.fault(target.interface.span(), error.to_string())),
+                Ok(name) => links.push(Link {
+                    name,
+                    interface: Some(interface.to_owned()),
+                    targets: vec![target.ip],
+                    port,
+                }),
+            }
+        }
+        links
+    }
+}
+
+fn add_target(faults: &mut Faults<'_>, link: &mut Link, target: &Target<'_>) {
+    let severity = if link.targets.contains(&target.ip) {
+        Severity::Warning
+    } else if link.targets.len() >= TARGETS_MAX {
+        Severity::Fault
+    } else {
+        link.targets.push(target.ip);
+        return;
+    };
+    let span = target.interface.span();
+    match severity {
+        Severity::Warning => faults.warn(span, format!("{} is given twice", target.ip)),
+        Severity::Fault => faults.fault(span, format!("over {TARGETS_MAX} addresses on one link")),
+    };
+}
+
+/// The name of the `count`th further link on an interface.
+fn numbered(interface: &str, count: usize) -> String {
+    match count {
+        0 => interface.to_owned(),
+        _ => format!("{interface}-{}", count + 1),
+    }
+}

@@ -1,0 +1,261 @@
+//! One resource of a group: `192.168.2.110/24/eth0`, `ldirectord::web.cf`, `Filesystem::a::b`.
+//!
+//! Used for the words of haresources and for the resource strings of pairbeat.toml alike.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::diag::{Faults, Word, nearest};
+use crate::config::value::{self, INTERFACE_LEN_MAX};
+use crate::config::{Address, Environment, Resource, ResourceKind, Script, ScriptStyle};
+use crate::names::DirectorName;
+
+/// Longest start and stop of a resource where nothing else is said.
+pub(crate) const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where Heartbeat's resource scripts are, beside the directory of the configuration.
+const RESOURCE_D: &str = "/etc/ha.d/resource.d";
+/// Where LSB scripts are.
+const INIT_D: &str = "/etc/init.d";
+/// What is built in, for suggestions.
+const BUILT_IN: &[&str] = &["IPaddr", "IPaddr2", "ldirectord"];
+
+/// What reading a resource needs.
+pub(crate) struct Context<'c, 's> {
+    /// Holds `resource.d`.
+    pub(crate) directory: &'c Path,
+    /// Where scripts are looked up.
+    pub(crate) environment: &'c dyn Environment,
+    /// Of the file that is being read.
+    pub(crate) faults: &'c mut Faults<'s>,
+}
+
+/// Reads one resource; `None` when it is no good, which is then a fault.
+pub(crate) fn parse(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Resource> {
+    let kind = if is_address(word.text) {
+        address(word, context.faults).map(ResourceKind::Address)
+    } else {
+        let (name, args) = match word.split_once("::") {
+            Some((name, args)) => (name, Some(args)),
+            None => (word, None),
+        };
+        match name.text {
+            "IPaddr" | "IPaddr2" => match args {
+                Some(args) => address(args, context.faults).map(ResourceKind::Address),
+                None => {
+                    let message = format!("`{}` needs an address", name.text);
+                    let help = format!("`{}::192.168.2.110/24/eth0`", name.text);
+                    context.faults.fault(word.span(), message).help(help);
+                    None
+                }
+            },
+            "ldirectord" => director(word, args, context.faults).map(ResourceKind::Director),
+            _ => script(word, name, args, context).map(ResourceKind::Script),
+        }
+    }?;
+    let text = word.text.to_owned();
+    Some(Resource { text, start_timeout: ACTION_TIMEOUT, stop_timeout: ACTION_TIMEOUT, kind })
+}
+
+/// An address on its own: Heartbeat's four numbers with dots, or an IPv6 address.
+fn is_address(text: &str) -> bool {
+    let ip = text.split('/').next().unwrap_or_default();
+    let dotted = ip.split('.').count() == 4
+        && ip.split('.').all(|part| part.starts_with(|c: char| c.is_ascii_digit()));
+    dotted || (ip.contains(':') && ip.parse::<IpAddr>().is_ok())
+}
+
+/// `ip[/mask[/nic[:label]][/broadcast]]`, or `ip/mask/broadcast`.
+pub(crate) fn address(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Address> {
+    let pieces = slashes(word);
+    let [ip, rest @ ..] = pieces.as_slice() else { return None };
+    let vip = vip(*ip, faults);
+    let (prefix, rest) = match rest.split_first() {
+        Some((mask, rest)) => (Some(*mask), rest),
+        None => (None, rest),
+    };
+    let starts_with_digit = |word: &Word<'_>| word.text.starts_with(|c: char| c.is_ascii_digit());
+    let (nic, broadcast, extra) = match rest {
+        [] => (None, None, None),
+        [third] if starts_with_digit(third) => (None, Some(*third), None),
+        [nic] => (Some(*nic), None, None),
+        [nic, broadcast] => (Some(*nic), Some(*broadcast), None),
+        [nic, broadcast, extra, ..] => (Some(*nic), Some(*broadcast), Some(*extra)),
+    };
+    if let Some(extra) = extra {
+        faults
+            .fault(extra.span(), "too many parts in an address")
+            .help("`IP/PREFIX/INTERFACE[:LABEL][/BROADCAST]`");
+    }
+    let before = faults.count();
+    let prefix = prefix.and_then(|mask| self::prefix(mask, vip, faults));
+    let (interface, label) = nic.map_or((None, None), |nic| interface(nic, vip, faults));
+    let broadcast = broadcast.and_then(|word| self::broadcast(word, vip, faults));
+    let good = extra.is_none() && faults.count() == before;
+    vip.filter(|_| good).map(|ip| Address { ip, prefix, interface, label, broadcast })
+}
+
+/// The pieces between slashes, empty ones too.
+fn slashes(word: Word<'_>) -> Vec<Word<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = word;
+    while let Some((piece, more)) = rest.split_once("/") {
+        pieces.push(piece);
+        rest = more;
+    }
+    pieces.push(rest);
+    pieces
+}
+
+fn vip(word: Word<'_>, faults: &mut Faults<'_>) -> Option<IpAddr> {
+    let Ok(ip) = word.text.parse::<IpAddr>() else {
+        let message = format!("`{}` is not an IP address", word.text);
+        faults.fault(word.span(), message);
+        return None;
+    };
+    if let Some(what) = value::unfit_vip(ip) {
+        faults.fault(word.span(), format!("{what} can't be a virtual IP"));
+        return None;
+    }
+    Some(ip)
+}
+
+fn prefix(word: Word<'_>, vip: Option<IpAddr>, faults: &mut Faults<'_>) -> Option<u8> {
+    let max = value::prefix_max(vip?);
+    let prefix = value::prefix(word.text, max);
+    if prefix.is_none() {
+        let message = format!("`{}` is not a netmask", word.text);
+        let help = format!("a prefix length of 1 to {max}, for example `24`");
+        faults.fault(word.span(), message).help(help);
+    }
+    prefix
+}
+
+fn interface(
+    word: Word<'_>,
+    vip: Option<IpAddr>,
+    faults: &mut Faults<'_>,
+) -> (Option<String>, Option<String>) {
+    let (nic, label) = match word.split_once(":") {
+        Some((nic, label)) => (nic, Some(label)),
+        None => (word, None),
+    };
+    if !value::is_interface(nic.text) {
+        let message = format!("`{}` is no interface name", nic.text);
+        let help = format!("at most {INTERFACE_LEN_MAX} bytes, as `ip link` shows it");
+        faults.fault(nic.span(), message).help(help);
+        return (None, None);
+    }
+    let Some(label) = label else { return (Some(nic.text.to_owned()), None) };
+    if vip.is_some_and(|ip| ip.is_ipv6()) {
+        faults.fault(label.span(), "an IPv6 address has no label");
+    } else if label.text.is_empty() || word.text.len() > INTERFACE_LEN_MAX {
+        let message = format!("`{}` is no label", word.text);
+        let help = format!("interface and label together have at most {INTERFACE_LEN_MAX} bytes");
+        faults.fault(word.span(), message).help(help);
+    }
+    (Some(nic.text.to_owned()), Some(word.text.to_owned()))
+}
+
+fn broadcast(word: Word<'_>, vip: Option<IpAddr>, faults: &mut Faults<'_>) -> Option<Ipv4Addr> {
+    if vip?.is_ipv6() {
+        faults.fault(word.span(), "an IPv6 address has no broadcast address");
+        return None;
+    }
+    let broadcast = word.text.parse().ok();
+    if broadcast.is_none() {
+        faults.fault(word.span(), format!("`{}` is not a broadcast address", word.text));
+    }
+    broadcast
+}
+
+fn director(
+    word: Word<'_>,
+    file: Option<Word<'_>>,
+    faults: &mut Faults<'_>,
+) -> Option<DirectorName> {
+    // Without an argument ldirectord reads ldirectord.cf.
+    let file = file.map_or((word, "ldirectord.cf"), |file| (file, file.text));
+    match DirectorName::new(file.1) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            faults.fault(file.0.span(), error.to_string());
+            None
+        }
+    }
+}
+
+fn script(
+    word: Word<'_>,
+    name: Word<'_>,
+    args: Option<Word<'_>>,
+    context: &mut Context<'_, '_>,
+) -> Option<Script> {
+    let args: Vec<String> = match args {
+        Some(args) => args.text.split("::").map(str::to_owned).collect(),
+        None => Vec::new(),
+    };
+    let plain = !name.text.is_empty() && !name.text.contains('/') && !name.text.starts_with('.');
+    let Some((path, lsb)) = plain.then(|| lookup(name.text, context)).flatten() else {
+        missing(word, name, context);
+        return None;
+    };
+    let style = if lsb && args.is_empty() { ScriptStyle::Lsb } else { ScriptStyle::Heartbeat };
+    Some(Script { path, args, style })
+}
+
+/// The first executable of that name, and whether it is an LSB one.
+fn lookup(name: &str, context: &Context<'_, '_>) -> Option<(PathBuf, bool)> {
+    let places = [
+        (context.directory.join("resource.d").join(name), false),
+        (Path::new(RESOURCE_D).join(name), false),
+        (Path::new(INIT_D).join(name), true),
+    ];
+    places.into_iter().find(|(path, _)| context.environment.executable(path))
+}
+
+fn missing(word: Word<'_>, name: Word<'_>, context: &mut Context<'_, '_>) {
+    if let Some((what, help)) = not_yet(word.text, name.text) {
+        context.faults.fault(word.span(), format!("{what} not supported yet")).help(help);
+        return;
+    }
+    if name.text.contains('/') || name.text.starts_with('.') {
+        let help = "the name of a script in resource.d or /etc/init.d";
+        context.faults.fault(name.span(), "a resource is a name, not a path").help(help);
+        return;
+    }
+    let message = format!("no resource script `{}`", name.text);
+    let resource_d = context.directory.join("resource.d");
+    let mut help = format!("neither in {}", resource_d.display());
+    if resource_d != Path::new(RESOURCE_D) {
+        help.push_str(&format!(", {RESOURCE_D}"));
+    }
+    help.push_str(&format!(" nor in {INIT_D} is an executable of that name"));
+    if let Some(near) = nearest(name.text, BUILT_IN.iter().copied()) {
+        help = format!("did you mean the built-in `{near}`? {help}");
+    }
+    context.faults.fault(name.span(), message).help(help);
+}
+
+/// What other versions build in, and what to do until then.
+fn not_yet(text: &str, name: &str) -> Option<(String, &'static str)> {
+    if text.starts_with("ocf:") {
+        return Some(("OCF agents are".into(), "wrap it: a script in resource.d that calls it"));
+    }
+    if text.starts_with("systemd:") {
+        return Some((
+            "systemd units are".into(),
+            "wrap it: a script in resource.d that calls systemctl",
+        ));
+    }
+    let help = match name {
+        "IPv6addr" => "write the address on its own: `2001:db8::110/64/eth0`",
+        "LVSSyncDaemonSwap" => "leave it out: connections are then not kept over a takeover",
+        "SendArp" => "leave it out: a virtual IP is announced when it is taken",
+        "MailTo" => "leave it out, or install Heartbeat's script of that name in resource.d",
+        "OCF" => "wrap it: a script in resource.d that calls the agent",
+        _ => return None,
+    };
+    Some((format!("the resource `{name}` is"), help))
+}

@@ -1,0 +1,118 @@
+//! Requests and replies of the control socket, as types.
+//!
+//! | method and path | body | reply |
+//! |---|---|---|
+//! | `GET /v1/status` | none | [`Status`](crate::status::Status) |
+//! | `POST /v1/standby`, `POST /v1/takeover` | [`Move`] | [`Answer`](crate::cluster::event::Answer) |
+//! | `POST /v1/stop` | none | [`Answer`](crate::cluster::event::Answer) |
+//! | `POST /v1/reload` | none | [`Reloaded`] |
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::event::Which;
+
+/// Largest request body, in bytes: a request is one small object.
+pub const REQUEST_LEN_MAX: usize = 64 * 1024;
+/// Largest reply, in bytes: the status of ten thousand real servers is under 8 MiB.
+pub const REPLY_LEN_MAX: usize = 64 * 1024 * 1024;
+
+/// What a client can ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// The whole status.
+    Status,
+    /// Hand groups to the peer.
+    Standby(Move),
+    /// Take groups from the peer.
+    Takeover(Move),
+    /// Give everything away and end.
+    Stop,
+    /// Read the configuration again.
+    Reload,
+}
+
+/// Body of a standby or takeover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// Which groups.
+    pub which: Which,
+    /// Answer when it is done (the default), or as soon as it is under way.
+    #[serde(default = "yes")]
+    pub wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Move {
+    fn default() -> Self {
+        Self { which: Which::All, wait: true }
+    }
+}
+
+/// Reply to a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Whether the new configuration is in force now. If not, nothing has changed.
+    pub applied: bool,
+    /// Every fault and warning, rendered with file, line and column.
+    pub diagnostics: Vec<String>,
+}
+
+/// Reply with a status code other than 200.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReply {
+    /// What was wrong with the call, for the operator.
+    pub error: String,
+}
+
+impl Call {
+    /// Method and path.
+    pub fn route(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Status => ("GET", "/v1/status"),
+            Self::Standby(_) => ("POST", "/v1/standby"),
+            Self::Takeover(_) => ("POST", "/v1/takeover"),
+            Self::Stop => ("POST", "/v1/stop"),
+            Self::Reload => ("POST", "/v1/reload"),
+        }
+    }
+
+    /// Whether it changes anything; those who may only read may not call it.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Self::Status)
+    }
+
+    /// The call behind a method, a path and a body.
+    ///
+    /// # Errors
+    /// What is wrong, for [`ErrorReply`].
+    pub fn parse(method: &str, path: &str, body: &[u8]) -> Result<Self, String> {
+        let movement = || {
+            if body.is_empty() {
+                return Ok(Move::default());
+            }
+            serde_json::from_slice::<Move>(body).map_err(|e| format!("request body: {e}"))
+        };
+        match (method, path) {
+            ("GET", "/v1/status") => Ok(Self::Status),
+            ("POST", "/v1/standby") => movement().map(Self::Standby),
+            ("POST", "/v1/takeover") => movement().map(Self::Takeover),
+            ("POST", "/v1/stop") => Ok(Self::Stop),
+            ("POST", "/v1/reload") => Ok(Self::Reload),
+            _ => Err(format!("no such call: {method} {path}")),
+        }
+    }
+
+    /// The body to send.
+    pub fn body(&self) -> Vec<u8> {
+        match self {
+            Self::Standby(movement) | Self::Takeover(movement) => {
+                serde_json::to_vec(movement).unwrap_or_default()
+            }
+            Self::Status | Self::Stop | Self::Reload => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! The core process: brings the beat thread, the director, the hands and the operator together.
+//!
+//! It decides nothing. The cluster decides on the beat thread, the director in `lvs`; this loop
+//! carries orders to those who do the work, and their answers back.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::cluster::event::{Action, Answer, GroupState, Outcome, Request};
+use crate::config::{self, Config};
+use crate::control::protocol::{Call, Reloaded};
+use crate::control::server::{self, Asked, Server};
+use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
+use crate::daemon::channel::{self, Channel};
+use crate::daemon::director::{self, DirectorHandle};
+use crate::daemon::hands::Hands;
+use crate::daemon::messages::{FromCore, ToCore};
+use crate::daemon::{Fatal, Paths, picture, sentence, work};
+use crate::engine::{Engine, Identity};
+use crate::exec::script::Surroundings;
+use crate::kernel::handover;
+use crate::link::udp::{Farewell, OpenError, UdpLinks};
+use crate::names::{ActionId, GroupId, RequestId};
+use crate::sys::files::Machine;
+use crate::sys::{clock, log};
+
+/// Notes of the beat thread that wait for this loop: a few per group and request.
+const NOTES_MAX: usize = 256;
+/// Finished actions that wait for this loop: one per group at most.
+const ENDED_MAX: usize = crate::cluster::message::GROUPS_MAX;
+/// Longest wait for the last replies to reach their callers.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Runs the core until it has left or its supervisor is gone.
+///
+/// # Errors
+/// Whatever keeps it from starting: a sentence that names the remedy.
+pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
+    log::start();
+    let (config, _printed_by_the_supervisor) =
+        config::load(&paths.config, &paths.node, &Machine::default());
+    let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let (mut core, listener) = Core::start(paths, config, force).await?;
+        let (calls, asked) = mpsc::channel(server::CALLS_MAX);
+        let server = Server::start(listener, calls);
+        core.run(asked).await;
+        let _bounded = timeout(DRAIN, server.drained()).await;
+        Ok(())
+    })
+}
+
+/// One finished action.
+type Ended = (ActionId, Outcome);
+
+struct Core {
+    paths: Paths,
+    config: Rc<Config>,
+    supervisor: Channel<FromCore, ToCore>,
+    notes: mpsc::Receiver<Note>,
+    /// The beat thread's last picture.
+    view: Option<Arc<View>>,
+    beat: BeatHandle,
+    hands: Rc<Hands>,
+    director: DirectorHandle,
+    /// Where finished actions arrive; the sender is cloned into each one.
+    ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
+    /// Operators that wait for the end of a switch.
+    waiting: BTreeMap<RequestId, oneshot::Sender<Vec<u8>>>,
+    next_request: u64,
+    /// The last farewell of the beat thread.
+    farewell: Vec<Farewell>,
+    /// Whether the supervisor has it, or an empty one because it could not keep its promise.
+    farewell_given: bool,
+}
+
+/// What wakes the loop.
+enum Happening {
+    Note(Option<Note>),
+    Supervisor(Option<ToCore>),
+    Asked(Asked),
+    Ended(ActionId, Outcome),
+}
+
+impl Core {
+    async fn start(
+        paths: &Paths,
+        config: Config,
+        force: bool,
+    ) -> Result<(Self, UnixListener), Fatal> {
+        let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
+        let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
+        let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
+        let managed: Vec<_> = config.addresses().collect();
+        let gone = |_| Fatal::System("the supervisor is gone".to_owned());
+        supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
+        let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
+        let hands = Rc::new(Hands::new(surroundings).map_err(|e| system(&e))?);
+        for error in hands.sweep(&managed).await {
+            error!("a stray address can't be removed: {error}");
+        }
+        let links = open_links(&config)?;
+        let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
+        let director = director::start(paths, &config).map_err(|e| system(&e))?;
+        if !config.directors.is_empty() {
+            for ip in managed {
+                handover::sweep(ip, director.ipvs()).await;
+            }
+        }
+        let engine = engine(&config)?;
+        let (note, notes) = mpsc::channel(NOTES_MAX);
+        let beat = beat::spawn(engine, links, note, None).map_err(|e| system(&e))?;
+        refuse_untimely(&config, &beat, force)?;
+        let mut core = Self {
+            paths: paths.clone(),
+            config: Rc::new(config),
+            supervisor,
+            notes,
+            view: None,
+            beat,
+            hands,
+            director,
+            ended: mpsc::channel(ENDED_MAX),
+            waiting: BTreeMap::new(),
+            next_request: 1,
+            farewell: Vec::new(),
+            farewell_given: false,
+        };
+        core.tell_vias().await;
+        core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
+        Ok((core, listener))
+    }
+
+    async fn run(&mut self, mut asked: mpsc::Receiver<Asked>) {
+        loop {
+            let happening = tokio::select! {
+                biased;
+                note = self.notes.recv() => Happening::Note(note),
+                Some((id, outcome)) = self.ended.1.recv() => Happening::Ended(id, outcome),
+                said = self.supervisor.recv() => Happening::Supervisor(said.ok().flatten()),
+                Some(asked) = asked.recv() => Happening::Asked(asked),
+            };
+            match happening {
+                Happening::Note(Some(Note::Left) | None) => break,
+                Happening::Note(Some(note)) => self.note(note).await,
+                Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
+                Happening::Supervisor(Some(ToCore::Reload)) => {
+                    let reloaded = self.reload();
+                    report_reload(&reloaded);
+                }
+                Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
+                Happening::Supervisor(None) => {
+                    error!("the supervisor is gone; leaving");
+                    self.leave(None);
+                    self.without_supervisor(&mut asked).await;
+                    break;
+                }
+                Happening::Asked(asked) => self.answer(asked),
+            }
+            self.pass_farewell().await;
+        }
+        self.director.shut_down().await;
+    }
+
+    /// The same loop, with nobody above any more.
+    async fn without_supervisor(&mut self, asked: &mut mpsc::Receiver<Asked>) {
+        loop {
+            let happening = tokio::select! {
+                biased;
+                note = self.notes.recv() => Happening::Note(note),
+                Some((id, outcome)) = self.ended.1.recv() => Happening::Ended(id, outcome),
+                Some(asked) = asked.recv() => Happening::Asked(asked),
+            };
+            match happening {
+                Happening::Note(Some(Note::Left) | None) | Happening::Supervisor(_) => return,
+                Happening::Note(Some(note)) => self.note(note).await,
+                Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
+                Happening::Asked(asked) => self.answer(asked),
+            }
+        }
+    }
+
+    async fn note(&mut self, note: Note) {
+        match note {
+            Note::Run(action) => self.act(action),
+            Note::Announce(group) => {
+                for address in work::addresses(&self.config, group) {
+                    self.hands.announce_again(address.ip);
+                }
+            }
+            Note::Answer { id, answer } => self.reply(id, &answer),
+            Note::Report(at, event) => {
+                info!(at = %at, "{}", sentence::sentence(&self.config, &event));
+            }
+            Note::Gasp(farewell) => {
+                self.farewell = farewell;
+                self.farewell_given = false;
+            }
+            Note::View(view) => self.view = Some(view),
+            Note::Left => {}
+        }
+    }
+
+    /// Carries out one order of the cluster in a task of its own.
+    fn act(&self, action: Action) {
+        let ended = self.ended.0.clone();
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        let director = self.director.clone();
+        tokio::task::spawn_local(async move {
+            let outcome = work::perform(&config, &hands, &director, &action).await;
+            if let Outcome::Failed(why) = &outcome {
+                warn!("{:?} failed: {why}", action.operation);
+            }
+            // The loop is gone only when the process ends.
+            let _ending = ended.send((action.id, outcome)).await;
+        });
+    }
+
+    fn order(&self, order: Order) {
+        if let Err(full) = self.beat.order(order) {
+            error!("the beat thread takes no orders: {full}");
+        }
+    }
+
+    fn answer(&mut self, asked: Asked) {
+        match asked.call {
+            Call::Status => self.status(asked.reply),
+            Call::Reload => {
+                let reloaded = self.reload();
+                report_reload(&reloaded);
+                send(asked.reply, &reloaded);
+            }
+            Call::Stop => self.leave(Some(asked.reply)),
+            Call::Standby(m) => self.request(Request::Standby(m.which), m.wait, asked.reply),
+            Call::Takeover(m) => self.request(Request::Takeover(m.which), m.wait, asked.reply),
+        }
+    }
+
+    /// Answers in a task of its own: the director may take a moment.
+    fn status(&self, reply: oneshot::Sender<Vec<u8>>) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        // Not yet: the first beat is under way, and the caller is told to ask again.
+        let Some(view) = self.view.clone() else { return };
+        let director = self.director.clone();
+        tokio::task::spawn_local(async move {
+            let director = director.view().await;
+            send(reply, &picture::status(&config, &view, director.as_ref(), &hands));
+        });
+    }
+
+    fn request(&mut self, request: Request, wait: bool, reply: oneshot::Sender<Vec<u8>>) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        if wait {
+            self.waiting.insert(id, reply);
+        } else {
+            send(reply, &Answer::Done { moved: Vec::new(), took_ms: 0 });
+        }
+        self.order(Order::Request { id, request });
+    }
+
+    fn leave(&mut self, reply: Option<oneshot::Sender<Vec<u8>>>) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        if let Some(reply) = reply {
+            self.waiting.insert(id, reply);
+        }
+        self.order(Order::Request { id, request: Request::Leave });
+    }
+
+    fn reply(&mut self, id: RequestId, answer: &Answer) {
+        match answer {
+            Answer::Done { moved, took_ms } if !moved.is_empty() => {
+                let names: Vec<_> = moved.iter().map(ToString::to_string).collect();
+                info!("{} moved in {took_ms} ms", names.join(", "));
+            }
+            Answer::Done { .. } => {}
+            Answer::Refused { why } | Answer::Failed { why } => warn!("request: {why}"),
+        }
+        if let Some(reply) = self.waiting.remove(&id) {
+            send(reply, answer);
+        }
+    }
+
+    /// Tells the cluster this node's own address on each group's service LAN.
+    async fn tell_vias(&self) {
+        for (index, _) in self.config.groups.iter().enumerate() {
+            let Ok(index) = u16::try_from(index) else { continue };
+            let group = GroupId(index);
+            if let Some(address) = work::addresses(&self.config, group).next()
+                && let Ok(placement) = self.hands.addresses().place(address).await
+                && let Some(source) = placement.source
+            {
+                self.order(Order::Via(group, Some(source)));
+            }
+        }
+    }
+
+    /// Gives the supervisor the farewell while it can keep the promise in it.
+    async fn pass_farewell(&mut self) {
+        let view = Arc::clone(&self.views.borrow());
+        let keepable =
+            self.config.groups.iter().zip(&view.cluster.groups).all(|(group, seen)| {
+                seen.state == GroupState::Standby || !work::has_scripts(group)
+            });
+        if keepable == self.farewell_given {
+            return;
+        }
+        let word = if keepable { self.farewell.clone() } else { Vec::new() };
+        let _supervisor_gone = self.supervisor.send(&FromCore::Farewell(word)).await;
+        self.farewell_given = keepable;
+    }
+
+    /// Reads the configuration again. Applies all of it or nothing.
+    fn reload(&mut self) -> Reloaded {
+        let (config, found) =
+            config::load(&self.paths.config, &self.paths.node, &Machine::default());
+        let mut diagnostics: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let Some(config) = config else { return Reloaded { applied: false, diagnostics } };
+        let fixed = work::needs_restart(&self.config, &config);
+        if !fixed.is_empty() {
+            diagnostics.extend(fixed);
+            return Reloaded { applied: false, diagnostics };
+        }
+        if let Err(why) = self.director.configure(config.directors.values().cloned().collect()) {
+            diagnostics.push(why.to_owned());
+            return Reloaded { applied: false, diagnostics };
+        }
+        self.config = Rc::new(config);
+        Reloaded { applied: true, diagnostics }
+    }
+}
+
+fn report_reload(reloaded: &Reloaded) {
+    if reloaded.applied {
+        info!("configuration reloaded");
+        return;
+    }
+    for diagnostic in &reloaded.diagnostics {
+        warn!("{}", diagnostic.trim_end());
+    }
+    error!("configuration not reloaded; everything goes on as before");
+}
+
+fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
+    // Nobody waits any more: the operator pressed ctrl-c.
+    let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
+}
+
+fn engine(config: &Config) -> Result<Engine, Fatal> {
+    let mut session = [0_u8; 16];
+    getrandom::fill(&mut session)
+        .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
+    let now = clock::now();
+    let core = crate::cluster::Core::new(work::settings(config), now);
+    let identity = Identity {
+        node: config.node.clone(),
+        peer: config.peer.clone(),
+        session,
+        links: u8::try_from(config.links.len()).unwrap_or(u8::MAX),
+        deadtime: config.timing.deadtime,
+    };
+    Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
+}
+
+/// Shortest deadtime that is kept without real-time priority on a loaded machine.
+const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
+
+fn refuse_untimely(config: &Config, beat: &BeatHandle, force: bool) -> Result<(), Fatal> {
+    let deadtime = config.timing.deadtime;
+    match beat.realtime() {
+        Err(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
+            "deadtime {} ms needs real-time priority, which is refused: {why}; give the process \
+             CAP_SYS_NICE, choose a deadtime of 1 s or more, or run with --force",
+            deadtime.as_millis()
+        ))),
+        Err(why) => {
+            warn!("beats run without real-time priority: {why}");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Opens the links. One that can't be used now is tried again later, as long as there is another
+/// and the fault may pass by itself.
+fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
+    let links = UdpLinks::open(&config.links, clock::now());
+    let mut faulty = std::collections::BTreeSet::new();
+    for (link, fault) in links.faults() {
+        faulty.insert(link);
+        match fault {
+            OpenError::NoInterface { .. } | OpenError::NoIpv6 | OpenError::Other { .. } => {
+                warn!("{fault}; it is tried again");
+            }
+            OpenError::PortTaken { .. }
+            | OpenError::PortForbidden { .. }
+            | OpenError::InterfaceForbidden { .. } => return Err(Fatal::System(fault.to_string())),
+        }
+    }
+    if faulty.len() < config.links.len() {
+        return Ok(links);
+    }
+    let reasons: Vec<String> = links.faults().map(|(_, fault)| fault.to_string()).collect();
+    let reasons = reasons.join("; ");
+    Err(Fatal::System(format!("no link can be used: {reasons}; correct the interfaces of the links")))
+}

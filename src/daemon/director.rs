@@ -1,0 +1,383 @@
+//! Drives the director's control: carries its orders to the kernel's IPVS and to the checker, and
+//! their answers back. Decides nothing; `lvs::director` does.
+//!
+//! Runs as one task of the core process for as long as that lives, whether the node is active or
+//! not: a standby's table is kept as warm as the other one.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tracing::{error, info, warn};
+
+use crate::cluster::event::Outcome;
+use crate::config::Config;
+use crate::daemon::Paths;
+use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
+use crate::daemon::checker::{FromChecker, ToChecker};
+use crate::kernel::ipvs::{self, IpvsHandle};
+use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
+use crate::lvs::model::{Director, ServiceKey};
+use crate::sys::clock;
+
+/// Orders that wait for the task: a reload, a stop, and a few questions for the status.
+const ORDERS_MAX: usize = 16;
+/// Answers of the kernel that wait: one order is under way at a time, late ones may follow.
+const ANSWERS_MAX: usize = 8;
+/// Longest sleep: a timer that far ahead is as good as none.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+/// Longest wait for the task's answer to a question of the status.
+const VIEW_LIMIT: Duration = Duration::from_secs(2);
+
+/// What others ask of the director's task.
+enum Order {
+    Configure(Vec<Director>),
+    View(oneshot::Sender<View>),
+    ShutDown(oneshot::Sender<()>),
+}
+
+/// How the director stands, for those who wait for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Standing {
+    /// Verdicts or table are not complete yet.
+    Cold,
+    /// Every check has a verdict, and the kernel's table is as it should be.
+    Warm,
+    /// IPVS can't be used; the sentence names the remedy.
+    Faulty(String),
+}
+
+/// The way to the director's task.
+#[derive(Clone)]
+pub(crate) struct DirectorHandle {
+    orders: mpsc::Sender<Order>,
+    standing: watch::Receiver<Standing>,
+    ipvs: IpvsHandle,
+}
+
+/// Starts the director of a configuration on the current `LocalSet`.
+///
+/// # Errors
+/// When the checker's socket or the IPVS thread can't be had.
+pub(crate) fn start(paths: &Paths, config: &Config) -> io::Result<DirectorHandle> {
+    let listener = listen(&paths.checker_socket())?;
+    let ipvs = ipvs::spawn()?;
+    let (orders, received) = mpsc::channel(ORDERS_MAX);
+    let (standing, watched) = watch::channel(Standing::Cold);
+    let task = Task {
+        control: Control::new(),
+        ipvs: ipvs.clone(),
+        answers: mpsc::channel(ANSWERS_MAX),
+        listener,
+        checker: None,
+        standing,
+        file: paths.owned_file(),
+        saved: BTreeSet::new(),
+        stopping: None,
+    };
+    let directors = config.directors.values().cloned().collect();
+    tokio::task::spawn_local(task.run(directors, received));
+    Ok(DirectorHandle { orders, standing: watched, ipvs })
+}
+
+/// Only this user may be our checker.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+impl DirectorHandle {
+    /// Works by another configuration from now on; issues only the difference.
+    ///
+    /// # Errors
+    /// When the task is too busy to take orders.
+    pub(crate) fn configure(&self, directors: Vec<Director>) -> Result<(), &'static str> {
+        self.orders.try_send(Order::Configure(directors)).map_err(|_| "the director is busy")
+    }
+
+    /// How everything stands; `None` when the task does not answer.
+    pub(crate) async fn view(&self) -> Option<View> {
+        let (sender, receiver) = oneshot::channel();
+        self.orders.try_send(Order::View(sender)).ok()?;
+        timeout(VIEW_LIMIT, receiver).await.ok()?.ok()
+    }
+
+    /// Waits until the director knows its real servers and the kernel's table is right. After
+    /// `limit` it counts as started all the same: what has not answered by then is out.
+    pub(crate) async fn warm(&self, limit: Duration) -> Outcome {
+        let mut standing = self.standing.clone();
+        let decided = standing.wait_for(|standing| *standing != Standing::Cold);
+        match timeout(limit, decided).await {
+            Ok(Ok(standing)) => match &*standing {
+                Standing::Faulty(why) => Outcome::Failed(why.clone()),
+                Standing::Warm | Standing::Cold => Outcome::Done,
+            },
+            Ok(Err(_)) => Outcome::Failed("the director has ended".to_owned()),
+            Err(_) => Outcome::Done,
+        }
+    }
+
+    /// Takes our services out of the kernel, where they are configured so, and ends the task.
+    pub(crate) async fn shut_down(&self) {
+        let (sender, receiver) = oneshot::channel();
+        if self.orders.send(Order::ShutDown(sender)).await.is_ok() {
+            // The control has a time limit of its own.
+            let _ended = receiver.await;
+        }
+    }
+
+    /// The way to the kernel's table, for entries that are not the director's.
+    pub(crate) fn ipvs(&self) -> &IpvsHandle {
+        &self.ipvs
+    }
+}
+
+/// The two directions to a checker that is there.
+struct Checker {
+    sender: Sender<ToChecker>,
+    receiver: Receiver<FromChecker>,
+}
+
+struct Task {
+    control: Control,
+    ipvs: IpvsHandle,
+    answers: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+    listener: UnixListener,
+    checker: Option<Checker>,
+    standing: watch::Sender<Standing>,
+    file: PathBuf,
+    /// The services that the file names.
+    saved: BTreeSet<ServiceKey>,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+/// What wakes the task.
+enum Happening {
+    Order(Option<Order>),
+    Input(Input),
+    Connected(UnixStream),
+    Said(Result<Option<FromChecker>, ChannelError>),
+}
+
+impl Task {
+    async fn run(mut self, directors: Vec<Director>, mut orders: mpsc::Receiver<Order>) {
+        self.saved = read_owned(&self.file);
+        let owned = self.saved.clone();
+        self.control.handle(clock::now(), Input::Configure { directors, owned });
+        while self.obey() {
+            let happening = self.next(&mut orders).await;
+            let Some(input) = self.input(happening) else { continue };
+            match input {
+                Some(input) => self.control.handle(clock::now(), input),
+                None => return,
+            }
+        }
+    }
+
+    async fn next(&mut self, orders: &mut mpsc::Receiver<Order>) -> Happening {
+        let pause = self.control.deadline().since(clock::now()).min(SLEEP_MAX);
+        tokio::select! {
+            biased;
+            Some(answer) = self.answers.1.recv() => Happening::Input(answer),
+            order = orders.recv() => Happening::Order(order),
+            Ok((stream, _)) = self.listener.accept() => Happening::Connected(stream),
+            said = converse(&mut self.checker) => Happening::Said(said),
+            () = sleep(pause) => Happening::Input(Input::Tick),
+        }
+    }
+
+    /// What a happening means for the control. `None`: nothing; `Some(None)`: the end.
+    fn input(&mut self, happening: Happening) -> Option<Option<Input>> {
+        match happening {
+            Happening::Input(input) => Some(Some(input)),
+            Happening::Order(None) => Some(None),
+            Happening::Order(Some(Order::Configure(directors))) => {
+                let owned = self.control.owned().clone();
+                Some(Some(Input::Configure { directors, owned }))
+            }
+            Happening::Order(Some(Order::View(reply))) => {
+                // The operator may have gone.
+                let _gone = reply.send(self.control.view(clock::now()));
+                None
+            }
+            Happening::Order(Some(Order::ShutDown(reply))) => {
+                self.stopping = Some(reply);
+                Some(Some(Input::Shutdown))
+            }
+            Happening::Connected(stream) => {
+                self.connect(stream);
+                None
+            }
+            Happening::Said(Ok(Some(message))) => self.said(message),
+            Happening::Said(Ok(None)) => self.checker_lost("it closed the channel"),
+            Happening::Said(Err(why)) => self.checker_lost(&why.to_string()),
+        }
+    }
+
+    fn connect(&mut self, stream: UnixStream) {
+        let own = rustix::process::geteuid().as_raw();
+        if stream.peer_cred().is_ok_and(|peer| peer.uid() == own) {
+            let (sender, receiver) = Channel::new(stream).split();
+            self.checker = Some(Checker { sender, receiver });
+        }
+    }
+
+    fn checker_lost(&mut self, why: &str) -> Option<Option<Input>> {
+        warn!("checker: {why}");
+        self.checker = None;
+        Some(Some(Input::CheckerLost))
+    }
+
+    fn said(&mut self, message: FromChecker) -> Option<Option<Input>> {
+        match message {
+            FromChecker::Ready => Some(Some(Input::CheckerReady)),
+            FromChecker::Warning(why) => {
+                warn!("checker: {why}");
+                None
+            }
+            FromChecker::Results(results) => {
+                let now = clock::now();
+                results.into_iter().for_each(|r| self.control.handle(now, Input::Checked(r)));
+                None
+            }
+        }
+    }
+
+    /// Carries out what the control orders; false when it has stopped.
+    fn obey(&mut self) -> bool {
+        while let Some(output) = self.control.poll() {
+            match output {
+                Output::Check(specs) => self.give_checks(specs),
+                Output::Dump(order) => {
+                    let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
+                    tokio::task::spawn_local(async move {
+                        let result = ipvs.dump().await;
+                        let _task_ended = answer.send(Input::Dumped { order, result }).await;
+                    });
+                }
+                Output::Apply { order, ops } => {
+                    let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
+                    tokio::task::spawn_local(async move {
+                        let result = ipvs.apply(ops).await;
+                        let _task_ended = answer.send(Input::Applied { order, result }).await;
+                    });
+                }
+                Output::Report(event) => report(&event),
+                Output::Stopped { left } => {
+                    self.stopped(&left);
+                    return false;
+                }
+            }
+        }
+        self.note_standing();
+        self.save_owned();
+        true
+    }
+
+    fn give_checks(&mut self, specs: Vec<crate::lvs::check::CheckSpec>) {
+        let Some(checker) = &mut self.checker else { return };
+        if let Err(e) = checker.sender.queue(&ToChecker::Checks(specs)) {
+            error!("the checker can't be given its list: {e}");
+        }
+    }
+
+    fn stopped(&mut self, left: &[ServiceKey]) {
+        if !left.is_empty() {
+            warn!("{} virtual services could not be taken out of the kernel", left.len());
+        }
+        self.save_owned();
+        if let Some(reply) = self.stopping.take() {
+            let _gone = reply.send(());
+        }
+    }
+
+    fn note_standing(&self) {
+        let standing = match self.control.fault() {
+            Some(why) => Standing::Faulty(why.to_string()),
+            None if self.control.converged() => Standing::Warm,
+            None => Standing::Cold,
+        };
+        self.standing.send_if_modified(|old| {
+            let changed = *old != standing;
+            *old = standing;
+            changed
+        });
+    }
+
+    fn save_owned(&mut self) {
+        if *self.control.owned() == self.saved {
+            return;
+        }
+        self.saved.clone_from(self.control.owned());
+        if let Err(e) = write_owned(&self.file, &self.saved) {
+            warn!(
+                "{}: {e}; services that leave the configuration while we are down stay in the \
+                   kernel",
+                self.file.display()
+            );
+        }
+    }
+}
+
+/// The checker's next word, sending what waits for it meanwhile; never ends without a checker.
+async fn converse(checker: &mut Option<Checker>) -> Result<Option<FromChecker>, ChannelError> {
+    let Some(checker) = checker else { return std::future::pending().await };
+    loop {
+        let waiting = checker.sender.is_waiting();
+        tokio::select! {
+            said = checker.receiver.recv() => return said,
+            sent = checker.sender.flush(), if waiting => sent?,
+        }
+    }
+}
+
+fn report(event: &DirectorEvent) {
+    match event {
+        DirectorEvent::RealDown { .. }
+        | DirectorEvent::SorryIn { .. }
+        | DirectorEvent::Touched { .. }
+        | DirectorEvent::CheckerLost => warn!("{event}"),
+        DirectorEvent::Refused { .. }
+        | DirectorEvent::KernelFault(_)
+        | DirectorEvent::TooManyChecks { .. } => error!("{event}"),
+        DirectorEvent::RealUp { .. }
+        | DirectorEvent::SorryOut { .. }
+        | DirectorEvent::Healed { .. }
+        | DirectorEvent::KernelBack
+        | DirectorEvent::Converged
+        | DirectorEvent::CheckerReady => info!("{event}"),
+    }
+}
+
+/// The services that an earlier run put into the kernel; none where there is no readable file.
+fn read_owned(path: &Path) -> BTreeSet<ServiceKey> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return BTreeSet::new(),
+        Err(e) => {
+            warn!("{}: {e}", path.display());
+            return BTreeSet::new();
+        }
+    };
+    serde_json::from_slice(&text).unwrap_or_else(|e| {
+        warn!("{}: {e}; taken as empty", path.display());
+        BTreeSet::new()
+    })
+}
+
+/// Replaces the file as a whole: a crash leaves the old one or the new one.
+fn write_owned(path: &Path, owned: &BTreeSet<ServiceKey>) -> io::Result<()> {
+    let new = path.with_extension("new");
+    std::fs::write(&new, serde_json::to_vec(owned)?)?;
+    std::fs::rename(&new, path)
+}

@@ -1,0 +1,32 @@
+//! What supervisor and core say to each other.
+//!
+//! The core's words to the checker are in `lvs::check` and `daemon::channel`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::udp::Farewell;
+
+/// Supervisor to core.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToCore {
+    /// Give everything to the peer, then end (SIGTERM).
+    Stop,
+    /// Read the configuration again (SIGHUP).
+    Reload,
+}
+
+/// Core to supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromCore {
+    /// Every address that the core may ever put on an interface; sent before the first one is.
+    Addresses(Vec<IpAddr>),
+    /// In service: beats are sent, the control socket answers.
+    Ready,
+    /// The last word to send for this core if it dies, replacing the one before. Empty while
+    /// something is held that the supervisor could not release.
+    Farewell(Vec<Farewell>),
+}

@@ -1,0 +1,144 @@
+//! One picture of the node out of what the cluster, the director and the hands know.
+
+use crate::cluster::{GroupView, LinkState, PeerLife};
+use crate::config::{Config, Group, ResourceKind};
+use crate::daemon::hands::{Hands, HeldAddress};
+use crate::daemon::sentence::{cause_words, state_word};
+use crate::daemon::beat::View;
+use crate::lvs::director::View as DirectorView;
+use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
+
+/// The status of this node.
+pub(crate) fn status(
+    config: &Config,
+    view: &View,
+    director: Option<&DirectorView>,
+    hands: &Hands,
+) -> Status {
+    let held = hands.held();
+    let groups = config.groups.iter().zip(&view.engine.cluster.groups);
+    Status {
+        version: VERSION,
+        node: config.node.to_string(),
+        peer: peer(view),
+        links: links(config, view),
+        groups: groups.map(|(group, seen)| group_status(group, seen, &held)).collect(),
+        services: director.map(|director| director.services.clone()).unwrap_or_default(),
+        ipvs: ipvs(config, director),
+        warnings: warnings(view, director),
+        refused: refused(view),
+    }
+}
+
+fn peer(view: &View) -> PeerStatus {
+    let peer = &view.engine.cluster.peer;
+    let state = match peer.state {
+        PeerLife::Unknown => "unknown",
+        PeerLife::Alive => "up",
+        PeerLife::Dead => "dead",
+        PeerLife::Left => "standby",
+    };
+    let silent_ms = (peer.state != PeerLife::Unknown).then_some(peer.silent_ms);
+    PeerStatus { node: peer.node.to_string(), state: state.to_owned(), silent_ms }
+}
+
+fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
+    let engine = view.engine.cluster.links.iter().zip(&view.engine.links);
+    let seen = engine.zip(&view.links);
+    let statuses = config.links.iter().zip(seen).map(|(link, ((life, quality), socket))| LinkStatus {
+        name: link.name.to_string(),
+        state: match life.state {
+            LinkState::Unknown => "unknown",
+            LinkState::Up => "up",
+            LinkState::Down => "down",
+        }
+        .to_owned(),
+        silent_ms: life.heard_ms,
+        rtt_us: quality.rtt_us,
+        received: quality.believed,
+        refused: quality.refused,
+        lost: quality.lost,
+        lost_of: quality.of,
+        error: socket.fault.clone().or_else(|| socket.failure.clone()),
+    });
+    statuses.collect()
+}
+
+fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupStatus {
+    let mut notes: Vec<String> = seen.setback.iter().cloned().collect();
+    for resource in &group.resources {
+        if let ResourceKind::Address(address) = &resource.kind {
+            let mine = held.iter().find(|held| held.ip == address.ip);
+            notes.extend(mine.map(address_note));
+        }
+    }
+    GroupStatus {
+        name: seen.name.to_string(),
+        state: seen.state,
+        holder: seen.holder.as_ref().map(ToString::to_string),
+        preferred: seen.preferred.to_string(),
+        epoch: seen.epoch,
+        cause: cause_words(seen.cause).to_owned(),
+        resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
+        notes,
+    }
+}
+
+fn address_note(held: &HeldAddress) -> String {
+    let mut note = format!("{}/{} {} held", held.ip, held.prefix, held.interface);
+    if let Some(confirmation) = &held.confirmed {
+        let micros = confirmation.after.as_micros();
+        let millis = micros / 1000;
+        note +=
+            &format!(", confirmed by {} after {millis}.{:03} ms", confirmation.by, micros % 1000);
+    }
+    if let Some(rival) = &held.rival {
+        note += &format!(", ALSO CLAIMED by {}", mac(rival));
+    }
+    if let Some(fault) = &held.fault {
+        note += &format!(", can't be announced: {fault}");
+    }
+    note
+}
+
+fn mac(mac: &[u8]) -> String {
+    let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(":")
+}
+
+fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {
+    if config.directors.is_empty() {
+        return None;
+    }
+    Some(match director {
+        Some(view) => view.kernel.message.clone().unwrap_or_else(|| "ok".to_owned()),
+        None => "the director does not answer".to_owned(),
+    })
+}
+
+fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if view.engine.cluster.peer.state != PeerLife::Alive {
+        warnings.push(format!("no redundancy: {} is not there", view.engine.cluster.peer.node));
+    }
+    if view.engine.cluster.peer.config_differs {
+        warnings.push("the peer runs on a different configuration".to_owned());
+    }
+    for group in &view.engine.cluster.groups {
+        if group.state == crate::cluster::event::GroupState::Failed {
+            warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
+        }
+    }
+    if let Some(director) = director {
+        if !director.checker && !director.services.is_empty() {
+            warnings.push("the checker is not running; verdicts are its last ones".to_owned());
+        }
+        warnings.extend(director.kernel.refused.iter().map(|r| format!("kernel: {r}")));
+    }
+    warnings
+}
+
+fn refused(view: &View) -> std::collections::BTreeMap<String, u64> {
+    let counts = view.engine.security.refused.iter();
+    counts.map(|(reason, count)| (reason.to_string(), *count)).collect()
+}

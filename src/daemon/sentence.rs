@@ -1,0 +1,78 @@
+//! Events of the cluster as sentences for the log.
+
+use crate::cluster::event::{Cause, Event, GroupState, Operation};
+use crate::config::Config;
+use crate::names::LinkId;
+
+/// What happened, for the operator.
+pub(crate) fn sentence(config: &Config, event: &Event) -> String {
+    match event {
+        Event::PeerAlive { node } => format!("{node} is up"),
+        Event::PeerDead { node, silent_ms } => {
+            format!("{node} is dead: nothing heard of it for {silent_ms} ms")
+        }
+        Event::PeerLeft { node } => format!("{node} has released everything and left"),
+        Event::LateBeat { node, silent_ms } => {
+            format!("late heartbeat: {node} was silent for {silent_ms} ms")
+        }
+        Event::LinkUp { link } => format!("link {} is up", link_name(config, *link)),
+        Event::LinkDown { link } => format!("link {} is down", link_name(config, *link)),
+        Event::Role { group, state, epoch, cause } => {
+            format!("{group}: {} here, epoch {epoch}: {}", state_word(*state), cause_words(*cause))
+        }
+        Event::ActionFailed { group, resource, operation, why } => {
+            let verb = match operation {
+                Operation::Start => "start",
+                Operation::Stop => "stop",
+            };
+            let place = resource.saturating_add(1);
+            format!("{group}: {verb} of resource {place} failed: {why}")
+        }
+        Event::Stalled { late_ms } => {
+            format!("this process stood still for {late_ms} ms; not counted as the peer's silence")
+        }
+        Event::Conflict { group, mine, theirs } => {
+            format!(
+                "{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it"
+            )
+        }
+        Event::ConfigDiffers => {
+            "the peer runs on a different configuration; compare the files of both nodes".to_owned()
+        }
+    }
+}
+
+fn link_name(config: &Config, link: LinkId) -> String {
+    let known = config.links.get(usize::from(link.0));
+    known.map_or_else(|| format!("number {}", link.0), |link| link.name.to_string())
+}
+
+/// A group's state in one word.
+pub(crate) fn state_word(state: GroupState) -> &'static str {
+    match state {
+        GroupState::Standby => "standby",
+        GroupState::Starting => "starting",
+        GroupState::Active => "active",
+        GroupState::Stopping => "stopping",
+        GroupState::Failed => "failed",
+    }
+}
+
+/// Why a role changed, in a few words.
+pub(crate) fn cause_words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Boot => "first decision after the start",
+        Cause::PeerDead => "the peer is dead",
+        Cause::PeerLeft => "the peer has left",
+        Cause::Standby => "standby was asked for",
+        Cause::Takeover => "takeover was asked for",
+        Cause::Failback => "the preferred node takes it back",
+        Cause::PeerDeclined => "the peer can't or won't have it",
+        Cause::StartFailed => "a start failed here",
+        Cause::StopFailed => "a stop failed here",
+        Cause::HigherEpoch => "the peer holds it with a higher epoch",
+        Cause::Leave => "this node is leaving",
+        Cause::Completed => "done",
+        Cause::HandoverFailed => "the hand-over came to nothing",
+    }
+}

@@ -1,0 +1,253 @@
+//! A planned switch loses no connection: the two halves of the agreed overlap.
+//!
+//! ```text
+//!              client                       old holder: VIP hushed (no ARP answer), table kept
+//!                | SYN ------> new holder -----------------------> real server
+//!                | ACK, FIN -> new holder -- not in its table --> old holder -> real server
+//! ```
+//!
+//! The new holder *passes on*: TCP packets to the VIP that open nothing are marked, and a
+//! firewall-mark service sends those that are in nobody's connection table to the old holder by
+//! direct routing. Connections of its own are found in the table first, whatever their mark.
+//! The old holder *hushes* the VIP: it stays a local address, so that its connections can end,
+//! and nothing asks for it any more. Both halves are temporary, tables of our own, and where
+//! nftables is missing the switch works without them: then only connections that are open at
+//! that moment are cut.
+//!
+//! IPVS side: `net/netfilter/ipvs/ip_vs_proto_tcp.c`, `sloppy_tcp` (Documentation/networking/
+//! ipvs-sysctl.rst) schedules TCP packets that are no SYN; `ip_vs_service_find` looks for the
+//! mark before the address.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::kernel::ipvs::IpvsHandle;
+use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceKey};
+use crate::lvs::plan::{Op, ServiceSettings};
+
+/// Longest run of `nft`.
+const NFT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Marks of ours begin with these sixteen bits ("pb").
+const MARK_BASE: u32 = 0x7062_0000;
+/// Lets IPVS schedule TCP packets that are no SYN.
+const SLOPPY_TCP: &str = "/proc/sys/net/ipv4/vs/sloppy_tcp";
+
+/// Why one half of the overlap could not be set up or taken down.
+#[derive(Debug, thiserror::Error)]
+pub enum HandoverError {
+    /// `nft` is not installed or can't be run.
+    #[error("nft can't be run ({0}); install nftables to switch without cutting connections")]
+    NoNft(std::io::Error),
+    /// `nft` refused the rules.
+    #[error("nft: {0}")]
+    Nft(String),
+    /// A kernel setting can't be written.
+    #[error("{}: {source}", path.display())]
+    Setting {
+        /// Which.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// IPVS refused the service that passes packets on.
+    #[error("IPVS: {0}")]
+    Ipvs(String),
+}
+
+/// The new holder's half, in force until [`PassOn::end`].
+#[derive(Debug)]
+pub struct PassOn {
+    vip: IpAddr,
+    sloppy_before: String,
+}
+
+impl PassOn {
+    /// Begins to pass on to `peer` what only `peer` knows.
+    ///
+    /// # Errors
+    /// What is missing; then nothing is left behind.
+    pub async fn begin(
+        vip: IpAddr,
+        peer: IpAddr,
+        ipvs: &IpvsHandle,
+    ) -> Result<Self, HandoverError> {
+        let sloppy_before = read(SLOPPY_TCP)?;
+        for result in ipvs.apply(service(vip, peer)).await.map_err(ipvs_error)? {
+            result.map_err(ipvs_error)?;
+        }
+        let half = Self { vip, sloppy_before };
+        let rest = async {
+            write(SLOPPY_TCP, "1")?;
+            nft(&marking(vip)).await
+        };
+        match rest.await {
+            Ok(()) => Ok(half),
+            Err(e) => {
+                half.end(ipvs).await;
+                Err(e)
+            }
+        }
+    }
+
+    /// Takes everything back; what is gone already is no fault.
+    pub async fn end(self, ipvs: &IpvsHandle) {
+        let _gone = nft(&removal(&table("ip", self.vip))).await;
+        let _gone = write(SLOPPY_TCP, self.sloppy_before.trim());
+        let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(self.vip))]).await;
+    }
+}
+
+/// The old holder's half, in force until [`Hush::end`].
+#[derive(Debug)]
+pub struct Hush {
+    vip: IpAddr,
+}
+
+impl Hush {
+    /// Answers no ARP request and no neighbour solicitation for the VIP any more.
+    ///
+    /// # Errors
+    /// What is missing; then nothing is left behind.
+    pub async fn begin(vip: IpAddr) -> Result<Self, HandoverError> {
+        nft(&silence(vip)).await?;
+        Ok(Self { vip })
+    }
+
+    /// Takes it back.
+    pub async fn end(self) {
+        let _gone = nft(&removal(&hush_table(self.vip))).await;
+    }
+}
+
+/// Removes what a killed process of ours may have left of both halves.
+pub async fn sweep(vip: IpAddr, ipvs: &IpvsHandle) {
+    for table in [table("ip", vip), hush_table(vip)] {
+        let _gone = nft(&removal(&table)).await;
+    }
+    let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(vip))]).await;
+}
+
+fn ipvs_error(e: impl std::fmt::Display) -> HandoverError {
+    HandoverError::Ipvs(e.to_string())
+}
+
+fn service(vip: IpAddr, peer: IpAddr) -> Vec<Op> {
+    let dest =
+        (RealKey { address: peer, port: 0 }, DestEntry { forwarding: Forwarding::Gate, weight: 1 });
+    let settings = ServiceSettings {
+        scheduler: "rr".to_owned(),
+        persistent: None,
+        netmask: None,
+        one_packet: false,
+    };
+    vec![Op::AddService(mark_key(vip), settings), Op::AddDest(mark_key(vip), dest.0, dest.1)]
+}
+
+fn mark_key(vip: IpAddr) -> ServiceKey {
+    ServiceKey::Mark { ipv6: vip.is_ipv6(), mark: mark(vip) }
+}
+
+/// A mark of its own for each VIP: FNV-1a of the address, folded to sixteen bits.
+fn mark(vip: IpAddr) -> u32 {
+    let bytes = match vip {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    let hash = bytes
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    MARK_BASE | ((hash >> 16) ^ (hash & 0xffff))
+}
+
+/// `FAMILY NAME` of our table for a VIP; `ip` stands for both IP families.
+fn table(family: &str, vip: IpAddr) -> String {
+    let family = if family == "ip" && vip.is_ipv6() { "ip6" } else { family };
+    format!("{family} pairbeat_{:04x}", mark(vip) & 0xffff)
+}
+
+fn hush_table(vip: IpAddr) -> String {
+    match vip {
+        IpAddr::V4(_) => table("arp", vip),
+        IpAddr::V6(_) => format!("{}_hush", table("ip", vip)),
+    }
+}
+
+/// The rules that mark what opens nothing. RST is left alone: it answers, and is not answered.
+fn marking(vip: IpAddr) -> String {
+    let (table, mark) = (table("ip", vip), mark(vip));
+    let word = if vip.is_ipv6() { "ip6" } else { "ip" };
+    format!(
+        "add table {table}\nflush table {table}\n\
+         add chain {table} pass {{ type filter hook prerouting priority -150; }}\n\
+         add rule {table} pass {word} daddr {vip} tcp flags & (syn | rst) == 0x0 \
+         meta mark set 0x{mark:08x}\n"
+    )
+}
+
+fn silence(vip: IpAddr) -> String {
+    let table = hush_table(vip);
+    let head = format!(
+        "add table {table}\nflush table {table}\n\
+         add chain {table} hush {{ type filter hook input priority 0; }}\n"
+    );
+    let rule = match vip {
+        IpAddr::V4(v4) => {
+            let ip = v4.to_bits();
+            // Target protocol address of an ARP packet over Ethernet: bytes 24 to 27.
+            format!("add rule {table} hush arp operation request @nh,192,32 0x{ip:08x} drop\n")
+        }
+        IpAddr::V6(v6) => {
+            let ip = v6.to_bits();
+            // Target address of a solicitation: behind 40 bytes of IPv6 and 8 of ICMPv6.
+            format!(
+                "add rule {table} hush icmpv6 type nd-neighbor-solicit @nh,384,128 0x{ip:032x} drop\n"
+            )
+        }
+    };
+    head + &rule
+}
+
+fn removal(table: &str) -> String {
+    // Adding first makes the removal of a missing table no fault.
+    format!("add table {table}\ndelete table {table}\n")
+}
+
+async fn nft(rules: &str) -> Result<(), HandoverError> {
+    let mut child = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(HandoverError::NoNft)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A program that does not read says why on stderr.
+        let _says_why = stdin.write_all(rules.as_bytes()).await;
+    }
+    let output = timeout(NFT_TIMEOUT, child.wait_with_output())
+        .await
+        .map_err(|_| HandoverError::Nft("no answer".to_owned()))?
+        .map_err(HandoverError::NoNft)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(HandoverError::Nft(said.lines().next().unwrap_or("refused").to_owned()))
+}
+
+fn read(path: &str) -> Result<String, HandoverError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| HandoverError::Setting { path: path.into(), source })
+}
+
+fn write(path: &str, value: &str) -> Result<(), HandoverError> {
+    std::fs::write(path, value)
+        .map_err(|source| HandoverError::Setting { path: path.into(), source })
+}

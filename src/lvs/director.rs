@@ -1,0 +1,422 @@
+//! The director's control: turns verdicts and readings into orders, until the kernel's table is
+//! as it should be, and again whenever it is not.
+//!
+//! A state machine without clock, IO or threads. The daemon tells it what happened
+//! ([`Control::handle`]), obeys what it orders ([`Control::poll`]) and comes back at
+//! [`Control::deadline`]. It knows nothing of the cluster: whether a node is active is the
+//! address's business, and a standby's table is kept just as warm.
+//!
+//! One order to the kernel is under way at a time; what changes meanwhile goes into the next one.
+
+mod event;
+mod kernel;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+pub use self::event::{DirectorEvent, Input, OrderId, Output};
+use self::kernel::Kernel;
+pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
+pub use self::view::{FallbackView, KernelView, RealView, ServiceView, View};
+use crate::lvs::check::{CheckId, CheckResult};
+use crate::lvs::fault::{KernelFault, OpError};
+use crate::lvs::health::{Health, State};
+use crate::lvs::model::{Director, RealServer, ServiceKey, Table, VirtualService};
+use crate::lvs::plan::{Op, plan};
+use crate::lvs::table::desired_over;
+use crate::time::Instant;
+
+/// The table is read at least so often, however rarely servers are checked.
+pub const READING_INTERVAL_MAX: Duration = Duration::from_secs(10);
+
+/// And at most so often: a reading of a large table takes some milliseconds.
+pub const READING_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// A stop ends after so long whatever the kernel says; long enough for one order that is never
+/// answered and a second attempt.
+pub const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// All that one node's directors need to know.
+#[derive(Debug, Default)]
+pub struct Control {
+    directors: Vec<Director>,
+    health: Health,
+    /// Real servers by their check: places in `directors`, its services, their reals.
+    members: BTreeMap<CheckId, Vec<(usize, usize, usize)>>,
+    owned: BTreeSet<ServiceKey>,
+    kernel: Kernel,
+    phase: Phase,
+    /// Something has changed since the last plan.
+    dirty: bool,
+    /// The kernel's table is as it should be.
+    settled: bool,
+    announced: bool,
+    checker: bool,
+    sorry: BTreeSet<ServiceKey>,
+    touched: BTreeSet<ServiceKey>,
+    outputs: VecDeque<Output>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    /// Not configured yet, or stopped: the kernel's table is nobody's business.
+    #[default]
+    Idle,
+    Running,
+    Stopping {
+        until: Instant,
+    },
+}
+
+impl Control {
+    /// A control without configuration; it does nothing until [`Input::Configure`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes in what happened at `now`. Then drain [`Control::poll`].
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Configure { directors, owned } => self.configure(now, directors, owned),
+            Input::Checked(result) => self.checked(now, &result),
+            Input::Dumped { order, result } => self.dumped(now, order, result),
+            Input::Applied { order, result } => self.applied(now, order, result),
+            Input::CheckerReady => self.checker_ready(),
+            Input::CheckerLost => self.checker_lost(),
+            Input::Shutdown => self.shutdown(now),
+            Input::Tick => {}
+        }
+        self.advance(now);
+    }
+
+    /// The next order, oldest first.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back at the latest with [`Input::Tick`]; [`Instant::NEVER`] while there is
+    /// nothing to wait for.
+    pub fn deadline(&self) -> Instant {
+        match self.phase {
+            Phase::Idle => Instant::NEVER,
+            Phase::Running if self.owned.is_empty() => Instant::NEVER,
+            Phase::Running => self.kernel.deadline(),
+            Phase::Stopping { until } => self.kernel.deadline().min(until),
+        }
+    }
+
+    /// Every check has had a verdict and the kernel's table is as it should be.
+    pub fn converged(&self) -> bool {
+        self.phase == Phase::Running && self.settled && self.health.is_complete()
+    }
+
+    /// Why the kernel's IPVS can't be used at present.
+    pub fn fault(&self) -> Option<&KernelFault> {
+        self.kernel.fault()
+    }
+
+    /// Services in the kernel that are ours to remove, now or in a later run. The daemon keeps
+    /// them on disk and hands them back with [`Input::Configure`].
+    pub fn owned(&self) -> &BTreeSet<ServiceKey> {
+        &self.owned
+    }
+
+    fn configure(&mut self, now: Instant, directors: Vec<Director>, owned: BTreeSet<ServiceKey>) {
+        if let Err(refused) = self.health.configure(now, &directors) {
+            self.report(DirectorEvent::TooManyChecks { checks: refused.checks });
+            return;
+        }
+        self.directors = directors;
+        self.members = self.index();
+        self.owned.extend(owned);
+        let keys: Vec<_> = self.services().map(|service| service.key).collect();
+        self.owned.extend(keys);
+        self.phase = Phase::Running;
+        self.announced = false;
+        self.kernel.try_again(now);
+        self.unsettle();
+        self.note_sorry();
+        self.outputs.push_back(Output::Check(self.health.specs()));
+    }
+
+    fn index(&self) -> BTreeMap<CheckId, Vec<(usize, usize, usize)>> {
+        let mut members: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (d, director) in self.directors.iter().enumerate() {
+            for (s, service) in director.services.iter().enumerate() {
+                for (r, real) in service.reals.iter().enumerate() {
+                    if let Some(id) = self.health.check_of(service, real) {
+                        members.entry(id).or_default().push((d, s, r));
+                    }
+                }
+            }
+        }
+        members
+    }
+
+    fn services(&self) -> impl Iterator<Item = &VirtualService> {
+        self.directors.iter().flat_map(|director| &director.services)
+    }
+
+    fn member(&self, place: (usize, usize, usize)) -> Option<(&VirtualService, &RealServer)> {
+        let service = self.directors.get(place.0)?.services.get(place.1)?;
+        Some((service, service.reals.get(place.2)?))
+    }
+
+    fn checked(&mut self, now: Instant, result: &CheckResult) {
+        if !self.health.record(now, result) {
+            return;
+        }
+        self.unsettle();
+        let places = self.members.get(&result.id).into_iter().flatten();
+        let members = places.filter_map(|place| self.member(*place));
+        let events: Vec<_> = members
+            .filter_map(|(service, real)| turned(now, &self.health, service, real))
+            .collect();
+        events.into_iter().for_each(|event| self.report(event));
+    }
+
+    fn dumped(&mut self, now: Instant, order: OrderId, result: Result<Table, KernelFault>) {
+        if self.kernel.end(order).is_none() {
+            return;
+        }
+        let table = match result {
+            Ok(table) => table,
+            Err(fault) => return self.failed(now, fault),
+        };
+        let (expected, back) = self.kernel.read(now, table, self.reading_interval());
+        if back {
+            self.report(DirectorEvent::KernelBack);
+        }
+        if let Some(expected) = expected {
+            self.note_touched(expected);
+        }
+        self.unsettle();
+        self.note_sorry();
+    }
+
+    fn applied(
+        &mut self,
+        now: Instant,
+        order: OrderId,
+        result: Result<Vec<Result<(), OpError>>, KernelFault>,
+    ) {
+        let Some(ops) = self.kernel.end(order) else { return };
+        match result {
+            Err(fault) => self.failed(now, fault),
+            Ok(answers) => {
+                for (op, why) in self.kernel.obeyed(now, ops, answers) {
+                    self.report(DirectorEvent::Refused { order: op.to_string(), why });
+                }
+                self.unsettle();
+                self.note_sorry();
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Instant, fault: KernelFault) {
+        self.unsettle();
+        if self.kernel.failed(now, fault.clone()) {
+            self.report(DirectorEvent::KernelFault(fault));
+        }
+    }
+
+    fn checker_ready(&mut self) {
+        if !std::mem::replace(&mut self.checker, true) {
+            self.report(DirectorEvent::CheckerReady);
+        }
+        if self.phase == Phase::Running {
+            self.outputs.push_back(Output::Check(self.health.specs()));
+        }
+    }
+
+    fn checker_lost(&mut self) {
+        if std::mem::replace(&mut self.checker, false) {
+            self.report(DirectorEvent::CheckerLost);
+        }
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        if self.phase == Phase::Running {
+            self.outputs.push_back(Output::Check(Vec::new()));
+        }
+        if !matches!(self.phase, Phase::Stopping { .. }) {
+            self.phase = Phase::Stopping { until: now.plus(STOP_LIMIT) };
+            self.kernel.try_again(now);
+            self.unsettle();
+        }
+    }
+
+    fn unsettle(&mut self) {
+        self.dirty = true;
+        self.settled = false;
+    }
+
+    fn report(&mut self, event: DirectorEvent) {
+        self.outputs.push_back(Output::Report(event));
+    }
+
+    /// The smallest check interval, within limits: what somebody else broke is healed within it.
+    fn reading_interval(&self) -> Duration {
+        let smallest = self.services().map(|service| service.interval).min();
+        let interval = smallest.unwrap_or(READING_INTERVAL_MAX);
+        interval.clamp(READING_INTERVAL_MIN, READING_INTERVAL_MAX)
+    }
+
+    /// Orders what is due, unless an order is under way.
+    fn advance(&mut self, now: Instant) {
+        if self.kernel.is_overdue(now) {
+            self.kernel.give_up();
+            self.failed(now, KernelFault::Silent(ORDER_LIMIT.as_secs()));
+        }
+        match self.phase {
+            Phase::Idle => return,
+            Phase::Stopping { until } if now >= until => return self.stopped(),
+            Phase::Stopping { .. } if self.kernel.fault() == Some(&KernelFault::NoModule) => {
+                return self.stopped();
+            }
+            Phase::Running | Phase::Stopping { .. } => {}
+        }
+        if self.kernel.is_busy() {
+            return;
+        }
+        if self.owned.is_empty() {
+            return self.settle();
+        }
+        if self.kernel.is_reading_due(now) {
+            let order = self.kernel.begin(now, Vec::new());
+            self.outputs.push_back(Output::Dump(order));
+        } else if self.dirty || self.kernel.is_repetition_due(now) {
+            self.change(now);
+        }
+    }
+
+    /// Orders the changes that the kernel's table needs.
+    fn change(&mut self, now: Instant) {
+        let Some(have) = self.kernel.have() else { return };
+        let ops = plan(have, &self.wanted(have), &self.owned);
+        let due = self.kernel.due(now, ops);
+        self.dirty = false;
+        if due.is_empty() {
+            return self.settle();
+        }
+        let order = self.kernel.begin(now, due.clone());
+        self.outputs.push_back(Output::Apply { order, ops: due });
+    }
+
+    fn wanted(&self, have: &Table) -> Table {
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            let stay = self.services().filter(|service| !service.clean_stop);
+            let stay = stay.filter_map(|service| have.0.get_key_value(&service.key));
+            return Table(stay.map(|(key, entry)| (*key, entry.clone())).collect());
+        }
+        let directors: Vec<_> = self.directors.iter().collect();
+        desired_over(&directors, &self.health, have)
+    }
+
+    /// There is nothing to order at this moment.
+    fn settle(&mut self) {
+        self.forget_gone();
+        if self.kernel.has_refused() {
+            return;
+        }
+        self.settled = true;
+        let healed = std::mem::take(&mut self.touched);
+        if !healed.is_empty() {
+            self.report(DirectorEvent::Healed { services: healed.into_iter().collect() });
+        }
+        if matches!(self.phase, Phase::Stopping { .. }) {
+            return self.stopped();
+        }
+        if !self.announced && self.converged() {
+            self.announced = true;
+            self.report(DirectorEvent::Converged);
+        }
+    }
+
+    /// Services that are no longer configured and no longer in the kernel are not ours any more.
+    fn forget_gone(&mut self) {
+        let Some(have) = self.kernel.have() else { return };
+        let configured: BTreeSet<_> = self.services().map(|service| service.key).collect();
+        let gone = |key: &ServiceKey| !configured.contains(key) && !have.0.contains_key(key);
+        self.owned = self.owned.iter().copied().filter(|key| !gone(key)).collect();
+    }
+
+    fn stopped(&mut self) {
+        let stay: BTreeSet<_> = self
+            .services()
+            .filter(|service| !service.clean_stop)
+            .map(|service| service.key)
+            .collect();
+        let module = self.kernel.fault() != Some(&KernelFault::NoModule);
+        let there = |key: &ServiceKey| match self.kernel.have() {
+            Some(have) => have.0.contains_key(key),
+            None => module,
+        };
+        self.owned = self.owned.iter().copied().filter(there).collect();
+        let left = self.owned.difference(&stay).copied().collect();
+        self.phase = Phase::Idle;
+        self.touched.clear();
+        self.note_sorry();
+        self.kernel.forget();
+        self.outputs.push_back(Output::Stopped { left });
+    }
+
+    /// Notes which of our services somebody else has changed since the last order.
+    fn note_touched(&mut self, mut expected: Table) {
+        let Some(have) = self.kernel.have() else { return };
+        expected.0.retain(|key, _| self.owned.contains(key));
+        let ops = plan(have, &expected, &self.owned);
+        let touched: BTreeSet<_> = ops.iter().map(Op::service).collect();
+        if !touched.is_empty() {
+            let services = touched.iter().copied().collect();
+            self.touched.extend(touched);
+            self.report(DirectorEvent::Touched { services });
+        }
+    }
+
+    /// Reports where the kernel's table has gained or lost a sorry server.
+    fn note_sorry(&mut self) {
+        let Some(have) = self.kernel.have() else { return };
+        let mut events = Vec::new();
+        let mut sorry = BTreeSet::new();
+        for service in self.directors.iter().flat_map(|director| &director.services) {
+            let Some(fallback) = &service.fallback else { continue };
+            let (service, fallback) = (service.key, fallback.key);
+            let dest = have.0.get(&service).and_then(|entry| entry.dests.get(&fallback));
+            let is_in = dest.is_some_and(|dest| dest.weight > 0);
+            if is_in {
+                sorry.insert(service);
+            }
+            match (self.sorry.contains(&service), is_in) {
+                (false, true) => events.push(DirectorEvent::SorryIn { service, fallback }),
+                (true, false) => events.push(DirectorEvent::SorryOut { service, fallback }),
+                _ => {}
+            }
+        }
+        self.sorry = sorry;
+        events.into_iter().for_each(|event| self.report(event));
+    }
+}
+
+/// What to report of a real server whose state has just changed.
+fn turned(
+    now: Instant,
+    health: &Health,
+    service: &VirtualService,
+    real: &RealServer,
+) -> Option<DirectorEvent> {
+    let standing = health.standing(service, real);
+    if standing.since != now {
+        return None;
+    }
+    let (service, real) = (service.key, real.key);
+    match standing.state {
+        State::Up => Some(DirectorEvent::RealUp { service, real }),
+        State::Down(Some(cause)) => Some(DirectorEvent::RealDown { service, real, cause }),
+        State::Down(None) | State::Unknown => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

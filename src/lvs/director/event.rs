@@ -1,0 +1,198 @@
+//! All that can happen to the director's control, and all that it can order.
+//!
+//! The driver stamps each [`Input`] with the instant it was seen, hands it to `Control::handle`,
+//! and then drains `Control::poll` until it is empty, obeying each [`Output`] in order.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
+use crate::lvs::fault::{KernelFault, OpError};
+use crate::lvs::model::{Director, RealKey, ServiceKey, Table};
+use crate::lvs::plan::Op;
+
+/// One order to the kernel's IPVS. Never used twice by one control, so that a late answer is
+/// known as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(pub u64);
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A configuration to work by from now on; the first one starts the work, and one after
+    /// [`Input::Shutdown`] starts it again. Verdicts on unchanged checks are kept.
+    Configure {
+        /// All directors of this node.
+        directors: Vec<Director>,
+        /// Services that an earlier run put into the kernel (`Control::owned`, kept on disk by
+        /// the daemon). Those that are no longer configured are taken out.
+        owned: BTreeSet<ServiceKey>,
+    },
+    /// A check ended.
+    Checked(CheckResult),
+    /// The answer to [`Output::Dump`].
+    Dumped {
+        /// The order's.
+        order: OrderId,
+        /// The table, or why there is none.
+        result: Result<Table, KernelFault>,
+    },
+    /// The answer to [`Output::Apply`].
+    Applied {
+        /// The order's.
+        order: OrderId,
+        /// One answer for each of the orders, in their places.
+        result: Result<Vec<Result<(), OpError>>, KernelFault>,
+    },
+    /// The checker runs and wants its list.
+    CheckerReady,
+    /// The checker died. The last verdicts stay in force until it is back.
+    CheckerLost,
+    /// The director is to stop: services with `clean_stop` leave the kernel, and when they have,
+    /// [`Output::Stopped`] says so.
+    Shutdown,
+    /// Nothing but the passing of time.
+    Tick,
+}
+
+/// An order to the driver. The control never waits for it; the answer comes back as an [`Input`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// All that the checker has to check from now on; at most [`CHECKS_MAX`].
+    Check(Vec<CheckSpec>),
+    /// Read the kernel's table. Answer with [`Input::Dumped`].
+    Dump(OrderId),
+    /// Change the kernel's table. Answer with [`Input::Applied`].
+    Apply {
+        /// To be repeated in the answer.
+        order: OrderId,
+        /// In this order.
+        ops: Vec<Op>,
+    },
+    /// For the journal and the log.
+    Report(DirectorEvent),
+    /// The end of [`Input::Shutdown`].
+    Stopped {
+        /// Services that should have left the kernel and, as far as is known, have not.
+        left: Vec<ServiceKey>,
+    },
+}
+
+/// What is worth a line in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DirectorEvent {
+    /// A real server answers (again).
+    RealUp {
+        /// In this service.
+        service: ServiceKey,
+        /// This server.
+        real: RealKey,
+    },
+    /// A real server is out.
+    RealDown {
+        /// In this service.
+        service: ServiceKey,
+        /// This server.
+        real: RealKey,
+        /// Why.
+        cause: CheckFailure,
+    },
+    /// The kernel has the sorry server in service.
+    SorryIn {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+    },
+    /// The kernel has the sorry server no longer.
+    SorryOut {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+    },
+    /// Somebody else changed these services in the kernel.
+    Touched {
+        /// Which.
+        services: Vec<ServiceKey>,
+    },
+    /// Services that somebody else had changed are as they should be again.
+    Healed {
+        /// Which.
+        services: Vec<ServiceKey>,
+    },
+    /// The kernel did not obey an order; it is repeated later.
+    Refused {
+        /// The order in words.
+        order: String,
+        /// Why.
+        why: OpError,
+    },
+    /// IPVS can't be used at present.
+    KernelFault(KernelFault),
+    /// IPVS can be used again.
+    KernelBack,
+    /// Every check has had a verdict and the kernel's table is as it should be, for the first
+    /// time since the last configuration.
+    Converged,
+    /// The checker died; the last verdicts stay in force.
+    CheckerLost,
+    /// The checker runs.
+    CheckerReady,
+    /// The configuration was not taken: more checks than [`CHECKS_MAX`]. The one before stays.
+    TooManyChecks {
+        /// As many.
+        checks: usize,
+    },
+}
+
+impl fmt::Display for DirectorEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RealUp { service, real } => write!(f, "{service:#}: {real} is up"),
+            Self::RealDown { service, real, cause } => {
+                write!(f, "{service:#}: {real} is down: {cause}")
+            }
+            Self::SorryIn { service, fallback } => {
+                write!(f, "{service:#}: sorry server {fallback} in, no real server is up")
+            }
+            Self::SorryOut { service, fallback } => {
+                write!(f, "{service:#}: sorry server {fallback} out")
+            }
+            Self::Touched { services } => {
+                write!(f, "somebody else changed {} in the kernel", List(services))
+            }
+            Self::Healed { services } => write!(f, "{} put back as configured", List(services)),
+            Self::Refused { order, why } => write!(f, "the kernel refused to {order}: {why}"),
+            Self::KernelFault(fault) => write!(f, "{fault}"),
+            Self::KernelBack => write!(f, "the kernel's IPVS answers again"),
+            Self::Converged => write!(f, "all checked, and the kernel's table is as configured"),
+            Self::CheckerLost => write!(f, "the checker died; the last verdicts stay in force"),
+            Self::CheckerReady => write!(f, "the checker runs"),
+            Self::TooManyChecks { checks } => {
+                write!(f, "configuration refused: {checks} checks, at most {CHECKS_MAX} are run")
+            }
+        }
+    }
+}
+
+/// The first few by name, the others by number: one line in the journal.
+struct List<'a>(&'a [ServiceKey]);
+
+/// As many services are named in one line.
+const NAMED_MAX: usize = 5;
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, service) in self.0.iter().take(NAMED_MAX).enumerate() {
+            write!(f, "{}{service:#}", if n == 0 { "" } else { ", " })?;
+        }
+        match self.0.len().saturating_sub(NAMED_MAX) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}

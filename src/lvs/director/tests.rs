@@ -1,0 +1,541 @@
+use super::*;
+use crate::lvs::check::{CheckKind, CheckSpec};
+use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceEntry};
+use crate::lvs::plan::apply;
+use crate::lvs::table::{desired, is_served};
+use crate::lvs::testing::{at, director, down, key, service, up};
+
+const NONE: [&str; 0] = [];
+
+/// The control with a kernel that obeys at once, unless it is told not to.
+struct World {
+    now: Instant,
+    control: Control,
+    kernel: Table,
+    fault: Option<KernelFault>,
+    refuses: fn(&Op) -> Option<OpError>,
+    mute: bool,
+    checks: Vec<CheckSpec>,
+    events: Vec<String>,
+    ops: Vec<String>,
+    orders: usize,
+    last: OrderId,
+    stopped: Option<Vec<ServiceKey>>,
+    /// Services that were served, must stay so, and were not after some order.
+    emptied: Vec<String>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            now: Instant::from_millis(1_000_000),
+            control: Control::new(),
+            kernel: Table::default(),
+            fault: None,
+            refuses: |_| None,
+            mute: false,
+            checks: Vec::new(),
+            events: Vec::new(),
+            ops: Vec::new(),
+            orders: 0,
+            last: OrderId(0),
+            stopped: None,
+            emptied: Vec::new(),
+        }
+    }
+
+    fn configured(services: Vec<VirtualService>) -> Self {
+        let mut world = Self::new();
+        world.configure(services);
+        world
+    }
+
+    fn configure(&mut self, services: Vec<VirtualService>) {
+        let directors = vec![director(services)];
+        self.tell(Input::Configure { directors, owned: BTreeSet::new() });
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.control.handle(self.now, input);
+        while let Some(output) = self.control.poll() {
+            if let Some(answer) = self.obey(output) {
+                self.control.handle(self.now, answer);
+            }
+        }
+    }
+
+    fn obey(&mut self, output: Output) -> Option<Input> {
+        match output {
+            Output::Check(specs) => self.checks = specs,
+            Output::Report(event) => self.events.push(event.to_string()),
+            Output::Stopped { left } => self.stopped = Some(left),
+            Output::Dump(order) => {
+                (self.orders, self.last) = (self.orders + 1, order);
+                let result = self.fault.clone().map_or_else(|| Ok(self.kernel.clone()), Err);
+                return (!self.mute).then_some(Input::Dumped { order, result });
+            }
+            Output::Apply { order, ops } => {
+                (self.orders, self.last) = (self.orders + 1, order);
+                let answers = ops.iter().map(|op| self.change(op)).collect();
+                let result = self.fault.clone().map_or(Ok(answers), Err);
+                return (!self.mute).then_some(Input::Applied { order, result });
+            }
+        }
+        None
+    }
+
+    fn change(&mut self, op: &Op) -> Result<(), OpError> {
+        if let Some(why) = (self.refuses)(op) {
+            return Err(why);
+        }
+        self.ops.push(op.to_string());
+        let served = self.kernel.0.get(&op.service()).is_some_and(is_served);
+        apply(&mut self.kernel, op);
+        if served && self.kernel.0.get(&op.service()).is_some_and(|entry| !is_served(entry)) {
+            self.emptied.push(op.to_string());
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, waking the control when it asks for it.
+    fn pass(&mut self, span: Duration) {
+        let end = self.now.plus(span);
+        let mut wakes = 0;
+        while self.control.deadline() <= end {
+            self.now = self.now.max(self.control.deadline());
+            self.tell(Input::Tick);
+            wakes += 1;
+            assert!(wakes < 1000, "spins");
+        }
+        self.now = end;
+    }
+
+    fn seconds(&mut self, seconds: u64) {
+        self.pass(Duration::from_secs(seconds));
+    }
+
+    /// The kernel answers and obeys again.
+    fn be_well(&mut self) {
+        self.fault = None;
+        self.mute = false;
+        self.refuses = |_| None;
+    }
+
+    /// Verdicts on the server 10.0.1.`n` wherever it is checked.
+    fn verdict(&mut self, n: u8, good: bool) {
+        self.now = self.now.plus(Duration::from_millis(1));
+        for spec in self.checks.clone() {
+            if spec.address == at(n).address {
+                let result = if good { up(spec.id) } else { down(spec.id) };
+                self.tell(Input::Checked(result));
+            }
+        }
+    }
+
+    fn pool(&self, n: u8) -> Vec<(RealKey, u32)> {
+        let entry = &self.kernel.0[&key(n)];
+        entry.dests.iter().map(|(key, dest)| (*key, dest.weight)).collect()
+    }
+
+    fn take_events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.events)
+    }
+}
+
+#[test]
+fn from_start_to_converged_the_sorry_server_bridges_and_no_server_enters_unchecked() {
+    let mut world = World::configured(vec![service(1, &[1, 2])]);
+    assert_eq!(world.checks.len(), 2);
+    assert_eq!(world.pool(1), [(at(99), 1)], "before the first verdict");
+    assert!(!world.control.converged());
+    world.verdict(1, true);
+    assert_eq!(world.pool(1), [(at(1), 1)]);
+    assert!(!world.control.converged(), "server 2 has not been judged");
+    world.verdict(2, false);
+    assert!(world.control.converged());
+    let want = [
+        "tcp 10.0.0.1:80: sorry server 10.0.1.99:80 in, no real server is up",
+        "tcp 10.0.0.1:80: 10.0.1.1:80 is up",
+        "tcp 10.0.0.1:80: sorry server 10.0.1.99:80 out",
+        "tcp 10.0.0.1:80: 10.0.1.2:80 is down: connection refused",
+        "all checked, and the kernel's table is as configured",
+    ];
+    assert_eq!(world.take_events(), want);
+}
+
+#[test]
+fn the_sorry_server_goes_in_with_the_same_order_as_the_last_one_goes_out() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.verdict(1, true);
+    world.ops.clear();
+    let before = world.orders;
+    world.verdict(1, false);
+    assert_eq!(world.orders, before + 1, "one turn");
+    let want = [
+        "add 10.0.1.99:80 (gate, weight 1) to tcp 10.0.0.1:80",
+        "remove 10.0.1.1:80 from tcp 10.0.0.1:80",
+    ];
+    assert_eq!(world.ops, want);
+    assert_eq!(world.emptied, NONE);
+}
+
+#[test]
+fn a_table_flushed_by_somebody_else_is_healed_within_one_interval() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.verdict(1, true);
+    world.seconds(3);
+    let right = world.kernel.clone();
+    world.kernel = Table::default();
+    world.take_events();
+    world.seconds(1);
+    assert_eq!(world.kernel, right);
+    let want = [
+        "somebody else changed tcp 10.0.0.1:80 in the kernel",
+        "tcp 10.0.0.1:80 put back as configured",
+    ];
+    assert_eq!(world.take_events(), want);
+    assert!(world.control.converged());
+}
+
+#[test]
+fn a_quiet_hour_costs_one_reading_an_interval_and_no_report() {
+    let mut slow = service(1, &[1]);
+    slow.interval = Duration::from_secs(30);
+    let mut world = World::configured(vec![slow]);
+    world.verdict(1, true);
+    world.take_events();
+    let before = world.orders;
+    world.seconds(3600);
+    assert_eq!(world.orders - before, 360);
+    assert_eq!(world.take_events(), NONE);
+}
+
+#[test]
+fn foreign_services_stay_and_foreign_servers_in_ours_go() {
+    let mut world = World::new();
+    let foreign = ServiceEntry {
+        scheduler: "lc".to_owned(),
+        persistent: None,
+        netmask: None,
+        one_packet: false,
+        dests: [(at(50), DestEntry { forwarding: Forwarding::Masq, weight: 1 })].into(),
+    };
+    world.kernel.0.insert(key(9), foreign.clone());
+    world.kernel.0.insert(key(1), foreign.clone());
+    world.configure(vec![service(1, &[1])]);
+    assert_eq!(world.kernel.0[&key(9)], foreign);
+    assert_eq!(world.pool(1), [(at(99), 1)]);
+    assert_eq!(world.kernel.0[&key(1)].scheduler, "rr");
+}
+
+#[test]
+fn a_restart_over_a_live_table_changes_nothing_until_a_verdict_does() {
+    let mut old = World::configured(vec![service(1, &[1, 2])]);
+    old.verdict(1, true);
+    old.verdict(2, true);
+    let mut world = World::new();
+    world.kernel = old.kernel;
+    world.configure(vec![service(1, &[1, 2])]);
+    assert_eq!(world.ops, NONE);
+    world.verdict(1, true);
+    assert_eq!(world.ops, NONE);
+    world.verdict(2, false);
+    assert_eq!(world.ops, ["remove 10.0.1.2:80 from tcp 10.0.0.1:80"]);
+    assert!(world.control.converged());
+}
+
+#[test]
+fn a_reload_orders_only_the_difference() {
+    let mut world = World::configured(vec![service(1, &[1, 2]), service(2, &[1])]);
+    world.verdict(1, true);
+    world.verdict(2, true);
+    world.ops.clear();
+    let mut web = service(1, &[1, 2, 3]);
+    web.scheduler = "wlc".to_owned();
+    web.reals[1].weight = 5;
+    world.configure(vec![web]);
+    let want = [
+        "change tcp 10.0.0.1:80 (wlc)",
+        "change 10.0.1.2:80 (gate, weight 5) in tcp 10.0.0.1:80",
+        "remove tcp 10.0.0.2:80",
+    ];
+    assert_eq!(world.ops, want, "and server 3 does not enter unchecked");
+    assert!(!world.control.owned().contains(&key(2)), "gone, so no longer ours");
+    world.verdict(3, true);
+    assert_eq!(world.pool(1).len(), 3);
+}
+
+#[test]
+fn a_changed_check_leaves_its_server_in_service_until_the_verdict() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.verdict(1, true);
+    world.ops.clear();
+    let mut web = service(1, &[1]);
+    web.timeout = Duration::from_secs(3);
+    world.configure(vec![web]);
+    assert_eq!(world.ops, NONE);
+    world.verdict(1, false);
+    assert_eq!(world.pool(1), [(at(99), 1)]);
+}
+
+#[test]
+fn services_of_an_earlier_run_are_taken_out() {
+    let mut world = World::new();
+    let mut old = World::configured(vec![service(3, &[1])]);
+    old.verdict(1, true);
+    world.kernel = old.kernel;
+    let directors = vec![director(vec![service(1, &[1])])];
+    world.tell(Input::Configure { directors, owned: [key(3)].into() });
+    assert!(!world.kernel.0.contains_key(&key(3)));
+    assert_eq!(world.control.owned(), &[key(1)].into());
+}
+
+#[test]
+fn a_stop_takes_out_what_is_ours_and_leaves_what_is_to_stay() {
+    let mut stays = service(2, &[1]);
+    stays.clean_stop = false;
+    let mut world = World::configured(vec![service(1, &[1]), stays]);
+    world.verdict(1, true);
+    world.tell(Input::Shutdown);
+    assert_eq!(world.stopped, Some(vec![]));
+    assert_eq!(world.checks, []);
+    assert_eq!(world.kernel.0.keys().collect::<Vec<_>>(), [&key(2)]);
+    assert_eq!(world.control.owned(), &[key(2)].into());
+    assert_eq!(world.control.deadline(), Instant::NEVER);
+    world.configure(vec![service(1, &[1])]);
+    assert_eq!(world.pool(1), [(at(1), 1)], "the verdict was kept");
+    assert!(!world.kernel.0.contains_key(&key(2)));
+}
+
+#[test]
+fn a_stop_ends_in_time_and_says_what_it_had_to_leave() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.mute = true;
+    world.tell(Input::Shutdown);
+    world.seconds(9);
+    assert_eq!(world.stopped, None);
+    world.seconds(1);
+    assert_eq!(world.stopped, Some(vec![key(1)]));
+    assert_eq!(world.control.owned(), &[key(1)].into(), "for the next run");
+}
+
+#[test]
+fn without_the_module_it_says_so_once_and_goes_on_when_it_comes() {
+    let mut world = World::new();
+    world.fault = Some(KernelFault::NoModule);
+    world.configure(vec![service(1, &[1])]);
+    world.verdict(1, true);
+    world.seconds(100);
+    assert!(world.orders < 15, "{} attempts", world.orders);
+    let view = world.control.view(world.now);
+    assert_eq!(view.kernel.state, "no_module");
+    assert!(view.kernel.message.unwrap().contains("modprobe ip_vs"));
+    assert!(!world.control.converged());
+    world.fault = None;
+    world.seconds(15);
+    assert_eq!(world.pool(1), [(at(1), 1)]);
+    let events = world.take_events();
+    let about = |word| events.iter().filter(|event| event.contains(word)).count();
+    assert_eq!((about("has no IPVS"), about("answers again")), (1, 1), "{events:?}");
+}
+
+#[test]
+fn an_order_that_is_never_answered_is_given_up_and_its_late_answer_is_harmless() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.seconds(1);
+    world.mute = true;
+    world.verdict(1, true);
+    let late = Input::Applied { order: world.last, result: Ok(vec![]) };
+    world.seconds(4);
+    assert_eq!(world.control.view(world.now).kernel.state, "ready");
+    world.mute = false;
+    world.seconds(1);
+    assert_eq!(world.pool(1), [(at(1), 1)]);
+    assert!(world.control.converged());
+    let before = world.control.view(world.now);
+    world.tell(late);
+    assert_eq!(world.control.view(world.now), before);
+    let events = world.take_events().join("\n");
+    assert!(events.contains("not answered for 5 s") && events.contains("answers again"));
+}
+
+#[test]
+fn a_refused_order_is_repeated_ever_more_rarely_and_stops_no_other() {
+    let mut bad = service(2, &[1]);
+    bad.scheduler = "zzz".to_owned();
+    let mut world = World::new();
+    world.refuses = |op| match op {
+        Op::AddService(_, new) if new.scheduler == "zzz" => {
+            Some(OpError::NoScheduler("zzz".to_owned()))
+        }
+        op if op.service() == key(2) => Some(OpError::NoService),
+        _ => None,
+    };
+    world.configure(vec![service(1, &[1]), bad]);
+    world.verdict(1, true);
+    assert_eq!(world.pool(1), [(at(1), 1)]);
+    let before = world.orders;
+    world.seconds(600);
+    let readings = 600;
+    assert!(world.orders - before < readings + 60, "{}", world.orders - before);
+    assert!(!world.control.converged());
+    let refused = world.control.view(world.now).kernel.refused;
+    assert!(refused[0].contains("no scheduler `zzz`"), "{refused:?}");
+    let events = world.take_events();
+    let about = events.iter().filter(|event| event.contains("refused to add tcp")).count();
+    assert_eq!(about, 1, "{events:?}");
+    world.refuses = |_| None;
+    world.seconds(60);
+    assert_eq!(world.pool(2), [(at(1), 1)]);
+    assert!(world.control.converged());
+}
+
+#[test]
+fn a_dead_checker_changes_no_verdict_and_a_new_one_gets_the_whole_list() {
+    let mut world = World::configured(vec![service(1, &[1, 2])]);
+    world.verdict(1, true);
+    let list = std::mem::take(&mut world.checks);
+    world.tell(Input::CheckerReady);
+    assert_eq!(world.checks, list);
+    world.checks.clear();
+    world.tell(Input::CheckerLost);
+    world.seconds(60);
+    assert_eq!(world.pool(1), [(at(1), 1)]);
+    assert!(!world.control.view(world.now).checker);
+    world.tell(Input::CheckerReady);
+    assert_eq!(world.checks, list);
+}
+
+#[test]
+fn nothing_configured_asks_nothing_of_the_kernel() {
+    let mut world = World::configured(vec![]);
+    world.seconds(100);
+    assert_eq!(world.orders, 0);
+    assert!(world.control.converged());
+    world.tell(Input::Shutdown);
+    assert_eq!(world.stopped, Some(vec![]));
+}
+
+#[test]
+fn the_view_shows_configuration_health_and_kernel() {
+    let mut web = service(1, &[1, 2, 3]);
+    web.quiescent = true;
+    web.reals[0].weight = 10;
+    web.reals[2].check = CheckKind::Off;
+    let mut world = World::configured(vec![web]);
+    world.verdict(1, true);
+    world.verdict(2, false);
+    world.seconds(2);
+    let view = serde_json::to_value(world.control.view(world.now)).unwrap();
+    assert_eq!(view["kernel"]["state"], "ready");
+    let web = &view["services"][0];
+    let text = |value: &serde_json::Value| value.to_string();
+    assert_eq!(text(&web["service"]), r#""10.0.0.1:80""#);
+    assert_eq!(text(&web["fallback"]), r#"{"active":false,"address":"10.0.1.99:80"}"#);
+    let [first, second, third] = [0, 1, 2].map(|n| &web["real"][n]);
+    assert_eq!((&first["weight"], &first["up"]), (&10.into(), &true.into()));
+    assert_eq!((&second["weight"], &second["cause"]), (&0.into(), &"connection refused".into()));
+    assert_eq!((&second["configured_weight"], &second["since_ms"]), (&1.into(), &2000.into()));
+    assert_eq!((&third["state"], &third["cause"]), (&"down".into(), &serde_json::Value::Null));
+}
+
+/// xorshift64*: the same histories in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
+    }
+
+    fn small(&mut self, limit: u8) -> u8 {
+        u8::try_from(self.below(limit.into())).unwrap()
+    }
+
+    fn configuration(&mut self) -> Vec<VirtualService> {
+        let mut services = Vec::new();
+        for n in 1..4 {
+            if self.below(4) == 0 {
+                continue;
+            }
+            let reals: Vec<_> = (1..5).filter(|_| self.below(3) > 0).collect();
+            let mut new = service(n, &reals);
+            new.quiescent = self.below(2) == 0;
+            new.clean_stop = self.below(3) > 0;
+            (new.fall, new.rise) = (1 + u32::from(self.small(2)), 1 + u32::from(self.small(2)));
+            services.push(new);
+        }
+        services
+    }
+
+    fn disturb(&mut self, world: &mut World) {
+        match self.below(12) {
+            0 => world.configure(self.configuration()),
+            1 => world.kernel.0.retain(|key, _| *key == self::key(200)),
+            2 => {
+                let mut ours = world.kernel.0.iter_mut().filter(|(key, _)| **key != self::key(200));
+                if let Some((_, entry)) = ours.next() {
+                    entry.dests.clear();
+                }
+            }
+            3 => world.fault = Some(KernelFault::NotPermitted),
+            4 => world.mute = true,
+            5 => world.refuses = |op| matches!(op, Op::AddDest(..)).then_some(OpError::Memory),
+            6 => world.be_well(),
+            _ => world.verdict(1 + self.small(4), self.below(2) == 0),
+        }
+    }
+}
+
+/// S11: after whatever happened, once it is quiet the table is the function of configuration and
+/// health, and what is foreign is as it was.
+#[test]
+fn after_any_history_the_table_is_as_it_should_be() {
+    for seed in 1..300 {
+        let mut random = Random(seed);
+        let mut world = World::new();
+        world.configure(vec![service(200, &[77])]);
+        let foreign = world.kernel.clone();
+        (world.control, world.emptied) = (Control::new(), Vec::new());
+        for _ in 0..60 {
+            random.disturb(&mut world);
+            world.pass(Duration::from_millis(random.below(3000)));
+        }
+        world.be_well();
+        let last = random.configuration();
+        world.configure(last.clone());
+        (1..5).for_each(|n| world.verdict(n, random.below(2) == 0));
+        world.seconds(61);
+        assert!(world.control.converged(), "seed {seed}: {:?}", world.control);
+        let directors: Vec<_> = world.control.directors.iter().collect();
+        let mut want = desired(&directors, &world.control.health);
+        want.0.extend(foreign.0.clone());
+        assert_eq!(world.kernel, want, "seed {seed}");
+        world.tell(Input::Shutdown);
+        assert_eq!(world.stopped, Some(vec![]), "seed {seed}");
+        want.0.retain(|key, _| {
+            let stays = last.iter().any(|service| service.key == *key && !service.clean_stop);
+            stays || foreign.0.contains_key(key)
+        });
+        assert_eq!(world.kernel, want, "seed {seed}");
+    }
+}
+
+/// S11: with a sorry server configured a pool is never empty, whatever the verdicts.
+#[test]
+fn no_history_of_verdicts_and_reloads_empties_a_pool() {
+    for seed in 1..300 {
+        let mut random = Random(seed);
+        let mut world = World::configured(vec![service(1, &[1, 2]), service(2, &[1, 3])]);
+        for _ in 0..100 {
+            match random.below(10) {
+                0 => world.configure(random.configuration()),
+                _ => world.verdict(1 + random.small(4), random.below(2) == 0),
+            }
+            assert_eq!(world.emptied, NONE, "seed {seed}");
+            assert!(world.kernel.0.values().all(is_served), "seed {seed}");
+        }
+    }
+}

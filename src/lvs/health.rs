@@ -1,0 +1,259 @@
+//! Verdicts counted: which real servers are up, since when, and why not.
+//!
+//! One [`CheckSpec`] serves every real server that is checked in the same way at the same place,
+//! and each of its verdicts is counted once, however many virtual services share it. The limits
+//! (`fall`, `rise`) are a virtual service's own, so one check can be down for one service and
+//! still up for another. This module checks nothing itself and knows no kernel table.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::lvs::check::{
+    CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, Verdict,
+};
+use crate::lvs::model::{Director, RealServer, VirtualService};
+use crate::time::Instant;
+
+/// More checks than [`CHECKS_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{checks} different checks, at most {CHECKS_MAX} are run")]
+pub struct TooManyChecks {
+    /// As many are asked for.
+    pub checks: usize,
+}
+
+/// What a real server is taken for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// No verdict yet.
+    Unknown,
+    /// Takes connections.
+    Up,
+    /// Does not; the latest failure, none when it is configured so (`checktype=off`).
+    Down(Option<CheckFailure>),
+}
+
+impl State {
+    /// Whether it takes connections.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up)
+    }
+}
+
+/// A real server's state and its history in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// What it is taken for.
+    pub state: State,
+    /// When that began.
+    pub since: Instant,
+    /// Failures in a row up to now; over 0 in an up server that has not reached `fall` yet.
+    pub failures: u32,
+}
+
+/// The verdicts on everything that is configured.
+#[derive(Debug, Default)]
+pub struct Health {
+    ids: BTreeMap<CheckKey, CheckId>,
+    tallies: BTreeMap<CheckId, Tally>,
+    next: u32,
+}
+
+/// All that makes two checks the same check.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct CheckKey {
+    address: IpAddr,
+    port: u16,
+    interval: Duration,
+    timeout: Duration,
+    kind: CheckKind,
+}
+
+impl CheckKey {
+    fn new(service: &VirtualService, real: &RealServer) -> Self {
+        Self {
+            address: real.check_address,
+            port: real.check_port,
+            interval: service.interval,
+            timeout: service.timeout,
+            kind: real.check.clone(),
+        }
+    }
+
+    fn is_run(&self) -> bool {
+        !matches!(self.kind, CheckKind::On | CheckKind::Off)
+    }
+
+    fn spec(&self, id: CheckId) -> CheckSpec {
+        CheckSpec {
+            id,
+            kind: self.kind.clone(),
+            address: self.address,
+            port: self.port,
+            interval: self.interval,
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// A virtual service's limits: this many in a row change the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Limits {
+    fall: u32,
+    rise: u32,
+}
+
+impl Limits {
+    fn of(service: &VirtualService) -> Self {
+        Self { fall: service.fall.max(1), rise: service.rise.max(1) }
+    }
+}
+
+/// One check's run of equal verdicts, and what follows from it under each set of limits.
+#[derive(Debug, Clone, Default)]
+struct Tally {
+    failures: u32,
+    successes: u32,
+    judged: BTreeMap<Limits, Judged>,
+}
+
+#[derive(Debug, Clone)]
+struct Judged {
+    state: State,
+    since: Instant,
+}
+
+impl Health {
+    /// Takes over what is configured. Verdicts on checks that were there before stay; new checks
+    /// begin as unknown, except `On` and `Off`, which have their state at once.
+    ///
+    /// # Errors
+    /// [`TooManyChecks`]; then nothing has changed.
+    pub fn configure(&mut self, now: Instant, directors: &[Director]) -> Result<(), TooManyChecks> {
+        let mut wanted: BTreeMap<CheckKey, Vec<Limits>> = BTreeMap::new();
+        for service in directors.iter().flat_map(|director| &director.services) {
+            for real in &service.reals {
+                let limits = wanted.entry(CheckKey::new(service, real)).or_default();
+                limits.push(Limits::of(service));
+            }
+        }
+        let checks = wanted.keys().filter(|key| key.is_run()).count();
+        if checks > CHECKS_MAX {
+            return Err(TooManyChecks { checks });
+        }
+        let mut old_ids = std::mem::take(&mut self.ids);
+        let mut old_tallies = std::mem::take(&mut self.tallies);
+        for (key, limits) in wanted {
+            let id = old_ids.remove(&key).unwrap_or_else(|| self.fresh_id());
+            let old = old_tallies.remove(&id).unwrap_or_default();
+            self.tallies.insert(id, old.with_limits(now, &key.kind, &limits));
+            self.ids.insert(key, id);
+        }
+        Ok(())
+    }
+
+    fn fresh_id(&mut self) -> CheckId {
+        let id = CheckId(self.next);
+        self.next = self.next.wrapping_add(1);
+        id
+    }
+
+    /// The whole list for the checker, in the order of addresses. `On` and `Off` need no check
+    /// and are not in it.
+    pub fn specs(&self) -> Vec<CheckSpec> {
+        let run = self.ids.iter().filter(|(key, _)| key.is_run());
+        run.map(|(key, id)| key.spec(*id)).collect()
+    }
+
+    /// Counts one verdict. True when some virtual service must now see the server otherwise.
+    /// A check that is not configured (any more) changes nothing.
+    pub fn record(&mut self, now: Instant, result: &CheckResult) -> bool {
+        self.tallies.get_mut(&result.id).is_some_and(|tally| tally.count(now, &result.verdict))
+    }
+
+    /// The check of a real server; `None` only when it was not part of the last
+    /// [`Health::configure`].
+    pub fn check_of(&self, service: &VirtualService, real: &RealServer) -> Option<CheckId> {
+        self.ids.get(&CheckKey::new(service, real)).copied()
+    }
+
+    /// How a real server stands in a virtual service.
+    pub fn standing(&self, service: &VirtualService, real: &RealServer) -> Standing {
+        let tally = self.check_of(service, real).and_then(|id| self.tallies.get(&id));
+        let judged = tally.and_then(|tally| tally.judged.get(&Limits::of(service)));
+        Standing {
+            state: judged.map_or(State::Unknown, |judged| judged.state.clone()),
+            since: judged.map_or(Instant::BOOT, |judged| judged.since),
+            failures: tally.map_or(0, |tally| tally.failures),
+        }
+    }
+
+    /// Whether every check has had a verdict.
+    pub fn is_complete(&self) -> bool {
+        let mut judged = self.tallies.values().flat_map(|tally| tally.judged.values());
+        judged.all(|judged| judged.state != State::Unknown)
+    }
+}
+
+impl Tally {
+    /// The same count under these limits only. Limits that are new begin with what the others
+    /// say: the server is the same, and a changed number must not put it out of service.
+    fn with_limits(mut self, now: Instant, kind: &CheckKind, limits: &[Limits]) -> Self {
+        let state = match kind {
+            CheckKind::On => State::Up,
+            CheckKind::Off => State::Down(None),
+            _ => State::Unknown,
+        };
+        let known = self.judged.values().next().cloned();
+        let first = known.unwrap_or(Judged { state, since: now });
+        self.judged.retain(|old, _| limits.contains(old));
+        for new in limits {
+            self.judged.entry(*new).or_insert_with(|| first.clone());
+        }
+        self
+    }
+
+    fn count(&mut self, now: Instant, verdict: &Verdict) -> bool {
+        match verdict {
+            Verdict::Up => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
+            Verdict::Down(_) => {
+                (self.successes, self.failures) = (0, self.failures.saturating_add(1));
+            }
+        }
+        let (successes, failures) = (self.successes, self.failures);
+        let mut changed = false;
+        for (limits, judged) in &mut self.judged {
+            let reached = match verdict {
+                Verdict::Up => successes >= limits.rise,
+                Verdict::Down(_) => failures >= limits.fall,
+            };
+            changed |= judged.follow(now, verdict, reached);
+        }
+        changed
+    }
+}
+
+impl Judged {
+    /// Whether this verdict changes the state. The first one ever decides alone: a server that
+    /// was never in has nothing to be protected from.
+    fn follow(&mut self, now: Instant, verdict: &Verdict, reached: bool) -> bool {
+        let decided = reached || self.state == State::Unknown;
+        let (state, changed) = match (verdict, &self.state) {
+            (Verdict::Up, State::Unknown | State::Down(_)) if decided => (State::Up, true),
+            (Verdict::Down(why), State::Unknown | State::Up) if decided => {
+                (State::Down(Some(why.clone())), true)
+            }
+            (Verdict::Down(why), State::Down(_)) => (State::Down(Some(why.clone())), false),
+            _ => return false,
+        };
+        self.state = state;
+        if changed {
+            self.since = now;
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests;

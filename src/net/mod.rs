@@ -1,0 +1,3 @@
+//! Bytes on the LAN, as values.
+
+pub mod frames;

@@ -1,0 +1,226 @@
+//! The HTTP and HTTPS check: one request on a connection of its own, and its answer.
+//!
+//! Honest verdicts: 2xx only, no redirect is followed, HTTP/0.9 is no answer, and a body that is to
+//! be matched must end within the timeout. Without `receive` the status line is enough and the body
+//! is not read. The protocol itself is hyper's.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use regex::bytes::Regex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Context, Deadline, Phase, tcp, tls};
+use crate::lvs::check::{CheckFailure, HttpCheck, HttpMethod};
+
+/// Most bytes of a body that we read to look for `receive`: a status page has a few thousand, and
+/// with every check in flight at once the checker still stays a process one can afford.
+const BODY_MAX: usize = 1024 * 1024;
+
+/// Most bytes of status line and headers, as much as common servers and proxies let through.
+const HEAD_MAX: usize = 64 * 1024;
+
+/// Sends the request and judges the answer.
+pub(super) async fn check(
+    check: &HttpCheck,
+    target: SocketAddr,
+    context: &Context,
+    deadline: Deadline,
+) -> Result<(), CheckFailure> {
+    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let request = request(check, target)?;
+    let stream = tcp::connect(target, deadline).await?;
+    if check.tls {
+        let server = (check.host.as_deref(), target.ip());
+        let stream = tls::handshake(stream, server, &context.trust, deadline).await?;
+        deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
+    } else {
+        deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    request: Request<Empty<Bytes>>,
+    pattern: Option<&Regex>,
+    deadline: Deadline,
+) -> Result<(), CheckFailure> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_MAX);
+    let handshake = builder.handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| failure(&error, deadline))?;
+    let answer = async move {
+        let response = sender.send_request(request).await;
+        judge(response.map_err(|error| failure(&error, deadline))?, pattern, deadline).await
+    };
+    let mut answer = pin!(answer);
+    tokio::select! {
+        biased;
+        verdict = &mut answer => verdict,
+        // What had come by then is still to be read; an error reaches the answer as well.
+        _ = connection => answer.await,
+    }
+}
+
+async fn judge(
+    response: Response<Incoming>,
+    pattern: Option<&Regex>,
+    deadline: Deadline,
+) -> Result<(), CheckFailure> {
+    if !response.status().is_success() {
+        return Err(CheckFailure::Status(response.status().as_u16()));
+    }
+    let Some(pattern) = pattern else {
+        return Ok(());
+    };
+    let body = read_body(response.into_body(), deadline).await?;
+    if is_match(pattern, &body) {
+        Ok(())
+    } else {
+        Err(CheckFailure::NoMatch(pattern.as_str().to_owned()))
+    }
+}
+
+async fn read_body(mut body: Incoming, deadline: Deadline) -> Result<Vec<u8>, CheckFailure> {
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|length| length <= BODY_MAX) {
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| failure(&error, deadline))?;
+            bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+            if bytes.len() > BODY_MAX {
+                return Err(CheckFailure::TooLarge(BODY_MAX));
+            }
+        }
+        return Ok(bytes);
+    }
+    Err(CheckFailure::TooLarge(BODY_MAX))
+}
+
+/// In Perl, for which these patterns were written, `$` also matches before a last line feed.
+fn is_match(pattern: &Regex, body: &[u8]) -> bool {
+    pattern.is_match(body) || body.strip_suffix(b"\n").is_some_and(|body| pattern.is_match(body))
+}
+
+fn request(check: &HttpCheck, target: SocketAddr) -> Result<Request<Empty<Bytes>>, CheckFailure> {
+    let method = match check.method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Head => Method::HEAD,
+    };
+    let host = check.host.clone().unwrap_or_else(|| authority(target, check.tls));
+    let invalid = |what: &str| CheckFailure::Local(format!("{what} cannot be sent"));
+    let uri: Uri =
+        escaped(&check.path).parse().map_err(|_| invalid(&format!("path `{}`", check.path)))?;
+    let host = HeaderValue::try_from(&host).map_err(|_| invalid(&format!("host `{host}`")))?;
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(HOST, host)
+        .header(CONNECTION, "close")
+        .header(USER_AGENT, concat!("pairbeat/", env!("CARGO_PKG_VERSION")))
+        .header(ACCEPT, "*/*")
+        .body(Empty::new())
+        .map_err(|error| CheckFailure::Local(error.to_string()))
+}
+
+/// `Host` of a server without a name: the port only where it is not the scheme's (RFC 9110
+/// section 7.2), IPv6 in brackets.
+fn authority(target: SocketAddr, tls: bool) -> String {
+    let usual = if tls { 443 } else { 80 };
+    match (target.port() == usual, target) {
+        (false, target) => target.to_string(),
+        (true, SocketAddr::V4(target)) => target.ip().to_string(),
+        (true, SocketAddr::V6(target)) => format!("[{}]", target.ip()),
+    }
+}
+
+/// The path with its first slash and without bytes that RFC 3986 does not know, as LWP sends it
+/// for ldirectord. What is escaped already stays as it is.
+fn escaped(path: &str) -> String {
+    let mut escaped = String::from(if path.starts_with('/') { "" } else { "/" });
+    for byte in path.bytes() {
+        let plain = byte.is_ascii_graphic() && !br#""<>\^`{|}"#.contains(&byte);
+        if plain {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+fn failure(error: &hyper::Error, deadline: Deadline) -> CheckFailure {
+    if error.is_parse_too_large() {
+        return CheckFailure::TooLarge(HEAD_MAX);
+    }
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return CheckFailure::Closed;
+    }
+    match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+        Some(io) => io_failure(io, deadline),
+        None => CheckFailure::Protocol(error.to_string()),
+    }
+}
+
+/// hyper reports broken chunks, and rustls an alert, as IO errors without a number.
+fn io_failure(error: &io::Error, deadline: Deadline) -> CheckFailure {
+    if let Some(failure) = tls::tls_failure(error) {
+        return failure;
+    }
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            CheckFailure::Protocol(error.to_string())
+        }
+        _ => deadline.failure(Phase::Answer, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_in_the_host_only_where_it_is_not_the_usual_one() {
+        for (target, tls, host) in [
+            ("192.0.2.1:80", false, "192.0.2.1"),
+            ("192.0.2.1:443", true, "192.0.2.1"),
+            ("192.0.2.1:443", false, "192.0.2.1:443"),
+            ("[2001:db8::1]:80", false, "[2001:db8::1]"),
+            ("[2001:db8::1]:8080", false, "[2001:db8::1]:8080"),
+        ] {
+            assert_eq!(authority(target.parse().unwrap(), tls), host);
+        }
+    }
+
+    #[test]
+    fn paths_are_sent_as_lwp_sends_them() {
+        for (path, sent) in [
+            ("/", "/"),
+            ("", "/"),
+            ("index.html", "/index.html"),
+            ("/a b?c=\"d\"|e", "/a%20b?c=%22d%22%7Ce"),
+            ("/a%20b", "/a%20b"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+        ] {
+            assert_eq!(escaped(path), sent);
+        }
+    }
+
+    #[test]
+    fn a_dollar_matches_before_the_last_line_feed() {
+        let pattern = crate::lvs::check::receive_pattern("OK$").unwrap();
+        assert!(is_match(&pattern, b"OK\n"));
+        assert!(is_match(&pattern, b"OK"));
+        assert!(!is_match(&pattern, b"OK\nmore\n"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Health checks: one exchange with a real server, and what came of it.
+//!
+//! [`probe`] runs one check to its verdict within its timeout. When checks run is `schedule`'s,
+//! how many at a time and in which process is `daemon::checker`'s, what a verdict means for the
+//! pool is `lvs`'s. One file per protocol; each maps its errors to
+//! [`CheckFailure`] itself, because only it knows them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::bytes::Regex;
+use rustix::io::Errno;
+
+use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern};
+use crate::lvs::model::Protocol;
+
+#[cfg(test)]
+pub(crate) mod black_hole;
+mod http;
+mod icmp;
+pub mod schedule;
+mod tcp;
+pub mod tls;
+
+/// What all checks of a list share: certificate authorities and compiled patterns.
+#[derive(Debug)]
+pub struct Context {
+    trust: Arc<tls::Trust>,
+    patterns: BTreeMap<String, Result<Regex, regex::Error>>,
+}
+
+impl Context {
+    /// The context of the given checks: each `receive` is compiled once.
+    pub fn new(trust: Arc<tls::Trust>, checks: &[CheckSpec]) -> Self {
+        let texts = checks.iter().filter_map(|check| match &check.kind {
+            CheckKind::Http(http) | CheckKind::Alternate { negotiate: http, .. } => {
+                http.receive.as_ref()
+            }
+            CheckKind::On | CheckKind::Off | CheckKind::Connect(_) | CheckKind::Ping => None,
+        });
+        let mut patterns = BTreeMap::new();
+        for text in texts {
+            if !patterns.contains_key(text) {
+                patterns.insert(text.clone(), receive_pattern(text));
+            }
+        }
+        Self { trust, patterns }
+    }
+
+    /// The compiled form of a pattern.
+    fn pattern(&self, text: &str) -> Result<&Regex, CheckFailure> {
+        match self.patterns.get(text) {
+            Some(Ok(pattern)) => Ok(pattern),
+            Some(Err(error)) => Err(CheckFailure::Local(format!("invalid `receive`: {error}"))),
+            None => Err(CheckFailure::Local(format!("`receive` was not compiled: {text}"))),
+        }
+    }
+}
+
+/// Runs one check to its end, which comes within the timeout of `spec`.
+///
+/// The context must have been made for a list with this check in it. An
+/// [`Alternate`](CheckKind::Alternate) negotiates; the change between the two is `schedule`'s.
+pub async fn probe(spec: &CheckSpec, context: &Context) -> Verdict {
+    let deadline = Deadline::after(spec.timeout);
+    let target = SocketAddr::new(spec.address, spec.port);
+    let outcome = match &spec.kind {
+        CheckKind::On => Ok(()),
+        CheckKind::Off => return Verdict::Down(CheckFailure::Local("switched off".to_owned())),
+        CheckKind::Connect(Protocol::Tcp) => tcp::check(target, deadline).await,
+        CheckKind::Connect(Protocol::Udp) | CheckKind::Ping => {
+            icmp::check(spec.address, deadline).await
+        }
+        CheckKind::Http(check) | CheckKind::Alternate { negotiate: check, .. } => {
+            http::check(check, target, context, deadline).await
+        }
+    };
+    match outcome {
+        Ok(()) => Verdict::Up,
+        Err(failure) => Verdict::Down(failure),
+    }
+}
+
+/// What a check waits for; the word is shown to the operator.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Connect,
+    Tls,
+    Answer,
+}
+
+impl Phase {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Answer => "answer",
+        }
+    }
+}
+
+/// The one limit over all phases of a check.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: tokio::time::Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    fn after(timeout: Duration) -> Self {
+        Self { at: tokio::time::Instant::now() + timeout, timeout }
+    }
+
+    /// Does `work` until the limit; what was not done by then is dropped.
+    async fn bound<T>(
+        self,
+        phase: Phase,
+        work: impl Future<Output = Result<T, CheckFailure>>,
+    ) -> Result<T, CheckFailure> {
+        tokio::time::timeout_at(self.at, work).await.unwrap_or_else(|_| Err(self.missed(phase)))
+    }
+
+    fn missed(self, phase: Phase) -> CheckFailure {
+        CheckFailure::Timeout {
+            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+            phase: phase.word().to_owned(),
+        }
+    }
+
+    /// What a socket error says about the server. ETIMEDOUT is the kernel's own limit, which comes
+    /// first only where the check's is longer (tcp(7), `tcp_syn_retries`: about two minutes).
+    fn failure(self, phase: Phase, error: &io::Error) -> CheckFailure {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return CheckFailure::Closed;
+        }
+        match Errno::from_io_error(error) {
+            Some(Errno::CONNREFUSED) => CheckFailure::Refused,
+            // icmp(7) errors as the kernel hands them on, and a missing route.
+            Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::NOPROTOOPT) => {
+                CheckFailure::Unreachable
+            }
+            Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => CheckFailure::Closed,
+            Some(Errno::TIMEDOUT) => self.missed(phase),
+            _ => CheckFailure::Local(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_outside;

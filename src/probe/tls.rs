@@ -1,0 +1,218 @@
+//! TLS for checks: whom we believe, and the handshake.
+//!
+//! The chain must lead to a known authority and every certificate must be in its time; the name is
+//! not compared, as with ldirectord on Debian 12. One session per check, never resumed: a resumed
+//! session would not show the certificate again (RFC 8446 section 2.2).
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use rustls_native_certs::CertificateResult;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::{Deadline, Phase};
+use crate::lvs::check::CheckFailure;
+
+/// The certificate authorities that checks believe, read once.
+pub struct Trust {
+    /// `Err` says why there is no TLS at all: every check that wants it fails with this.
+    config: Result<Arc<ClientConfig>, String>,
+}
+
+impl Trust {
+    /// The system's authorities: `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set, else the
+    /// places where distributions put them. Reads files.
+    pub fn system() -> Self {
+        Self::from_found(rustls_native_certs::load_native_certs())
+    }
+
+    /// The authorities of one PEM file only. Reads it.
+    pub fn file(path: &Path) -> Self {
+        Self::from_found(rustls_native_certs::load_certs_from_paths(Some(path), None))
+    }
+
+    /// No authority: for a context whose checks use no TLS.
+    pub fn none() -> Self {
+        Self { config: Err("no certificate authority is configured".to_owned()) }
+    }
+
+    fn from_found(found: CertificateResult) -> Self {
+        Self { config: client_config(found).map(Arc::new) }
+    }
+
+    fn connector(&self) -> Result<TlsConnector, CheckFailure> {
+        match &self.config {
+            Ok(config) => Ok(TlsConnector::from(Arc::clone(config))),
+            Err(reason) => Err(CheckFailure::Local(reason.clone())),
+        }
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("failure", &self.config.as_ref().err()).finish()
+    }
+}
+
+/// TLS over a fresh connection. `host` is the server name where it is one; an address is never
+/// sent (RFC 6066 section 3).
+pub(super) async fn handshake(
+    stream: TcpStream,
+    server: (Option<&str>, IpAddr),
+    trust: &Trust,
+    deadline: Deadline,
+) -> Result<TlsStream<TcpStream>, CheckFailure> {
+    let connector = trust.connector()?;
+    let (host, address) = server;
+    let done = async {
+        let name = server_name(host, address);
+        connector.connect(name, stream).await.map_err(|error| {
+            tls_failure(&error).unwrap_or_else(|| deadline.failure(Phase::Tls, &error))
+        })
+    };
+    deadline.bound(Phase::Tls, done).await
+}
+
+/// What TLS itself says is wrong, if the error comes from there.
+pub(super) fn tls_failure(error: &io::Error) -> Option<CheckFailure> {
+    let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(CheckFailure::Tls(in_words(inner)))
+}
+
+/// The faults that certificates really have, in words; the library's for the rest.
+fn in_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(fault) => match fault {
+            CertificateError::UnknownIssuer => "certificate signed by no known authority".into(),
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "certificate has expired".into()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "certificate is not valid yet".into()
+            }
+            // What `openssl req -x509` makes: its own authority.
+            CertificateError::Other(fault) => format!("certificate self-signed or unfit: {fault}"),
+            fault => format!("certificate is invalid: {fault}"),
+        },
+        error => error.to_string(),
+    }
+}
+
+/// A `virtualhost` may have a port behind it; the server name has none.
+fn server_name(host: Option<&str>, address: IpAddr) -> ServerName<'static> {
+    let host = host.map(|host| host.split(':').next().unwrap_or_default());
+    match host.map(|host| DnsName::try_from(host.to_owned())) {
+        Some(Ok(name)) => ServerName::DnsName(name),
+        Some(Err(_)) | None => ServerName::from(address),
+    }
+}
+
+fn client_config(found: CertificateResult) -> Result<ClientConfig, String> {
+    let provider = Arc::new(ring::default_provider());
+    let chain = Chain::new(found, &provider)?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let mut config =
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(chain)).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// Compares the chain with the authorities, and no name with anything.
+struct Chain {
+    roots: RootCertStore,
+    /// The authorities as they were read, to know a server's own certificate among them.
+    certificates: BTreeSet<Vec<u8>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Chain {
+    fn new(found: CertificateResult, provider: &CryptoProvider) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        let certificates = found.certs.iter().map(|cert| cert.to_vec()).collect();
+        // Old authorities that the library cannot read are in many bundles: not our business.
+        let (added, _) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+            return Err(format!("found no certificate authority{why}"));
+        }
+        let algorithms = provider.signature_verification_algorithms;
+        Ok(Self { roots, certificates, algorithms })
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chain").field("authorities", &self.roots.len()).finish()
+    }
+}
+
+impl ServerCertVerifier for Chain {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let verdict = verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        );
+        match verdict {
+            // A self-signed certificate that the administrator put among the authorities: openssl
+            // takes it, the library does not want an authority as a server. Its time was looked at
+            // before that (an expired one is another error).
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.certificates.contains(end_entity.as_ref()) =>
+            {
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict.map(|()| ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,95 @@
+//! One picture of a node, for `status`, `status --json` and whatever asks the control socket.
+//!
+//! The JSON form is versioned and described by `docs/status.schema.json`; fields are only added
+//! within a version.
+
+mod text;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::event::GroupState;
+use crate::lvs::director::ServiceView;
+
+pub use text::render;
+
+/// Version of the JSON form.
+pub const VERSION: u32 = 1;
+
+/// The whole status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`VERSION`].
+    pub version: u32,
+    /// This node.
+    pub node: String,
+    /// The other one.
+    pub peer: PeerStatus,
+    /// Heartbeat links in the order of the configuration.
+    pub links: Vec<LinkStatus>,
+    /// Groups in the order of the configuration.
+    pub groups: Vec<GroupStatus>,
+    /// Virtual services of every director of this node.
+    #[serde(rename = "virtual")]
+    pub services: Vec<ServiceView>,
+    /// The kernel's IPVS: `ok`, or a sentence that says what is wrong and what to do.
+    pub ipvs: Option<String>,
+    /// What is not as it should be; empty when all is well.
+    pub warnings: Vec<String>,
+    /// Packets that were not taken, by reason.
+    pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// The peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub node: String,
+    /// `unknown` (not heard since our start), `up`, `dead`, `standby` (it left in good order).
+    pub state: String,
+    /// Since its last beat, in milliseconds.
+    pub silent_ms: Option<u64>,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// As configured.
+    pub name: String,
+    /// `up`, `down`, `unknown` (nothing heard yet).
+    pub state: String,
+    /// Since the peer was last heard here, in milliseconds.
+    pub silent_ms: Option<u64>,
+    /// Round-trip time of the last beat, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// Datagrams of the peer that were believed here.
+    pub received: u64,
+    /// Datagrams that came in here and changed nothing.
+    pub refused: u64,
+    /// Datagrams of the peer that never came in, of the last `lost_of`.
+    pub lost: u32,
+    /// At most 64, fewer after the start of a session.
+    pub lost_of: u32,
+    /// Why it can't be used, where it can't.
+    pub error: Option<String>,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// As configured.
+    pub name: String,
+    /// This node's part.
+    pub state: GroupState,
+    /// The node that has it, where it is known.
+    pub holder: Option<String>,
+    /// The node that should have it.
+    pub preferred: String,
+    /// Ownership epoch.
+    pub epoch: u64,
+    /// Why this node is in this state.
+    pub cause: String,
+    /// Its resources in order, as written.
+    pub resources: Vec<String>,
+    /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,95 @@
+//! The status for people.
+
+use std::fmt::{self, Write};
+
+use crate::cluster::event::GroupState;
+use crate::lvs::director::ServiceView;
+use crate::status::{GroupStatus, LinkStatus, Status};
+
+/// The status as a few lines of text.
+pub fn render(status: &Status) -> String {
+    let mut out = String::new();
+    // Writing to a String can't fail.
+    let _infallible = write_all(&mut out, status);
+    out
+}
+
+fn write_all(out: &mut String, status: &Status) -> fmt::Result {
+    write!(out, "{}  peer {} {}", status.node, status.peer.node, status.peer.state)?;
+    match status.peer.silent_ms {
+        Some(ms) => writeln!(out, ", heard {ms} ms ago")?,
+        None => writeln!(out)?,
+    }
+    for link in &status.links {
+        write_link(out, link)?;
+    }
+    for group in &status.groups {
+        write_group(out, group)?;
+    }
+    for service in &status.services {
+        write_service(out, service)?;
+    }
+    if let Some(ipvs) = status.ipvs.as_deref().filter(|text| *text != "ok") {
+        writeln!(out, "ipvs  {ipvs}")?;
+    }
+    for warning in &status.warnings {
+        writeln!(out, "warning  {warning}")?;
+    }
+    for (reason, count) in status.refused.iter().filter(|(_, count)| **count > 0) {
+        writeln!(out, "refused packets  {count} {reason}")?;
+    }
+    Ok(())
+}
+
+fn write_link(out: &mut String, link: &LinkStatus) -> fmt::Result {
+    write!(out, "link {}  {}", link.name, link.state)?;
+    if let Some(us) = link.rtt_us {
+        write!(out, ", rtt {}.{:03} ms", us / 1000, us % 1000)?;
+    }
+    if link.lost > 0 {
+        write!(out, ", {} of {} lost", link.lost, link.lost_of)?;
+    }
+    if let Some(error) = &link.error {
+        write!(out, ", {error}")?;
+    }
+    writeln!(out)
+}
+
+fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
+    let state = match group.state {
+        GroupState::Standby => "standby",
+        GroupState::Starting => "starting",
+        GroupState::Active => "active",
+        GroupState::Stopping => "stopping",
+        GroupState::Failed => "FAILED",
+    };
+    let holder = group.holder.as_deref().unwrap_or("nobody");
+    writeln!(out, "group {}  {state} here ({}), held by {holder}", group.name, group.cause)?;
+    for resource in &group.resources {
+        writeln!(out, "    {resource}")?;
+    }
+    for note in &group.notes {
+        writeln!(out, "    {note}")?;
+    }
+    Ok(())
+}
+
+fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {
+    let up = service.real.iter().filter(|real| real.up).count();
+    let all = service.real.len();
+    write!(out, "{} {} {}", service.protocol, service.service, service.scheduler)?;
+    writeln!(out, "  {up} of {all} real servers up")?;
+    for real in &service.real {
+        write!(out, "    {} {} weight {}", real.address, real.forwarding, real.weight)?;
+        write!(out, "  {}", real.state)?;
+        match &real.cause {
+            Some(cause) => writeln!(out, ": {cause}")?,
+            None => writeln!(out)?,
+        }
+    }
+    if let Some(fallback) = &service.fallback {
+        let state = if fallback.active { "serving" } else { "waiting" };
+        writeln!(out, "    sorry server {}  {state}", fallback.address)?;
+    }
+    Ok(())
+}

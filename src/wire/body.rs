@@ -1,0 +1,276 @@
+//! The body of a frame: typed fields, each with its length.
+//!
+//! ```text
+//! +--------+-----------------+=============+
+//! | type 1 | length 2        | value       |      type & 0x80: critical
+//! +--------+-----------------+=============+
+//! ```
+//!
+//! A receiver skips a type that it doesn't know, and refuses the whole frame when it is critical.
+//! Only signed bodies are read here; still nothing in them is believed to be in range.
+
+use std::net::IpAddr;
+
+use crate::cluster::message::{Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Wish};
+use crate::names::{GroupName, NAME_LEN_MAX};
+use crate::wire::auth::{KEYS_ANNOUNCED_MAX, KeyCheck};
+use crate::wire::frame::Echo;
+use crate::wire::{Refusal, SessionId};
+
+const NODE: u8 = 0x81;
+const HEARS: u8 = 0x02;
+const CONFIG: u8 = 0x03;
+const GROUP: u8 = 0x84;
+const CANDIDATES: u8 = 0x05;
+const KEYS: u8 = 0x06;
+const CRITICAL: u8 = 0x80;
+
+/// Most sessions echoed in a body: those on trial, and the proven one in a copy of a beat.
+/// Readers take more than we write.
+pub(super) const ECHOES_MAX: usize = 8;
+const ECHO_LEN: usize = 24;
+const CHECK_LEN: usize = 5;
+
+/// What one frame says: the node's fields, and all or some of its groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// What the node is doing, which links it hears us on, and the groups of this piece.
+    pub beat: Beat,
+    /// Sessions of ours that the sender has heard: those that it can't tell from captures yet,
+    /// and the proven one where the header's echo lags behind.
+    pub candidates: Vec<Echo>,
+    /// The sender's keys.
+    pub keys: Vec<KeyCheck>,
+}
+
+/// Bytes taken from the front, in network order.
+pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
+
+impl<'a> Cursor<'a> {
+    pub(super) fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        self.bytes::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_be_bytes)
+    }
+
+    fn slice(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn field(&mut self) -> Option<(u8, &'a [u8])> {
+        let kind = self.byte()?;
+        let len = self.bytes().map(u16::from_be_bytes)?;
+        Some((kind, self.slice(usize::from(len))?))
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    node: Option<NodeState>,
+    hears: Option<u8>,
+    config: Option<u64>,
+    groups: Vec<GroupClaim>,
+    candidates: Option<Vec<Echo>>,
+    keys: Option<Vec<KeyCheck>>,
+}
+
+/// Reads the fields of a signed body.
+pub(super) fn read(bytes: &[u8]) -> Result<Body, Refusal> {
+    let mut fields = Fields::default();
+    let mut cursor = Cursor(bytes);
+    while !cursor.0.is_empty() {
+        let (kind, value) = cursor.field().ok_or(Refusal::Body)?;
+        fields.add(kind, value)?;
+    }
+    let beat = Beat {
+        node: fields.node.ok_or(Refusal::Missing)?,
+        hears: fields.hears.ok_or(Refusal::Missing)?,
+        config: fields.config.ok_or(Refusal::Missing)?,
+        groups: fields.groups,
+    };
+    let candidates = fields.candidates.unwrap_or_default();
+    Ok(Body { beat, candidates, keys: fields.keys.unwrap_or_default() })
+}
+
+impl Fields {
+    fn add(&mut self, kind: u8, value: &[u8]) -> Result<(), Refusal> {
+        match kind {
+            NODE => once(&mut self.node, node_state(value)),
+            HEARS => once(&mut self.hears, whole(value, Cursor::byte)),
+            CONFIG => once(&mut self.config, whole(value, Cursor::u64)),
+            CANDIDATES => once(&mut self.candidates, list(value, ECHOES_MAX, echo)),
+            KEYS => once(&mut self.keys, list(value, KEYS_ANNOUNCED_MAX, key_check)),
+            GROUP if self.groups.len() >= GROUPS_MAX => Err(Refusal::Groups),
+            GROUP => {
+                self.groups.push(claim(value).ok_or(Refusal::Value)?);
+                Ok(())
+            }
+            unknown if unknown & CRITICAL != 0 => Err(Refusal::Critical),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), Refusal> {
+    let value = value.ok_or(Refusal::Value)?;
+    match place.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::Value),
+    }
+}
+
+/// A value that fills its field to the last byte.
+fn whole<'a, T>(value: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Option<T>) -> Option<T> {
+    let mut cursor = Cursor(value);
+    let read = read(&mut cursor)?;
+    cursor.0.is_empty().then_some(read)
+}
+
+fn list<'a, T>(
+    value: &'a [u8],
+    most: usize,
+    read: impl Fn(&mut Cursor<'a>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut cursor = Cursor(value);
+    let mut items = Vec::new();
+    while !cursor.0.is_empty() {
+        if items.len() >= most {
+            return None;
+        }
+        items.push(read(&mut cursor)?);
+    }
+    Some(items)
+}
+
+pub(super) fn echo(cursor: &mut Cursor<'_>) -> Option<Echo> {
+    Some(Echo { session: SessionId(cursor.bytes()?), seq: cursor.u64()? })
+}
+
+fn key_check(cursor: &mut Cursor<'_>) -> Option<KeyCheck> {
+    Some(KeyCheck { id: cursor.byte()?, check: cursor.bytes()? })
+}
+
+fn node_state(value: &[u8]) -> Option<NodeState> {
+    Some(match whole(value, Cursor::byte)? {
+        1 => NodeState::Booting,
+        2 => NodeState::Running,
+        3 => NodeState::Leaving,
+        4 => NodeState::Gone,
+        _ => return None,
+    })
+}
+
+fn claim(value: &[u8]) -> Option<GroupClaim> {
+    let mut cursor = Cursor(value);
+    let epoch = cursor.u64()?;
+    let hold = hold(cursor.byte()?)?;
+    let wish = wish(cursor.byte()?)?;
+    let via = match cursor.byte()? {
+        0 => None,
+        4 => Some(IpAddr::from(cursor.bytes::<4>()?)),
+        6 => Some(IpAddr::from(cursor.bytes::<16>()?)),
+        _ => return None,
+    };
+    let name = std::str::from_utf8(cursor.0).ok()?;
+    let group = GroupName::new(name).ok()?;
+    Some(GroupClaim { group, epoch, hold, wish, via })
+}
+
+fn hold(code: u8) -> Option<Hold> {
+    Some(match code {
+        0 => Hold::Nothing,
+        1 => Hold::Claiming,
+        2 => Hold::Starting,
+        3 => Hold::Active,
+        4 => Hold::Stopping,
+        5 => Hold::Stuck,
+        _ => return None,
+    })
+}
+
+fn wish(code: u8) -> Option<Wish> {
+    Some(match code {
+        0 => Wish::Content,
+        1 => Wish::Take,
+        2 => Wish::Offer,
+        3 => Wish::Decline,
+        _ => return None,
+    })
+}
+
+/// The fields that every piece of a beat repeats.
+pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) -> Vec<u8> {
+    let state = match beat.node {
+        NodeState::Booting => 1,
+        NodeState::Running => 2,
+        NodeState::Leaving => 3,
+        NodeState::Gone => 4,
+    };
+    let mut out = Vec::new();
+    write(&mut out, NODE, &[&[state]]);
+    write(&mut out, HEARS, &[&[beat.hears]]);
+    write(&mut out, CONFIG, &[&beat.config.to_be_bytes()]);
+    if !candidates.is_empty() {
+        let mut value = Vec::with_capacity(ECHOES_MAX * ECHO_LEN);
+        for echo in candidates.iter().take(ECHOES_MAX) {
+            value.extend_from_slice(&echo.session.0);
+            value.extend_from_slice(&echo.seq.to_be_bytes());
+        }
+        write(&mut out, CANDIDATES, &[&value]);
+    }
+    let mut value = Vec::with_capacity(KEYS_ANNOUNCED_MAX * CHECK_LEN);
+    for key in keys.iter().take(KEYS_ANNOUNCED_MAX) {
+        value.push(key.id);
+        value.extend_from_slice(&key.check);
+    }
+    write(&mut out, KEYS, &[&value]);
+    out
+}
+
+/// One group's field.
+pub(super) fn write_claim(claim: &GroupClaim) -> Vec<u8> {
+    let hold = match claim.hold {
+        Hold::Nothing => 0,
+        Hold::Claiming => 1,
+        Hold::Starting => 2,
+        Hold::Active => 3,
+        Hold::Stopping => 4,
+        Hold::Stuck => 5,
+    };
+    let wish = match claim.wish {
+        Wish::Content => 0,
+        Wish::Take => 1,
+        Wish::Offer => 2,
+        Wish::Decline => 3,
+    };
+    let name = claim.group.as_str().as_bytes();
+    debug_assert!(name.len() <= NAME_LEN_MAX, "names are checked when made");
+    let mut out = Vec::new();
+    let head = [claim.epoch.to_be_bytes().as_slice(), &[hold, wish]].concat();
+    match claim.via {
+        None => write(&mut out, GROUP, &[&head, &[0], name]),
+        Some(IpAddr::V4(ip)) => write(&mut out, GROUP, &[&head, &[4], &ip.octets(), name]),
+        Some(IpAddr::V6(ip)) => write(&mut out, GROUP, &[&head, &[6], &ip.octets(), name]),
+    }
+    out
+}
+
+fn write(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    // No field of ours comes near 64 KiB: see the limits of names and lists.
+    out.push(kind);
+    out.extend_from_slice(&u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+}

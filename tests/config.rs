@@ -1,0 +1,275 @@
+//! Configuration golden files: each directory in `tests/config` is a configuration, and its
+//! `expected.txt` is everything that loading it says, faults and warnings first, then what the
+//! node would run on.
+//!
+//! A case is a directory in ha.d layout, or holds a `pairbeat.toml`. The file `modes` in it says
+//! which permissions a file has, for git does not store them. `UPDATE_GOLDEN=1` rewrites.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test may end at the first surprise"
+)]
+
+use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use pairbeat::config::diag::Severity;
+use pairbeat::config::{self, Config, ResourceKind};
+use pairbeat::lvs::check::CheckKind;
+use pairbeat::lvs::model::{RealServer, VirtualService};
+use pairbeat::names::NodeName;
+use pairbeat::sys::files::Machine;
+
+/// A copy of a case with its permissions, gone when dropped.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(case: &Path) -> Self {
+        let name = case.file_name().unwrap().to_str().unwrap();
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let to = format!("pairbeat-{}-{number}-{name}", std::process::id());
+        let to = std::env::temp_dir().join(to);
+        copy_dir(case, &to);
+        if let Ok(modes) = std::fs::read_to_string(case.join("modes")) {
+            for line in modes.lines() {
+                let (mode, file) = line.split_once(' ').unwrap();
+                set_mode(&to.join(file), u32::from_str_radix(mode, 8).unwrap());
+            }
+        }
+        Self(to)
+    }
+
+    fn config(&self) -> PathBuf {
+        let toml = self.0.join("pairbeat.toml");
+        if toml.exists() { toml } else { self.0.clone() }
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+            set_mode(&target, 0o644);
+        }
+    }
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+/// Everything that loading a case says, without the name of the temporary directory.
+fn said(case: &Path) -> String {
+    let copy = Copy::of(case);
+    let (config, found) = config::load(&copy.config(), &node("server101"), &Machine::default());
+    let faults = found.iter().any(|diagnostic| diagnostic.severity == Severity::Fault);
+    assert_eq!(
+        config.is_none(),
+        faults,
+        "{}: no configuration exactly with a fault",
+        case.display()
+    );
+    let mut text = String::new();
+    for diagnostic in &found {
+        writeln!(text, "{diagnostic}").unwrap();
+    }
+    if let Some(config) = config {
+        summary(&mut text, &config);
+    }
+    let directory = copy.0.to_str().unwrap();
+    text.replace(&format!("{directory}/"), "").replace(directory, ".")
+}
+
+fn summary(text: &mut String, config: &Config) {
+    let t = &config.timing;
+    writeln!(text, "nodes {} and {}", config.node, config.peer).unwrap();
+    writeln!(
+        text,
+        "keepalive {:?} warntime {:?} deadtime {:?} initdead {:?} auto_failback {:?}",
+        t.keepalive, t.warntime, t.deadtime, t.initdead, config.auto_failback
+    )
+    .unwrap();
+    for link in &config.links {
+        let interface = link.interface.as_deref().unwrap_or("-");
+        writeln!(text, "link {} {interface} {:?} port {}", link.name, link.targets, link.port)
+            .unwrap();
+    }
+    for key in &config.keys.keys {
+        writeln!(text, "key {} of {} bytes", key.id, key.secret.len()).unwrap();
+    }
+    for group in &config.groups {
+        writeln!(text, "group {} on {}", group.name, group.preferred).unwrap();
+        for resource in &group.resources {
+            let (start, stop) = (resource.start_timeout, resource.stop_timeout);
+            let kind = match &resource.kind {
+                ResourceKind::Address(a) => format!(
+                    "address {} prefix {:?} interface {:?} label {:?} broadcast {:?}",
+                    a.ip, a.prefix, a.interface, a.label, a.broadcast
+                ),
+                ResourceKind::Director(name) => format!("director {name}"),
+                ResourceKind::Script(s) => {
+                    format!("script {} {:?} {:?}", s.path.display(), s.args, s.style)
+                }
+            };
+            writeln!(text, "  {} ({start:?}, {stop:?}): {kind}", resource.text).unwrap();
+        }
+    }
+    for director in config.directors.values() {
+        writeln!(text, "director {}", director.name).unwrap();
+        for service in &director.services {
+            service_summary(text, service);
+        }
+    }
+}
+
+fn service_summary(text: &mut String, service: &VirtualService) {
+    let s = service;
+    writeln!(
+        text,
+        "  {:#} {} persistent {:?}/{:?} ops {} quiescent {} cleanstop {}",
+        s.key, s.scheduler, s.persistent, s.netmask, s.one_packet, s.quiescent, s.clean_stop
+    )
+    .unwrap();
+    writeln!(
+        text,
+        "    every {:?} timeout {:?} fall {} rise {}",
+        s.interval, s.timeout, s.fall, s.rise
+    )
+    .unwrap();
+    for real in &s.reals {
+        let RealServer { key, forwarding, weight, check_address, check_port, .. } = real;
+        let check = match &real.check {
+            CheckKind::Http(http) => format!("{http:?}"),
+            other => format!("{other:?}"),
+        };
+        writeln!(
+            text,
+            "    real {key} {forwarding:?} {weight} at {check_address} {check_port} {check}"
+        )
+        .unwrap();
+    }
+    if let Some(fallback) = &s.fallback {
+        writeln!(text, "    fallback {} {:?}", fallback.key, fallback.forwarding).unwrap();
+    }
+}
+
+#[test]
+fn every_case_says_what_its_golden_file_has() {
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(project().join("tests/config"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    cases.sort();
+    assert!(cases.len() >= 18, "only {} cases", cases.len());
+    let mut wrong = 0;
+    for case in cases {
+        let golden = case.join("expected.txt");
+        let said = said(&case);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&golden, said).unwrap();
+            continue;
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        if said != expected {
+            wrong += 1;
+            eprintln!("--- {}\n{}", golden.display(), differences(&expected, &said));
+        }
+    }
+    assert_eq!(wrong, 0, "UPDATE_GOLDEN=1 rewrites the golden files");
+}
+
+fn differences(expected: &str, said: &str) -> String {
+    let only = |mark: char, from: &str, other: &str| {
+        let other: Vec<&str> = other.lines().collect();
+        let lines = from.lines().filter(|line| !other.contains(line));
+        lines.map(|line| format!("{mark} {line}\n")).collect::<String>()
+    };
+    only('-', expected, said) + &only('+', said, expected)
+}
+
+#[test]
+fn the_name_of_a_case_says_whether_it_can_run() {
+    for entry in std::fs::read_dir(project().join("tests/config")).unwrap() {
+        let case = entry.unwrap().path();
+        let name = case.file_name().unwrap().to_str().unwrap().to_owned();
+        let bad = said(&case).lines().any(|line| line.contains(": fault: "));
+        assert_eq!(bad, name.starts_with("bad-"), "{name}");
+    }
+}
+
+/// The examples in `etc` with the permissions that a package gives them.
+fn examples(file: &str) -> (Config, Vec<String>) {
+    let copy = Copy::of(&project().join("etc"));
+    set_mode(&copy.0.join("ha.d/authkeys"), 0o600);
+    let (config, found) = config::load(&copy.0.join(file), &node("server105"), &Machine::default());
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    (config.unwrap_or_else(|| panic!("{}", found.join("\n"))), found)
+}
+
+#[test]
+fn the_example_of_ha_d_runs_and_only_its_key_is_warned_of() {
+    let (config, found) = examples("ha.d");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("authkeys") && found[0].contains("keygen"), "{found:?}");
+    assert_eq!(config.peer, node("server101"));
+    assert_eq!(config.groups.len(), 1);
+    assert_eq!(config.directors.values().next().unwrap().services[0].reals.len(), 2);
+}
+
+#[test]
+fn both_nodes_have_the_same_digest_and_a_change_shows() {
+    let case = project().join("tests/config/good-vip-director-dr");
+    let digest = |node_name: &str, edit: &dyn Fn(&Path)| {
+        let copy = Copy::of(&case);
+        edit(&copy.0);
+        let (config, found) = config::load(&copy.config(), &node(node_name), &Machine::default());
+        config::digest(&config.unwrap_or_else(|| panic!("{found:?}")))
+    };
+    let replace = |file: &'static str, from: &'static str, to: &'static str| {
+        move |directory: &Path| {
+            let path = directory.join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from));
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+        }
+    };
+    let one = digest("server101", &|_| ());
+    assert_eq!(one, digest("server105", &|_| ()));
+    assert_eq!(one, digest("server101", &replace("ha.cf", "eth1", "eth2")), "interfaces differ");
+    assert_eq!(one, digest("server101", &replace("authkeys", "5f0c", "6f0c")), "no secrets");
+    for change in [
+        replace("ha.cf", "deadtime 10", "deadtime 11"),
+        replace("ha.cf", "auto_failback off", "auto_failback on"),
+        replace("haresources", "server101", "server105"),
+        replace("haresources", ".110/24", ".111/24"),
+        replace("ldirectord.cf", "106:80 gate", "106:80 gate 2"),
+        replace("ldirectord.cf", "Test Page", "Best Page"),
+    ] {
+        assert_ne!(one, digest("server101", &change));
+    }
+}

@@ -1,0 +1,384 @@
+//! The IPVS hands against a real kernel, with ipvsadm as the witness.
+//!
+//! Needs ip_vs and root, else it prints SKIP (and fails when `PAIRBEAT_REQUIRE_ALL=1`). Each test
+//! runs itself again in a network namespace of its own, so that the machine's table stays as it
+//! is. In the lab: `lab -- target/lab/deps/ipvs-*`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test stops at the first surprise, talks, and measures"
+)]
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use pairbeat::kernel::ipvs::{self, Ipvs};
+use pairbeat::lvs::fault::{KernelFault, OpError};
+use pairbeat::lvs::model::{
+    DestEntry, Forwarding, Protocol, RealKey, ServiceEntry, ServiceKey, Table,
+};
+use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
+
+/// Runs `body` as root in a fresh network namespace, in a process of its own.
+fn in_namespace(test: &str, body: fn()) {
+    if is_inside() {
+        // Where there has never been an address the kernel takes none for unicast.
+        run("ip", &["link", "set", "lo", "up"]);
+    }
+    as_user(test, &[], body);
+}
+
+fn is_inside() -> bool {
+    std::env::var_os("PAIRBEAT_TEST_INSIDE").is_some()
+}
+
+fn as_user(test: &str, prefix: &[&str], body: fn()) {
+    if is_inside() {
+        return body();
+    }
+    if let Some(reason) = missing() {
+        println!("SKIP {test}: {reason}");
+        assert!(std::env::var("PAIRBEAT_REQUIRE_ALL").as_deref() != Ok("1"), "{reason}");
+        return;
+    }
+    let mut inside = Command::new("unshare");
+    inside.args(["--net", "--"]).args(prefix).arg(std::env::current_exe().unwrap());
+    inside.args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    inside.env("PAIRBEAT_TEST_INSIDE", "1");
+    assert!(inside.status().unwrap().success(), "{test} failed in its namespace");
+}
+
+fn missing() -> Option<String> {
+    if let Err(fault) = Ipvs::open() {
+        return Some(fault.to_string());
+    }
+    let unshare = Command::new("unshare").args(["--net", "--", "true"]).status();
+    (!unshare.is_ok_and(|status| status.success())).then(|| "not root".to_owned())
+}
+
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {args:?}: {err}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn saved() -> Vec<String> {
+    let mut lines: Vec<_> = run("ipvsadm", &["-Sn"]).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn restore(rules: &str) {
+    let mut child = Command::new("ipvsadm").arg("-R").stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn service(protocol: Protocol, text: &str, port: u16) -> ServiceKey {
+    ServiceKey::Address { protocol, address: address(text), port }
+}
+
+fn entry(scheduler: &str, dests: &[(&str, u16, Forwarding, u32)]) -> ServiceEntry {
+    let dests = dests.iter().map(|(text, port, forwarding, weight)| {
+        let key = RealKey { address: address(text), port: *port };
+        (key, DestEntry { forwarding: *forwarding, weight: *weight })
+    });
+    ServiceEntry {
+        scheduler: scheduler.to_owned(),
+        persistent: None,
+        netmask: None,
+        one_packet: false,
+        dests: dests.collect(),
+    }
+}
+
+/// One of every kind, and what `ipvsadm -Sn` must say about it.
+fn every_kind() -> (Table, Vec<&'static str>) {
+    use Forwarding::{Gate, Ipip, Masq};
+    let plain = entry("rr", &[("10.0.1.6", 80, Gate, 1), ("10.0.1.7", 80, Ipip, 65_535)]);
+    let nat = entry("wlc", &[("10.0.1.6", 8080, Masq, 0)]);
+    let sticky = ServiceEntry {
+        persistent: Some(300),
+        netmask: Some(24),
+        ..entry("wrr", &[("10.0.1.6", 0, Gate, 2)])
+    };
+    let dns = ServiceEntry { one_packet: true, ..entry("rr", &[("10.0.1.8", 53, Gate, 1)]) };
+    let six = ServiceEntry {
+        persistent: Some(60),
+        netmask: Some(64),
+        ..entry("sh", &[("2001:db8::6", 443, Masq, 5)])
+    };
+    let mixed = entry("rr", &[("2001:db8::7", 81, Ipip, 1)]);
+    let table = [
+        (service(Protocol::Tcp, "10.0.0.1", 80), plain),
+        (service(Protocol::Tcp, "10.0.0.1", 81), mixed),
+        (service(Protocol::Tcp, "10.0.0.2", 80), nat),
+        (service(Protocol::Udp, "10.0.0.1", 53), dns),
+        (service(Protocol::Tcp, "2001:db8::1", 443), six),
+        (ServiceKey::Mark { ipv6: false, mark: 7 }, sticky),
+        (ServiceKey::Mark { ipv6: true, mark: 7 }, entry("lc", &[("2001:db8::6", 0, Gate, 1)])),
+    ];
+    let lines = vec![
+        "-A -f 7 -6 -s lc",
+        "-A -f 7 -s wrr -p 300 -M 255.255.255.0",
+        "-A -t 10.0.0.1:80 -s rr",
+        "-A -t 10.0.0.1:81 -s rr",
+        "-A -t 10.0.0.2:80 -s wlc",
+        "-A -t [2001:db8::1]:443 -s sh -p 60 -M 64",
+        "-A -u 10.0.0.1:53 -s rr -o",
+        "-a -f 7 -6 -r [2001:db8::6]:0 -g -w 1",
+        "-a -f 7 -r 10.0.1.6:0 -g -w 2",
+        "-a -t 10.0.0.1:80 -r 10.0.1.6:80 -g -w 1",
+        "-a -t 10.0.0.1:80 -r 10.0.1.7:80 -i -w 65535 --tun-type ipip",
+        "-a -t 10.0.0.1:81 -r [2001:db8::7]:81 -i -w 1 --tun-type ipip",
+        "-a -t 10.0.0.2:80 -r 10.0.1.6:8080 -m -w 0",
+        "-a -t [2001:db8::1]:443 -r [2001:db8::6]:443 -m -w 5",
+        "-a -u 10.0.0.1:53 -r 10.0.1.8:53 -g -w 1",
+    ];
+    (Table(table.into()), lines)
+}
+
+fn all_obeyed(ipvs: &mut Ipvs, ops: &[Op]) {
+    for (op, result) in ops.iter().zip(ipvs.apply(ops).unwrap()) {
+        assert_eq!(result, Ok(()), "{op}");
+    }
+}
+
+#[test]
+fn every_kind_of_entry_reads_back_as_it_was_ordered() {
+    in_namespace("every_kind_of_entry_reads_back_as_it_was_ordered", || {
+        let mut ipvs = Ipvs::open().unwrap();
+        let (want, lines) = every_kind();
+        let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new());
+        all_obeyed(&mut ipvs, &ops);
+        assert_eq!(ipvs.dump().unwrap(), want);
+        println!("{}", saved().join("\n"));
+        assert_eq!(saved(), lines);
+        // The same table made by ipvsadm is the same table to us.
+        let rules = run("ipvsadm", &["-Sn"]);
+        run("ipvsadm", &["-C"]);
+        assert_eq!(ipvs.dump().unwrap(), Table::default());
+        restore(&rules);
+        assert_eq!(plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new()), []);
+    });
+}
+
+#[test]
+fn settings_change_in_place_and_removed_things_are_gone() {
+    in_namespace("settings_change_in_place_and_removed_things_are_gone", || {
+        let mut ipvs = Ipvs::open().unwrap();
+        let (first, _) = every_kind();
+        all_obeyed(&mut ipvs, &plan(&Table::default(), &first, &BTreeSet::new()));
+        let mut second = first.clone();
+        for (n, entry) in second.0.values_mut().enumerate() {
+            entry.scheduler = "wrr".to_owned();
+            entry.persistent = n.is_multiple_of(2).then_some(77);
+            entry.netmask = None;
+            entry.one_packet = false;
+            entry.dests.values_mut().for_each(|dest| dest.weight += 1);
+        }
+        let ops = plan(&ipvs.dump().unwrap(), &second, &BTreeSet::new());
+        assert_eq!(ops.len(), 15, "one order for each entry: {ops:?}");
+        all_obeyed(&mut ipvs, &ops);
+        assert_eq!(ipvs.dump().unwrap(), second);
+        let owned = second.0.keys().copied().collect();
+        all_obeyed(&mut ipvs, &plan(&second, &Table::default(), &owned));
+        assert_eq!(saved(), Vec::<String>::new());
+    });
+}
+
+/// xorshift64*: the same histories in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
+    }
+
+    fn table(&mut self) -> Table {
+        let mut table = Table::default();
+        for n in 0..5 {
+            let mut new = entry(if self.below(2) == 0 { "rr" } else { "wlc" }, &[]);
+            new.persistent = (self.below(3) == 0).then_some(120);
+            for real in 0..5u8 {
+                if self.below(2) == 0 {
+                    let forwarding = match self.below(3) {
+                        0 => Forwarding::Gate,
+                        1 => Forwarding::Masq,
+                        _ => Forwarding::Ipip,
+                    };
+                    let weight = u32::try_from(self.below(3)).unwrap();
+                    let key = RealKey { address: Ipv4Addr::new(10, 0, 1, real).into(), port: 80 };
+                    new.dests.insert(key, DestEntry { forwarding, weight });
+                }
+            }
+            if self.below(4) > 0 {
+                table.0.insert(service(Protocol::Tcp, "10.0.0.1", 80 + n), new);
+            }
+        }
+        table
+    }
+}
+
+#[test]
+fn any_table_becomes_any_other_and_a_foreign_service_stays() {
+    in_namespace("any_table_becomes_any_other_and_a_foreign_service_stays", || {
+        run("ipvsadm", &["-A", "-t", "10.9.9.9:25", "-s", "rr"]);
+        run("ipvsadm", &["-a", "-t", "10.9.9.9:25", "-r", "10.9.9.1:25", "-m"]);
+        let mut ipvs = Ipvs::open().unwrap();
+        let foreign = ipvs.dump().unwrap();
+        let mut random = Random(1);
+        let mut owned = BTreeSet::new();
+        for turn in 0..100 {
+            let want = random.table();
+            owned.extend(want.0.keys().copied());
+            let mut have = ipvs.dump().unwrap();
+            let ops = plan(&have, &want, &owned);
+            all_obeyed(&mut ipvs, &ops);
+            ops.iter().for_each(|op| apply(&mut have, op));
+            let now = ipvs.dump().unwrap();
+            assert_eq!(now, have, "turn {turn}: the kernel does what the plan foresees");
+            let mut all = want.clone();
+            all.0.extend(foreign.0.clone());
+            assert_eq!(now, all, "turn {turn}");
+        }
+    });
+}
+
+#[test]
+fn each_failed_order_says_why_and_stops_no_other() {
+    in_namespace("each_failed_order_says_why_and_stops_no_other", || {
+        let mut ipvs = Ipvs::open().unwrap();
+        let [web, gone] = [80, 81].map(|port| service(Protocol::Tcp, "10.0.0.1", port));
+        let settings = ServiceSettings::from(&entry("rr", &[]));
+        let unknown = ServiceSettings { scheduler: "zzz".to_owned(), ..settings.clone() };
+        let real = |n| RealKey { address: Ipv4Addr::new(10, 0, 1, n).into(), port: 80 };
+        let dest = DestEntry { forwarding: Forwarding::Gate, weight: 1 };
+        let six = RealKey { address: address("2001:db8::1"), port: 80 };
+        let heavy = DestEntry { weight: u32::MAX, ..dest };
+        let cases = [
+            (Op::AddService(web, settings.clone()), Ok(())),
+            (Op::AddService(web, settings.clone()), Err(OpError::Exists)),
+            (Op::AddService(gone, unknown), Err(OpError::NoScheduler("zzz".to_owned()))),
+            (Op::EditService(gone, settings), Err(OpError::NoService)),
+            (Op::AddDest(gone, real(1), dest), Err(OpError::NoService)),
+            (Op::AddDest(web, real(1), dest), Ok(())),
+            (Op::AddDest(web, real(1), dest), Err(OpError::Exists)),
+            (Op::EditDest(web, real(2), dest), Err(OpError::NoDest)),
+            (Op::AddDest(web, six, dest), Err(OpError::Invalid)),
+            (Op::AddDest(web, real(3), heavy), Err(OpError::Range)),
+            (Op::RemoveDest(web, real(2)), Err(OpError::NoDest)),
+            (Op::RemoveService(gone), Err(OpError::NoService)),
+            (Op::AddDest(web, real(4), dest), Ok(())),
+        ];
+        let (ops, want): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+        let got = ipvs.apply(&ops).unwrap();
+        for ((op, got), want) in ops.iter().zip(got).zip(want) {
+            if let Err(why) = &got {
+                println!("{op}: {why}");
+            }
+            assert_eq!(got, want, "{op}");
+        }
+        assert_eq!(saved().len(), 3);
+    });
+}
+
+#[test]
+fn a_server_on_our_own_address_is_as_wanted() {
+    in_namespace("a_server_on_our_own_address_is_as_wanted", || {
+        run("ip", &["address", "add", "10.0.1.1/32", "dev", "lo"]);
+        let mut ipvs = Ipvs::open().unwrap();
+        let dests = [
+            ("127.0.0.1", 80, Forwarding::Gate, 1),
+            ("10.0.1.1", 80, Forwarding::Ipip, 1),
+            ("10.0.1.2", 80, Forwarding::Gate, 1),
+        ];
+        let web = service(Protocol::Tcp, "10.0.0.1", 80);
+        let want = Table([(web, entry("rr", &dests))].into());
+        all_obeyed(&mut ipvs, &plan(&Table::default(), &want, &BTreeSet::new()));
+        let have = ipvs.dump().unwrap();
+        for (real, dest) in have.0.values().flat_map(|entry| &entry.dests) {
+            println!("{real}: {dest}");
+        }
+        assert_eq!(plan(&have, &want, &BTreeSet::new()), []);
+    });
+}
+
+/// Far more than one window of orders and one piece of a dump.
+fn big_table() -> Table {
+    let reals: Vec<_> = (1..=20u8).map(|n| Ipv4Addr::new(10, 0, 1, n).to_string()).collect();
+    let dests: Vec<_> = reals.iter().map(|text| (text.as_str(), 80, Forwarding::Gate, 1)).collect();
+    let services = (1..=100).map(|port| service(Protocol::Tcp, "10.0.0.1", port));
+    Table(services.map(|key| (key, entry("rr", &dests))).collect())
+}
+
+#[test]
+fn a_big_table_goes_in_and_out_with_every_answer() {
+    in_namespace("a_big_table_goes_in_and_out_with_every_answer", || {
+        let mut ipvs = Ipvs::open().unwrap();
+        let want = big_table();
+        let start = Instant::now();
+        let ops = plan(&Table::default(), &want, &BTreeSet::new());
+        let planned = start.elapsed();
+        all_obeyed(&mut ipvs, &ops);
+        let obeyed = start.elapsed();
+        let have = ipvs.dump().unwrap();
+        let read = start.elapsed();
+        println!("{} orders: planned {planned:?}, obeyed {:?}", ops.len(), obeyed - planned);
+        println!("read back in {:?}", read - obeyed);
+        assert_eq!(have, want);
+        let again: Vec<_> = ipvs.apply(&ops).unwrap();
+        assert!(again.iter().all(|result| *result == Err(OpError::Exists)), "no answer lost");
+        let rules = run("ipvsadm", &["-Sn"]);
+        let owned = want.0.keys().copied().collect();
+        all_obeyed(&mut ipvs, &plan(&have, &Table::default(), &owned));
+        let start = Instant::now();
+        restore(&rules);
+        println!("ipvsadm -R of the same: {:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn the_thread_answers_one_order_after_the_other() {
+    in_namespace("the_thread_answers_one_order_after_the_other", || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let ipvs = ipvs::spawn().unwrap();
+            let want = Table([every_kind().0.0.pop_first().unwrap()].into());
+            let ops = plan(&ipvs.dump().await.unwrap(), &want, &BTreeSet::new());
+            let results = ipvs.apply(ops).await.unwrap();
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            let (table, counts) = ipvs.dump_with_counts().await.unwrap();
+            assert_eq!(table, want);
+            assert_eq!(counts.len(), 2);
+            let dumps = futures_util::future::join_all((0..40).map(|_| ipvs.dump())).await;
+            let (done, refused): (Vec<_>, Vec<_>) = dumps.into_iter().partition(Result::is_ok);
+            assert!(done.len() >= ipvs::ORDERS_WAITING_MAX, "room for these");
+            assert!(done.iter().all(|table| *table == Ok(want.clone())));
+            assert!(refused.iter().all(|table| *table == Err(KernelFault::Busy)));
+        });
+    });
+}
+
+#[test]
+fn without_the_capability_it_says_so() {
+    let nobody = ["setpriv", "--reuid=65534", "--clear-groups", "--"];
+    as_user("without_the_capability_it_says_so", &nobody, || {
+        let fault = Ipvs::open().and_then(|mut ipvs| ipvs.dump()).unwrap_err();
+        println!("{fault}");
+        assert_eq!(fault, KernelFault::NotPermitted);
+    });
+}
