@@ -88,3 +88,23 @@ fn sender(packet: &[u8], port: u16) -> Option<Ipv4Addr> {
     let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
     (*packet.get(9)? == UDP && to == port.to_be_bytes()).then(|| Ipv4Addr::from(source))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::sender;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_sender_is_known_by_a_udp_datagram_to_the_port_only() {
+        let mut packet = [0; 28];
+        packet[0] = 0x45;
+        packet[9] = super::UDP;
+        packet[12..16].copy_from_slice(&[10, 0, 0, 1]);
+        packet[22..24].copy_from_slice(&694_u16.to_be_bytes());
+        assert_eq!(sender(&packet, 694), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!(sender(&packet, 695), None, "another port");
+        assert_eq!(sender(&packet[..20], 694), None, "cut off");
+        packet[0] = 0x60;
+        assert_eq!(sender(&packet, 694), None, "not IPv4");
+    }
+}
