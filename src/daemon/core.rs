@@ -308,9 +308,8 @@ impl Core {
 
     /// Gives the supervisor the farewell while it can keep the promise in it.
     async fn pass_farewell(&mut self) {
-        let view = Arc::clone(&self.views.borrow());
-        let keepable =
-            self.config.groups.iter().zip(&view.cluster.groups).all(|(group, seen)| {
+        let Some(view) = &self.view else { return };
+        let keepable = self.config.groups.iter().zip(&view.engine.cluster.groups).all(|(group, seen)| {
                 seen.state == GroupState::Standby || !work::has_scripts(group)
             });
         if keepable == self.farewell_given {
