@@ -172,8 +172,9 @@ pub enum Forwarding {
     Masq,
     /// IP in IP.
     Ipip,
-    /// Delivered on this machine. Never asked for: the kernel turns every method into it when the
-    /// address is its own, and says so in a dump.
+    /// Delivered on this machine. Never asked for; where the address is the kernel's own it
+    /// delivers so whatever the method, and may say so in a dump (6.1 was seen to report the
+    /// method that was asked for).
     Local,
 }
 
