@@ -5,12 +5,7 @@
 //! A case is a directory in ha.d layout, or holds a `pairbeat.toml`. The file `modes` in it says
 //! which permissions a file has, for git does not store them. `UPDATE_GOLDEN=1` rewrites.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test may end at the first surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -239,6 +234,38 @@ fn the_example_of_ha_d_runs_and_only_its_key_is_warned_of() {
     assert_eq!(config.peer, node("server101"));
     assert_eq!(config.groups.len(), 1);
     assert_eq!(config.directors.values().next().unwrap().services[0].reals.len(), 2);
+}
+
+/// The commented examples say the same in both formats, but for timing and names.
+#[test]
+fn the_example_in_toml_is_the_same_cluster_as_that_of_ha_d() {
+    let case = project().join("etc");
+    let copy = Copy::of(&case);
+    let load = |found: &mut Vec<String>| {
+        let path = copy.0.join("pairbeat.toml");
+        let (config, all) = config::load(&path, &node("server105"), &Machine::default());
+        found.extend(all.iter().map(ToString::to_string));
+        config
+    };
+    let keys = copy.0.join("keys");
+    std::fs::copy(copy.0.join("pairbeat.keys.example"), &keys).unwrap();
+    set_mode(&keys, 0o600);
+    let mut refused = Vec::new();
+    assert!(load(&mut refused).is_none(), "the example key must not be used");
+    assert!(refused.len() == 1 && refused[0].contains("sample"), "{refused:?}");
+    std::fs::write(&keys, &*config::keys::key_file(1, b"32 bytes nobody could ever guess"))
+        .unwrap();
+    let mut found = Vec::new();
+    let toml = load(&mut found).unwrap_or_else(|| panic!("{}", found.join("\n")));
+    assert_eq!(found, Vec::<String>::new());
+    let (legacy, _) = examples("ha.d");
+    assert_eq!(toml.links, legacy.links);
+    let services = |config: &Config| -> Vec<VirtualService> {
+        config.directors.values().flat_map(|director| director.services.clone()).collect()
+    };
+    assert_eq!(services(&toml), services(&legacy));
+    let kinds = |config: &Config| config.groups[0].resources[0].kind.clone();
+    assert_eq!(kinds(&toml), kinds(&legacy));
 }
 
 #[test]

@@ -306,6 +306,11 @@ impl<'a> Faults<'a> {
         Mark { place: Place { file: self.file.to_owned(), line: number, column }, excerpt }
     }
 
+    /// Takes over diagnostics that were made from marks of this file.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = Diagnostic>) {
+        self.found.extend(more.into_iter().map(|diagnostic| (usize::MAX, diagnostic)));
+    }
+
     /// How many faults there are so far; warnings do not count.
     pub fn count(&self) -> usize {
         self.found.iter().filter(|(_, found)| found.severity == Severity::Fault).count()
@@ -314,6 +319,8 @@ impl<'a> Faults<'a> {
     /// Everything found, in the order of the file.
     pub fn into_list(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|(start, _)| *start);
+        // A value that several services take over is read several times.
+        self.found.dedup();
         self.found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
     }
 }
