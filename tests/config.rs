@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pairbeat::config::diag::Severity;
-use pairbeat::config::{self, Config, ResourceKind};
+use pairbeat::config::{self, Config, Environment, Family, ResourceKind, SourceFile};
 use pairbeat::lvs::check::CheckKind;
-use pairbeat::lvs::model::{RealServer, VirtualService};
+use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
 use pairbeat::sys::files::Machine;
 
@@ -298,5 +298,127 @@ fn both_nodes_have_the_same_digest_and_a_change_shows() {
         replace("ldirectord.cf", "Test Page", "Best Page"),
     ] {
         assert_ne!(one, digest("server101", &change));
+    }
+}
+
+/// A case in which one file has other bytes than on disk.
+struct Changed<'a> {
+    file: &'a Path,
+    bytes: &'a [u8],
+}
+
+impl Environment for Changed<'_> {
+    fn read(&self, path: &Path) -> Result<SourceFile, std::io::Error> {
+        if path == self.file {
+            return Ok(SourceFile { bytes: self.bytes.to_vec(), mode: 0o600 });
+        }
+        Machine::default().read(path)
+    }
+
+    fn executable(&self, path: &Path) -> bool {
+        Machine::default().executable(path)
+    }
+
+    fn host(&self, _: &str, _: Family) -> Option<std::net::IpAddr> {
+        None
+    }
+
+    fn service(&self, name: &str, _: Protocol) -> Option<u16> {
+        (name == "http").then_some(80)
+    }
+}
+
+/// A generator that is good enough to make a mess of a file (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
+    }
+
+    /// Removes, doubles, swaps or replaces a few pieces.
+    fn mess(&mut self, bytes: &mut Vec<u8>) {
+        const PIECES: &[&str] = &[
+            "",
+            "=",
+            "\"",
+            "#",
+            "\n",
+            "\t",
+            " ",
+            ":",
+            "::",
+            "/",
+            "->",
+            "[",
+            "]",
+            "{",
+            "}",
+            "0",
+            "4294967296",
+            "65536",
+            "\u{feff}",
+            "\u{e9}",
+            "\\",
+            "'",
+            ",",
+            "(",
+            "*",
+            "virtual=",
+            "%",
+        ];
+        for _ in 0..=self.below(4) {
+            let from = self.below(bytes.len() + 1);
+            let to = (from + self.below(12)).min(bytes.len());
+            match self.below(3) {
+                0 => drop(bytes.drain(from..to)),
+                1 => {
+                    let copy = bytes.get(from..to).unwrap_or_default().to_vec();
+                    let at = self.below(bytes.len() + 1);
+                    bytes.splice(at..at, copy);
+                }
+                _ => {
+                    let piece = PIECES.get(self.below(PIECES.len())).unwrap_or(&"");
+                    bytes.splice(from..to, piece.bytes());
+                }
+            }
+        }
+        if self.below(16) == 0 {
+            let at = self.below(bytes.len() + 1);
+            bytes.insert(at, 0xff);
+        }
+    }
+}
+
+#[test]
+fn no_file_however_broken_makes_a_reader_fail() {
+    let rounds = if std::env::var_os("PAIRBEAT_LONG").is_some() { 2_000 } else { 40 };
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for entry in std::fs::read_dir(project().join("tests/config")).unwrap() {
+        let copy = Copy::of(&entry.unwrap().path());
+        let files: Vec<PathBuf> = std::fs::read_dir(&copy.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file() && !path.ends_with("expected.txt"))
+            .collect();
+        for file in files {
+            let original = std::fs::read(&file).unwrap();
+            for _ in 0..rounds {
+                let mut bytes = original.clone();
+                random.mess(&mut bytes);
+                let environment = Changed { file: &file, bytes: &bytes };
+                let (config, found) =
+                    config::load(&copy.config(), &node("server101"), &environment);
+                let faults = found.iter().any(|found| found.severity == Severity::Fault);
+                assert_eq!(config.is_none(), faults, "{}", String::from_utf8_lossy(&bytes));
+                for diagnostic in &found {
+                    let text = diagnostic.to_string();
+                    assert!(!text.contains('\u{1b}') && text.lines().count() <= 4, "{text}");
+                }
+            }
+        }
     }
 }

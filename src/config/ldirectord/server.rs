@@ -1,5 +1,6 @@
 //! Real servers: `real=HOST[->HOST][:PORT] METHOD [WEIGHT] ["REQUEST","RECEIVE"] [l:N] [u:N]`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::Family;
@@ -37,6 +38,7 @@ struct Line<'a> {
 /// All real servers of a service.
 pub(super) fn reals(plan: &Plan<'_, '_>, context: &mut Context<'_, '_>) -> Vec<RealServer> {
     let mut reals: Vec<RealServer> = Vec::new();
+    let mut seen = BTreeSet::new();
     for entry in &plan.section.reals {
         let Some(line) = line(plan, *entry, context) else { continue };
         let Some(addresses) = range((line.first, line.last), line.word, context.faults) else {
@@ -45,7 +47,7 @@ pub(super) fn reals(plan: &Plan<'_, '_>, context: &mut Context<'_, '_>) -> Vec<R
         let Some(template) = template(plan, &line, context) else { continue };
         for address in addresses {
             let key = RealKey { address, ..template.key };
-            if reals.iter().any(|other| other.key == key) {
+            if !seen.insert(key) {
                 let message = format!("{key} is there twice; the first one counts");
                 context.faults.warn(line.word.span(), message);
                 continue;

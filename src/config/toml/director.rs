@@ -3,6 +3,7 @@
 //! The director's own keys are defaults for its services, as the globals of ldirectord.cf are;
 //! those of a service are defaults for its real servers.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::check::DraftDirector;
@@ -334,16 +335,17 @@ fn servers(
     walk: &mut Walk<'_>,
 ) -> Vec<RealServer> {
     let mut reals: Vec<RealServer> = Vec::new();
+    let mut seen = BTreeSet::new();
     for item in items {
         for found in real(*item, key, service, walk).unwrap_or_default() {
             if reals.len() >= CHECKS_MAX {
                 walk.faults.fault(item.span, format!("over {CHECKS_MAX} real servers"));
                 return reals;
             }
-            if reals.iter().any(|other| other.key == found.key) {
-                walk.faults.fault(item.span, format!("{} is there twice", found.key));
-            } else {
+            if seen.insert(found.key) {
                 reals.push(found);
+            } else {
+                walk.faults.fault(item.span, format!("{} is there twice", found.key));
             }
         }
     }
