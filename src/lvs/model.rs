@@ -124,7 +124,8 @@ impl fmt::Display for Protocol {
 /// A real server of one virtual service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealServer {
-    /// Where it is in IPVS. With gate and ipip the port is the virtual service's; with a mark it is 0.
+    /// Where it is in IPVS. With gate and ipip the port is the virtual service's; with
+    /// a mark it is 0, unless masq maps every marked connection to one port.
     pub key: RealKey,
     /// How packets get there.
     pub forwarding: Forwarding,
