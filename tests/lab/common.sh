@@ -89,7 +89,8 @@ in_lab() {
 # shellcheck disable=SC2034 # for those who source this
 build_packages=(cc:gcc /usr/include/stdlib.h:libc6-dev)
 # shellcheck disable=SC2034
-lab_packages=(ip:iproute2 ipvsadm:ipvsadm sysctl:procps nsenter:util-linux modprobe:kmod nft:nftables)
+lab_packages=(ip:iproute2 ipvsadm:ipvsadm sysctl:procps nsenter:util-linux modprobe:kmod nft:nftables
+  arping:iputils-arping)
 
 # Builds what the lab runs, in $PAIRBEAT and $PROBER.
 build_for_lab() {

@@ -6,7 +6,8 @@
 #   takeover   `pairbeat takeover` on the standby node; likewise
 #   core       SIGKILL of the active node's core alone; answered again within 100 ms
 #   crash      SIGKILL of all processes of the active node; again within deadtime + 150 ms;
-#              and after its restart no request fails (`rejoin`)
+#              the dead node's kernel does not answer ARP for the VIP any more; and after its restart no
+#              request fails (`rejoin`)
 #   alone      one node alone; answered within initdead + 200 ms of its first beat
 #
 # Times are the client's and the machine's own (in the VM: emulated): from the event to `restored_ms` of
@@ -69,10 +70,21 @@ pair_run() {
   node_crash server105 "$MARKS"
   wait_for 5 "server101 active" node_active server101 || return
   settle
+  alone_answers server101 || return
   mark rejoin
   node_start server105
   wait_for 10 "server105 standby again" node_standby server105 || return
   settle
+}
+
+# alone_answers NODE: the VIP has one owner on the wire, whatever the dead one's address list still says.
+alone_answers() {
+  local answering
+  answering=$(lab_answering)
+  [[ $answering == "$(lab_mac "$1")" ]] || {
+    bad "the VIP is answered for by ${answering:-nobody}, and should be by $(lab_mac "$1") ($1) alone"
+    return 1
+  }
 }
 
 alone_run() {
@@ -149,7 +161,7 @@ trap leave EXIT
 faults=0
 rm -rf "$LAB_RUN"
 rm -rf "${LAB_RESULTS:?}"/measure* "$LAB_RESULTS"/{pair,alone}_run-*
-lab_modules
+lab_warm
 lab_up
 nodes_configure
 headline "$runs runs of: ${scenarios[*]}"

@@ -42,6 +42,7 @@ topology() {
   expect "nobody answers for the VIP" "" "$(servers_seen "$VIP:80" 2)"
   lab_take server101
   expect "server101 holds the VIP" "sorry 4" "$(servers_seen "$VIP:80" 4)"
+  expect "and answers ARP for it alone" "$(lab_mac server101)" "$(lab_answering)"
 }
 
 # The VIP by hand: the address, and in the place of a gratuitous ARP its effect on the client.

@@ -57,6 +57,8 @@ ask() {
   "$PROBER" json /servers <"$LAB_RUN/asked" | tr -d '{}"' | tr ':,' ' ,'
 }
 
+alone_answers() { [[ $(lab_answering) == "$(lab_mac "$1")" ]]; }
+
 show() {
   remark "\$ $1"
   shift
@@ -90,6 +92,7 @@ both_start() {
   claim "server105 is its warm standby" wait_for 10 "server105 standby" node_standby server105
   claim "both real servers are in" wait_for 10 "both in the pool" both
   probe_stop
+  ((faults == 0)) || die "without a cluster there is no story"
   show "pairbeat status" node_ask server101 status
   show "ipvsadm -Ln" lab_exec server101 ipvsadm -Ln
 }
@@ -145,6 +148,7 @@ active_is_killed() {
   claim "server105 has taken over" wait_for 5 "server105 active" node_active server105
   sleep 1
   measured $((DEADTIME + 150)) any
+  claim "server101's kernel does not answer for the VIP any more" alone_answers server105
   show "pairbeat status    (server105)" node_ask server105 status
   step "server101 comes back"
   probe_start 100
@@ -196,7 +200,7 @@ leave() {
 
 trap leave EXIT
 rm -rf "$LAB_RUN"
-lab_modules
+lab_warm
 lab_up
 nodes_configure
 picture

@@ -100,6 +100,12 @@ lab_real_server() {
   lab_page "$1" "server${1#rs}"
 }
 
+# The addresses of the cards that answer ARP for the VIP, asked from the gateway: one line each.
+lab_answering() {
+  lab_exec lan arping -b -c 2 -w 1 -I br0 "$VIP" 2>/dev/null | grep -oE '(..:){5}..' | tr '[:upper:]' '[:lower:]' |
+    sort -u || true
+}
+
 # The web server with its one page; lab_page_dies ends it as a crash does, lab_page starts it again.
 lab_page() {
   lab_become "$1" "$PROBER" serve 0.0.0.0:80 "$2" >"$LAB_RUN/log/page-$1" 2>&1 &
