@@ -11,5 +11,9 @@ pub mod lvs;
 pub mod wire;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
-// Floor 3: wire and core bound together; pure.
-pub mod engine;
+pub mod engine; // Wire and core bound together; pure.
+// Floor 3: hands. IO, no decisions.
+pub mod link;
+pub mod sys;
+// Floor 4: the daemon.
+pub mod daemon;

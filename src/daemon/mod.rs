@@ -1,0 +1,3 @@
+//! The daemon: joins the pure core with the hands.
+
+pub mod beat;
