@@ -309,7 +309,8 @@ impl Core {
     /// Gives the supervisor the farewell while it can keep the promise in it.
     async fn pass_farewell(&mut self) {
         let Some(view) = &self.view else { return };
-        let keepable = self.config.groups.iter().zip(&view.engine.cluster.groups).all(|(group, seen)| {
+        let keepable =
+            self.config.groups.iter().zip(&view.engine.cluster.groups).all(|(group, seen)| {
                 seen.state == GroupState::Standby || !work::has_scripts(group)
             });
         if keepable == self.farewell_given {
@@ -412,5 +413,7 @@ fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
     }
     let reasons: Vec<String> = links.faults().map(|(_, fault)| fault.to_string()).collect();
     let reasons = reasons.join("; ");
-    Err(Fatal::System(format!("no link can be used: {reasons}; correct the interfaces of the links")))
+    Err(Fatal::System(format!(
+        "no link can be used: {reasons}; correct the interfaces of the links"
+    )))
 }
