@@ -420,11 +420,11 @@ impl Beat {
 
     /// Until something comes in or something is due.
     fn sleep(&mut self) -> io::Result<()> {
-        self.armed = self.next();
+        // What is due already is not late by its own fault.
+        self.armed = self.next().max(clock::now());
         let spec = Itimerspec {
             it_interval: clock::timespec(Instant::BOOT),
-            // All zeroes would switch the timer off.
-            it_value: clock::timespec(self.armed.max(Instant::from_nanos(1))),
+            it_value: clock::timespec(self.armed),
         };
         timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec)?;
         let sources = self.links.sockets().chain([self.orders.wakeup(), self.timer.as_fd()]);
@@ -441,14 +441,15 @@ impl Beat {
             return Instant::BOOT;
         }
         let soon = clock::now().plus(RETRY);
-        let retry = self.blocked || !self.backlog.is_empty();
-        let retry = if retry { soon } else { Instant::NEVER };
+        let retry = if self.blocked { soon } else { Instant::NEVER };
+        // With notes waiting there is no view.
+        let notes = if self.backlog.is_empty() { self.viewed.plus(VIEW_EVERY) } else { soon };
         let pulse = self.pulse.as_ref().map(|pulse| self.pulsed.plus(pulse.every));
         self.engine
             .deadline()
             .0
             .min(self.links.refresh_at())
-            .min(self.viewed.plus(VIEW_EVERY))
+            .min(notes)
             .min(pulse.unwrap_or(Instant::NEVER))
             .min(retry)
     }

@@ -238,6 +238,7 @@ fn a_farewell_sent_by_another_process_hands_over_at_once() {
 fn a_slow_daemon_loses_no_order_and_delays_no_beat() {
     let (leave, left) = mpsc::channel::<()>();
     let alpha = move || {
+        let start = clock::now();
         // Room for one note: nearly everything waits in the backlog.
         let mut node = Node::start(0, 1, 1);
         node.until_is(GroupState::Active, PeerLife::Alive);
@@ -246,6 +247,10 @@ fn a_slow_daemon_loses_no_order_and_delays_no_beat() {
         node.beat.order(Order::Request { id: RequestId(1), request: Request::Leave }).unwrap();
         node.until("left", |node| node.left);
         assert!(matches!(node.answers.front(), Some((RequestId(1), Answer::Done { .. }))));
+        let pace = node.view.unwrap().pace;
+        let lived = clock::now().since(start);
+        assert!(u128::from(pace.turns) <= lived.as_millis(), "{pace:?} in {lived:?}: it spins");
+        assert!(u128::from(pace.latest_us) <= lived.as_micros(), "{pace:?}");
         node.beat.join().unwrap();
     };
     let beta = move || {
@@ -256,6 +261,35 @@ fn a_slow_daemon_loses_no_order_and_delays_no_beat() {
         assert!(!node.events.iter().any(|event| matches!(event, Event::PeerDead { .. })));
         leave.send(()).unwrap();
         node.until_is(GroupState::Active, PeerLife::Left);
+    };
+    on_two_machines(alpha, beta);
+}
+
+#[test]
+fn a_flood_of_strangers_is_counted_and_kills_nobody() {
+    let (over, stop) = mpsc::channel::<()>();
+    let alpha = move || {
+        let mut node = Node::start(0, 1, 64);
+        node.until_is(GroupState::Active, PeerLife::Alive);
+        let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
+        while stop.try_recv().is_err() {
+            // The kernel refuses some when its queues are full.
+            let _ = socket.send_to(&[b'p'; 200], "10.9.0.2:694");
+        }
+        node.beat.order(Order::Halt).unwrap();
+        node.beat.join().unwrap();
+    };
+    let beta = move || {
+        let mut node = Node::start(1, 2, 64);
+        node.until_is(GroupState::Standby, PeerLife::Alive);
+        let refused = |node: &Node| {
+            let view = node.view.as_ref().unwrap();
+            view.engine.security.refused.get(&crate::wire::Refusal::Magic).copied().unwrap_or(0)
+        };
+        let enough = clock::now().plus(DEADTIME * 3);
+        node.until("a flood", |node| clock::now() >= enough && refused(node) > 10_000);
+        assert!(!node.events.iter().any(|event| matches!(event, Event::PeerDead { .. })));
+        over.send(()).unwrap();
     };
     on_two_machines(alpha, beta);
 }
