@@ -29,7 +29,7 @@ use crate::kernel::handover;
 use crate::link::udp::{Farewell, OpenError, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
 use crate::sys::files::Machine;
-use crate::sys::{clock, log};
+use crate::sys::{clock, log, sched};
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
 const NOTES_MAX: usize = 256;
@@ -99,6 +99,9 @@ impl Core {
         force: bool,
     ) -> Result<(Self, UnixListener), Fatal> {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
+        if let Err(why) = sched::lock_memory() {
+            warn!("memory is not locked, the kernel may swap this process out: {why}");
+        }
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
         let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
         let managed: Vec<_> = config.addresses().collect();
