@@ -258,6 +258,14 @@ fn the_example_in_toml_is_the_same_cluster_as_that_of_ha_d() {
     let mut found = Vec::new();
     let toml = load(&mut found).unwrap_or_else(|| panic!("{}", found.join("\n")));
     assert_eq!(found, Vec::<String>::new());
+    let path = copy.0.join("pairbeat.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let uncommented = |line: &str| -> String {
+        let setting = line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic));
+        setting.unwrap_or(line).to_owned() + "\n"
+    };
+    std::fs::write(&path, text.lines().map(uncommented).collect::<String>()).unwrap();
+    assert_eq!(load(&mut found).as_ref(), Some(&toml), "{found:?}: the defaults shown are true");
     let (legacy, _) = examples("ha.d");
     assert_eq!(toml.links, legacy.links);
     let services = |config: &Config| -> Vec<VirtualService> {
