@@ -5,12 +5,7 @@
 //! A case is a directory in ha.d layout, or holds a `pairbeat.toml`. The file `modes` in it says
 //! which permissions a file has, for git does not store them. `UPDATE_GOLDEN=1` rewrites.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    clippy::indexing_slicing,
-    reason = "a test may end at the first surprise"
-)]
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -18,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pairbeat::config::diag::Severity;
-use pairbeat::config::{self, Config, ResourceKind};
+use pairbeat::config::{self, Config, Environment, Family, ResourceKind, SourceFile};
 use pairbeat::lvs::check::CheckKind;
-use pairbeat::lvs::model::{RealServer, VirtualService};
+use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
 use pairbeat::sys::files::Machine;
 
@@ -241,6 +236,46 @@ fn the_example_of_ha_d_runs_and_only_its_key_is_warned_of() {
     assert_eq!(config.directors.values().next().unwrap().services[0].reals.len(), 2);
 }
 
+/// The commented examples say the same in both formats, but for timing and names.
+#[test]
+fn the_example_in_toml_is_the_same_cluster_as_that_of_ha_d() {
+    let case = project().join("etc");
+    let copy = Copy::of(&case);
+    let load = |found: &mut Vec<String>| {
+        let path = copy.0.join("pairbeat.toml");
+        let (config, all) = config::load(&path, &node("server105"), &Machine::default());
+        found.extend(all.iter().map(ToString::to_string));
+        config
+    };
+    let keys = copy.0.join("keys");
+    std::fs::copy(copy.0.join("pairbeat.keys.example"), &keys).unwrap();
+    set_mode(&keys, 0o600);
+    let mut refused = Vec::new();
+    assert!(load(&mut refused).is_none(), "the example key must not be used");
+    assert!(refused.len() == 1 && refused[0].contains("sample"), "{refused:?}");
+    std::fs::write(&keys, &*config::keys::key_file(1, b"32 bytes nobody could ever guess"))
+        .unwrap();
+    let mut found = Vec::new();
+    let toml = load(&mut found).unwrap_or_else(|| panic!("{}", found.join("\n")));
+    assert_eq!(found, Vec::<String>::new());
+    let path = copy.0.join("pairbeat.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let uncommented = |line: &str| -> String {
+        let setting = line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic));
+        setting.unwrap_or(line).to_owned() + "\n"
+    };
+    std::fs::write(&path, text.lines().map(uncommented).collect::<String>()).unwrap();
+    assert_eq!(load(&mut found).as_ref(), Some(&toml), "{found:?}: the defaults shown are true");
+    let (legacy, _) = examples("ha.d");
+    assert_eq!(toml.links, legacy.links);
+    let services = |config: &Config| -> Vec<VirtualService> {
+        config.directors.values().flat_map(|director| director.services.clone()).collect()
+    };
+    assert_eq!(services(&toml), services(&legacy));
+    let kinds = |config: &Config| config.groups[0].resources[0].kind.clone();
+    assert_eq!(kinds(&toml), kinds(&legacy));
+}
+
 #[test]
 fn both_nodes_have_the_same_digest_and_a_change_shows() {
     let case = project().join("tests/config/good-vip-director-dr");
@@ -271,5 +306,127 @@ fn both_nodes_have_the_same_digest_and_a_change_shows() {
         replace("ldirectord.cf", "Test Page", "Best Page"),
     ] {
         assert_ne!(one, digest("server101", &change));
+    }
+}
+
+/// A case in which one file has other bytes than on disk.
+struct Changed<'a> {
+    file: &'a Path,
+    bytes: &'a [u8],
+}
+
+impl Environment for Changed<'_> {
+    fn read(&self, path: &Path) -> Result<SourceFile, std::io::Error> {
+        if path == self.file {
+            return Ok(SourceFile { bytes: self.bytes.to_vec(), mode: 0o600 });
+        }
+        Machine::default().read(path)
+    }
+
+    fn executable(&self, path: &Path) -> bool {
+        Machine::default().executable(path)
+    }
+
+    fn host(&self, _: &str, _: Family) -> Option<std::net::IpAddr> {
+        None
+    }
+
+    fn service(&self, name: &str, _: Protocol) -> Option<u16> {
+        (name == "http").then_some(80)
+    }
+}
+
+/// A generator that is good enough to make a mess of a file (xorshift64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
+    }
+
+    /// Removes, doubles, swaps or replaces a few pieces.
+    fn mess(&mut self, bytes: &mut Vec<u8>) {
+        const PIECES: &[&str] = &[
+            "",
+            "=",
+            "\"",
+            "#",
+            "\n",
+            "\t",
+            " ",
+            ":",
+            "::",
+            "/",
+            "->",
+            "[",
+            "]",
+            "{",
+            "}",
+            "0",
+            "4294967296",
+            "65536",
+            "\u{feff}",
+            "\u{e9}",
+            "\\",
+            "'",
+            ",",
+            "(",
+            "*",
+            "virtual=",
+            "%",
+        ];
+        for _ in 0..=self.below(4) {
+            let from = self.below(bytes.len() + 1);
+            let to = (from + self.below(12)).min(bytes.len());
+            match self.below(3) {
+                0 => drop(bytes.drain(from..to)),
+                1 => {
+                    let copy = bytes.get(from..to).unwrap_or_default().to_vec();
+                    let at = self.below(bytes.len() + 1);
+                    bytes.splice(at..at, copy);
+                }
+                _ => {
+                    let piece = PIECES.get(self.below(PIECES.len())).unwrap_or(&"");
+                    bytes.splice(from..to, piece.bytes());
+                }
+            }
+        }
+        if self.below(16) == 0 {
+            let at = self.below(bytes.len() + 1);
+            bytes.insert(at, 0xff);
+        }
+    }
+}
+
+#[test]
+fn no_file_however_broken_makes_a_reader_fail() {
+    let rounds = if std::env::var_os("PAIRBEAT_LONG").is_some() { 2_000 } else { 40 };
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for entry in std::fs::read_dir(project().join("tests/config")).unwrap() {
+        let copy = Copy::of(&entry.unwrap().path());
+        let files: Vec<PathBuf> = std::fs::read_dir(&copy.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file() && !path.ends_with("expected.txt"))
+            .collect();
+        for file in files {
+            let original = std::fs::read(&file).unwrap();
+            for _ in 0..rounds {
+                let mut bytes = original.clone();
+                random.mess(&mut bytes);
+                let environment = Changed { file: &file, bytes: &bytes };
+                let (config, found) =
+                    config::load(&copy.config(), &node("server101"), &environment);
+                let faults = found.iter().any(|found| found.severity == Severity::Fault);
+                assert_eq!(config.is_none(), faults, "{}", String::from_utf8_lossy(&bytes));
+                for diagnostic in &found {
+                    let text = diagnostic.to_string();
+                    assert!(!text.contains('\u{1b}') && text.lines().count() <= 4, "{text}");
+                }
+            }
+        }
     }
 }

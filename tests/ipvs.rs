@@ -18,11 +18,16 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use pairbeat::kernel::ipvs::{self, Ipvs};
+use pairbeat::lvs::check::{CheckFailure, CheckKind, CheckResult, CheckSpec, Verdict};
+use pairbeat::lvs::director::{Control, Input, Output};
 use pairbeat::lvs::fault::{KernelFault, OpError};
 use pairbeat::lvs::model::{
-    DestEntry, Forwarding, Protocol, RealKey, ServiceEntry, ServiceKey, Table,
+    DestEntry, Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceEntry,
+    ServiceKey, Table, VirtualService,
 };
 use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
+use pairbeat::names::DirectorName;
+use pairbeat::time::Instant as Moment;
 
 /// Runs `body` as root in a fresh network namespace, in a process of its own.
 fn in_namespace(test: &str, body: fn()) {
@@ -370,6 +375,143 @@ fn the_thread_answers_one_order_after_the_other() {
             assert!(done.iter().all(|table| *table == Ok(want.clone())));
             assert!(refused.iter().all(|table| *table == Err(KernelFault::Busy)));
         });
+    });
+}
+
+/// The control with the real kernel, and time that passes only when told.
+struct Loop {
+    now: Moment,
+    control: Control,
+    ipvs: Ipvs,
+    checks: Vec<CheckSpec>,
+    stopped: bool,
+}
+
+impl Loop {
+    fn tell(&mut self, input: Input) {
+        self.control.handle(self.now, input);
+        while let Some(output) = self.control.poll() {
+            let answer = match output {
+                Output::Dump(order) => Input::Dumped { order, result: self.ipvs.dump() },
+                Output::Apply { order, ops } => {
+                    Input::Applied { order, result: self.ipvs.apply(&ops) }
+                }
+                Output::Check(checks) => {
+                    self.checks = checks;
+                    continue;
+                }
+                Output::Report(event) => {
+                    if self.checks.len() < 10 {
+                        println!("{} {event}", self.now);
+                    }
+                    continue;
+                }
+                Output::Stopped { left } => {
+                    self.stopped = left.is_empty();
+                    continue;
+                }
+            };
+            self.control.handle(self.now, answer);
+        }
+    }
+
+    fn verdict(&mut self, n: usize, verdict: Verdict) {
+        let id = self.checks.get(n).unwrap().id;
+        self.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+    }
+
+    fn second(&mut self) {
+        self.now = self.now.plus(std::time::Duration::from_secs(1));
+        self.tell(Input::Tick);
+    }
+}
+
+fn director(reals: u16) -> Director {
+    let second = std::time::Duration::from_secs(1);
+    let real = |n: u16| {
+        let [high, low] = n.to_be_bytes();
+        let key = RealKey { address: Ipv4Addr::new(10, 1, high, low).into(), port: 80 };
+        RealServer {
+            key,
+            forwarding: Forwarding::Gate,
+            weight: 1,
+            check: CheckKind::Connect(Protocol::Tcp),
+            check_address: key.address,
+            check_port: 80,
+        }
+    };
+    let sorry = RealKey { address: address("127.0.0.1"), port: 80 };
+    let web = VirtualService {
+        key: service(Protocol::Tcp, "10.0.0.1", 80),
+        scheduler: "rr".to_owned(),
+        persistent: None,
+        netmask: None,
+        one_packet: false,
+        quiescent: false,
+        clean_stop: true,
+        reals: (1..=reals).map(real).collect(),
+        fallback: Some(Fallback { key: sorry, forwarding: Forwarding::Gate }),
+        interval: second,
+        timeout: second,
+        fall: 1,
+        rise: 1,
+    };
+    Director { name: DirectorName::new("web").unwrap(), services: vec![web] }
+}
+
+fn started(reals: u16) -> Loop {
+    let mut turn = Loop {
+        now: Moment::from_millis(1000),
+        control: Control::new(),
+        ipvs: Ipvs::open().unwrap(),
+        checks: Vec::new(),
+        stopped: false,
+    };
+    let directors = vec![director(reals)];
+    turn.tell(Input::Configure { directors, owned: BTreeSet::new() });
+    turn
+}
+
+#[test]
+fn the_director_heals_a_flushed_table_and_bridges_with_the_sorry_server() {
+    in_namespace("the_director_heals_a_flushed_table_and_bridges_with_the_sorry_server", || {
+        let service = "-A -t 10.0.0.1:80 -s rr";
+        let [first, second, sorry] = ["10.1.0.1", "10.1.0.2", "127.0.0.1"]
+            .map(|real| format!("-a -t 10.0.0.1:80 -r {real}:80 -g -w 1"));
+        let mut turn = started(2);
+        assert_eq!(saved(), [service, &sorry]);
+        turn.verdict(0, Verdict::Up);
+        assert_eq!(saved(), [service, &first]);
+        turn.verdict(1, Verdict::Up);
+        assert!(turn.control.converged());
+        run("ipvsadm", &["-C"]);
+        turn.second();
+        assert_eq!(saved(), [service, &first, &second]);
+        run("ipvsadm", &["-e", "-t", "10.0.0.1:80", "-r", "10.1.0.1:80", "-g", "-w", "9"]);
+        run("ipvsadm", &["-a", "-t", "10.0.0.1:80", "-r", "10.1.0.9:80", "-g"]);
+        turn.second();
+        assert_eq!(saved(), [service, &first, &second]);
+        turn.verdict(0, Verdict::Down(CheckFailure::Refused));
+        turn.verdict(1, Verdict::Down(CheckFailure::Refused));
+        assert_eq!(saved(), [service, &sorry]);
+        turn.verdict(0, Verdict::Up);
+        assert_eq!(saved(), [service, &first]);
+        turn.tell(Input::Shutdown);
+        assert!(turn.stopped);
+        assert_eq!(saved(), Vec::<String>::new());
+    });
+}
+
+/// All servers of a large pool answer one after the other: each turn is one order or a few.
+#[test]
+fn a_large_pool_fills_as_the_verdicts_come() {
+    in_namespace("a_large_pool_fills_as_the_verdicts_come", || {
+        let mut turn = started(500);
+        let start = Instant::now();
+        (0..500).for_each(|n| turn.verdict(n, Verdict::Up));
+        println!("500 verdicts, each with its order: {:?}", start.elapsed());
+        assert!(turn.control.converged());
+        assert_eq!(saved().len(), 501);
     });
 }
 

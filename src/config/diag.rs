@@ -15,6 +15,9 @@ pub const DIAGNOSTICS_MAX: usize = 500;
 /// Longest excerpt, in characters; what is beyond does not fit on a screen.
 const EXCERPT_MAX: usize = 160;
 
+/// Longest message and longest advice, in characters; words of the file are quoted in them.
+const SENTENCE_MAX: usize = 600;
+
 /// A place in a file; lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -76,12 +79,12 @@ impl Diagnostic {
     /// A diagnostic at a mark.
     pub fn new(severity: Severity, mark: Mark, message: impl Into<String>) -> Self {
         let Mark { place, excerpt } = mark;
-        Self { severity, place, message: message.into(), help: None, excerpt }
+        Self { severity, place, message: visible(&message.into()), help: None, excerpt }
     }
 
     /// Says what to do about it.
     pub fn help(&mut self, help: impl Into<String>) {
-        self.help = Some(help.into());
+        self.help = Some(visible(&help.into()));
     }
 
     /// Does not show the line: there is a secret in it.
@@ -246,14 +249,16 @@ pub struct Faults<'a> {
     text: &'a str,
     excerpts: Excerpts,
     found: Vec<(usize, Diagnostic)>,
+    /// Takes the place of what is over the limit.
     spill: Diagnostic,
+    spilled: usize,
 }
 
 impl<'a> Faults<'a> {
     /// For a file that is shown as `file` and reads `text`.
     pub fn new(file: &'a Path, text: &'a str, excerpts: Excerpts) -> Self {
         let spill = Mark::file(file).warning("");
-        Self { file, text, excerpts, found: Vec::new(), spill }
+        Self { file, text, excerpts, found: Vec::new(), spill, spilled: 0 }
     }
 
     /// Something that nothing runs with. The result takes advice ([`Diagnostic::help`]).
@@ -268,11 +273,13 @@ impl<'a> Faults<'a> {
 
     fn add(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
         let diagnostic = Diagnostic::new(severity, self.mark(span), message);
-        // A fault is never the one that is dropped: without it the file would be taken.
-        if self.found.len() >= DIAGNOSTICS_MAX && severity == Severity::Warning {
-            return &mut self.spill;
-        }
-        if self.found.len() >= 2 * DIAGNOSTICS_MAX {
+        // Warnings are dropped first: there must be a fault left where there was one.
+        let limit = match severity {
+            Severity::Warning => DIAGNOSTICS_MAX,
+            Severity::Fault => 2 * DIAGNOSTICS_MAX,
+        };
+        if self.found.len() >= limit {
+            self.spilled += 1;
             return &mut self.spill;
         }
         let at = self.found.len();
@@ -306,6 +313,11 @@ impl<'a> Faults<'a> {
         Mark { place: Place { file: self.file.to_owned(), line: number, column }, excerpt }
     }
 
+    /// Takes over diagnostics that were made from marks of this file.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = Diagnostic>) {
+        self.found.extend(more.into_iter().map(|diagnostic| (usize::MAX, diagnostic)));
+    }
+
     /// How many faults there are so far; warnings do not count.
     pub fn count(&self) -> usize {
         self.found.iter().filter(|(_, found)| found.severity == Severity::Fault).count()
@@ -314,8 +326,28 @@ impl<'a> Faults<'a> {
     /// Everything found, in the order of the file.
     pub fn into_list(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|(start, _)| *start);
-        self.found.into_iter().map(|(_, diagnostic)| diagnostic).collect()
+        // A value that several services take over is read several times.
+        self.found.dedup();
+        let mut list: Vec<_> = self.found.into_iter().map(|(_, found)| found).collect();
+        if self.spilled > 0 {
+            let message = format!("{} more warnings and faults are not shown", self.spilled);
+            list.push(Mark::file(self.file).warning(message));
+        }
+        list
     }
+}
+
+/// A sentence as it may go to a terminal and into a log line: what it quotes may be anything.
+fn visible(text: &str) -> String {
+    let mut visible: String = text
+        .chars()
+        .take(SENTENCE_MAX)
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .collect();
+    if text.chars().nth(SENTENCE_MAX).is_some() {
+        visible.push('…');
+    }
+    visible
 }
 
 /// A line as it may go to a terminal: tabs and control characters are one blank each, so that
@@ -425,12 +457,13 @@ mod tests {
     #[test]
     fn the_number_of_diagnostics_is_bounded_but_faults_come_before_warnings() {
         let mut faults = Faults::new(Path::new("f"), "a", Excerpts::Shown);
-        for _ in 0..DIAGNOSTICS_MAX * 3 {
-            faults.warn(0..1, "w");
+        for number in 0..DIAGNOSTICS_MAX * 3 {
+            faults.warn(0..1, number.to_string());
         }
         faults.fault(0..1, "f");
         let list = faults.into_list();
-        assert_eq!(list.len(), DIAGNOSTICS_MAX + 1);
+        assert_eq!(list.len(), DIAGNOSTICS_MAX + 2);
+        assert_eq!(list.last().unwrap().message, "1000 more warnings and faults are not shown");
         assert!(list.iter().any(|d| d.severity == Severity::Fault));
     }
 

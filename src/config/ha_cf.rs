@@ -409,7 +409,7 @@ fn add_target(faults: &mut Faults<'_>, link: &mut Link, target: &Target<'_>) {
 }
 
 /// The name of the `count`th further link on an interface.
-fn numbered(interface: &str, count: usize) -> String {
+pub(super) fn numbered(interface: &str, count: usize) -> String {
     match count {
         0 => interface.to_owned(),
         _ => format!("{interface}-{}", count + 1),

@@ -17,7 +17,7 @@ use crate::config::source::Source;
 use crate::config::{Environment, Group};
 use crate::names::{GroupName, NAME_LEN_MAX, NodeName};
 
-pub(super) use resource::Context;
+pub(super) use resource::{ACTION_TIMEOUT, Context, lookup, parse, plain_address};
 
 /// Most resources in one group; each is at least one order to start and one to stop.
 pub const RESOURCES_MAX: usize = 64;
@@ -81,7 +81,7 @@ fn group(words: &[Word<'_>], context: &mut Context<'_, '_>) -> Option<DraftGroup
     let mut resources = Vec::new();
     let mut at = Vec::new();
     for word in members.iter().take(RESOURCES_MAX) {
-        if let Some(resource) = resource::parse(*word, context) {
+        if let Some(resource) = parse(*word, context) {
             resources.push(resource);
             at.push(DraftResource { at: context.faults.mark(word.span()) });
         }

@@ -87,20 +87,32 @@ pub(super) fn hex(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Reads a native key file: lines of an id of 0 to 255 and a key of at least 64 hexadecimal
-/// digits, `#` begins a comment. The first key signs, all are accepted.
+/// digits, `#` begins a comment. The first key signs, all are accepted. What [`authkeys_file`]
+/// makes is read as well: a line `auth ID` says what key signs, `sha256` may stand before a key.
 pub fn read(source: &Source) -> (KeyRing, Vec<Diagnostic>) {
     let mut faults = source.faults(Excerpts::Hidden);
     permissions(source, &mut faults);
     let mut keys: Vec<Key> = Vec::new();
+    let mut signing: Option<Word<'_>> = None;
     for line in lines(&source.text) {
         let text = line.split_once("#").map_or(line, |(before, _)| before);
         let words = text.split(char::is_whitespace);
         let Some((id, rest)) = words.split_first() else { continue };
+        if let ("auth", [number]) = (id.text, rest) {
+            signing = Some(*number);
+            continue;
+        }
         let Some(key) = key(*id, rest, &mut faults) else { continue };
         if keys.iter().any(|other| other.id == key.id) {
             faults.fault(id.span(), format!("key {} is given twice", key.id));
         } else {
             keys.push(key);
+        }
+    }
+    if let Some(word) = signing {
+        match keys.iter().position(|key| word.text.parse() == Ok(key.id)) {
+            Some(at) => keys.get_mut(..=at).unwrap_or_default().rotate_right(1),
+            None => drop(faults.fault(word.span(), format!("no usable key {}", word.text))),
         }
     }
     let mut found = faults.into_list();
@@ -117,7 +129,7 @@ fn key(id: Word<'_>, rest: &[Word<'_>], faults: &mut Faults<'_>) -> Option<Key> 
         faults.fault(id.span(), "a line begins with a key id of 0 to 255").help(HELP);
         return None;
     };
-    let [secret] = rest else {
+    let ([secret] | [Word { text: "sha256", .. }, secret]) = rest else {
         faults.fault(id.span(), "not an id and a key").help(HELP);
         return None;
     };
@@ -187,6 +199,9 @@ mod tests {
         assert_eq!(native, legacy);
         assert_eq!(native.keys[0].secret.as_slice(), RANDOM);
         assert_eq!(native.keys[0].id, 3);
+        let (either, found) = read(&Source::literal("keys", &authkeys_file(3, &RANDOM)));
+        assert_eq!(found, []);
+        assert_eq!(native, either);
     }
 
     #[test]
@@ -194,6 +209,8 @@ mod tests {
         let good = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
         for (text, want) in [
             (format!("1 {good}\n2 {}", good.to_uppercase()), None),
+            (format!("1 {good}\n2 sha256 {good}\nauth 2"), None),
+            (format!("auth 2\n1 {good}"), Some("no usable key 2")),
             (String::new(), Some("no key")),
             (format!("256 {good}"), Some("a line begins with a key id of 0 to 255")),
             (format!("1 {good}\n1 {good}"), Some("key 1 is given twice")),

@@ -8,13 +8,13 @@
 //!
 //! Neighbours: `legacy` finds the files, `check` compares services of several directors.
 
-mod address;
+pub(super) mod address;
 mod directives;
-mod http;
+pub(super) mod http;
 mod lines;
-mod section;
-mod server;
-mod service;
+pub(super) mod section;
+pub(super) mod server;
+pub(super) mod service;
 #[cfg(test)]
 mod tests;
 
@@ -28,9 +28,9 @@ use crate::lvs::model::VirtualService;
 use crate::names::DirectorName;
 
 /// What all steps need.
-struct Context<'c, 's> {
-    faults: &'c mut Faults<'s>,
-    environment: &'c dyn Environment,
+pub(super) struct Context<'c, 's> {
+    pub(super) faults: &'c mut Faults<'s>,
+    pub(super) environment: &'c dyn Environment,
 }
 
 /// Reads the whole file as the director `name`.

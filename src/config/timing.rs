@@ -51,7 +51,6 @@ pub(super) const HEARTBEAT: Defaults = Defaults {
     },
 };
 
-#[expect(dead_code, reason = "for the TOML reader")]
 /// The defaults of pairbeat.toml: failover within two seconds.
 pub(super) const NATIVE: Defaults = Defaults {
     keepalive: Duration::from_millis(200),

@@ -1,11 +1,51 @@
 //! `pairbeat.toml`: the native format.
+//!
+//! One file says what ha.cf, haresources and ldirectord.cf say together; the keys are in a file of
+//! their own. The document is walked by hand, so that every fault is found in one go, with its
+//! place. Rules across sections are in `config::check`, shared with the ha.d layout.
+//!
+//! ```toml
+//! [cluster]
+//! nodes = ["server101", "server105"]
+//!
+//! [[link]]
+//! interface = "eth1"
+//! peers = ["10.0.0.101", "10.0.0.105"]
+//!
+//! [[group]]
+//! name = "web"
+//! preferred = "server101"
+//! resources = ["192.168.2.110/24/eth0", { director = "web" }]
+//!
+//! [[director.web.service]]
+//! address = "192.168.2.110:80"
+//! real = ["192.168.2.106", "192.168.2.107"]
+//! ```
 
-use std::path::Path;
+mod check;
+mod director;
+mod group;
+#[cfg(test)]
+mod tests;
+mod walk;
 
-use crate::config::Environment;
-use crate::config::check::Draft;
-use crate::config::diag::Diagnostic;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use crate::config::check::{Draft, DraftDirector};
+use crate::config::diag::{Diagnostic, Excerpts, Mark, Span, Word};
+use crate::config::ha_cf::{TARGETS_MAX, UDP_PORT, numbered};
 use crate::config::source::Source;
+use crate::config::{
+    AutoFailback, Environment, Family, KeyRing, Link, Timing, keys, timing, value,
+};
+use crate::names::{DirectorName, LinkName, NodeName};
+use walk::{Fields, Item, Walk};
+
+/// The key file where none is named, beside the TOML file.
+const KEY_FILE: &str = "keys";
 
 /// Reads the file and the key file that it names.
 pub(super) fn read(
@@ -13,8 +53,230 @@ pub(super) fn read(
     environment: &dyn Environment,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Draft> {
-    if let Err(fault) = Source::open(path, environment) {
-        found.push(*fault);
+    let source = match Source::open(path, environment) {
+        Ok(source) => source,
+        Err(fault) => {
+            found.push(*fault);
+            return None;
+        }
+    };
+    let (document, errors) = DeTable::parse_recoverable(&source.text);
+    let mut walk = Walk {
+        faults: source.faults(Excerpts::Shown),
+        text: &source.text,
+        environment,
+        directory: path.parent().unwrap_or(Path::new("")),
+        broken: !errors.is_empty(),
+    };
+    if let Some(at) = source.not_utf8 {
+        walk.faults.fault(at..at + 1, "not UTF-8");
     }
-    None
+    for error in &errors {
+        let span = error.span().map_or(Span::FILE, Span::from);
+        walk.faults.fault(span, error.message().lines().collect::<Vec<_>>().join(", "));
+    }
+    let mut fields = Fields::new(document.get_ref(), Span::FILE);
+    let cluster = cluster(fields.take("cluster"), &mut walk);
+    let links = links(fields.take("link"), &mut walk);
+    let groups = group::read(fields.take("group"), &mut walk);
+    let directors = directors(fields.take("director"), &mut walk);
+    group::directors_exist(&groups, &directors, &mut walk);
+    fields.finish(&mut walk);
+    let broken = walk.broken;
+    found.extend(walk.faults.into_list());
+    found.extend(cluster.timing_faults);
+    let keys = key_ring(&cluster.key_file, environment, found);
+    if broken {
+        return None;
+    }
+    Some(Draft {
+        file: path.to_owned(),
+        nodes: cluster.nodes,
+        timing: cluster.timing,
+        auto_failback: cluster.auto_failback,
+        links,
+        keys,
+        groups,
+        directors,
+    })
+}
+
+fn key_ring(path: &Path, environment: &dyn Environment, found: &mut Vec<Diagnostic>) -> KeyRing {
+    match Source::open(path, environment) {
+        Ok(source) => {
+            let (keys, faults) = keys::read(&source);
+            found.extend(faults);
+            keys
+        }
+        Err(mut fault) => {
+            fault.help("`pairbeat keygen` prints a complete file; put it on both nodes, mode 600");
+            found.push(*fault);
+            KeyRing { keys: Vec::new() }
+        }
+    }
+}
+
+/// `[cluster]`.
+struct Cluster {
+    nodes: Vec<(NodeName, Mark)>,
+    timing: Timing,
+    timing_faults: Vec<Diagnostic>,
+    auto_failback: AutoFailback,
+    key_file: PathBuf,
+}
+
+fn cluster(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Cluster {
+    let fields = item.and_then(|item| item.fields(walk));
+    if item.is_none() {
+        let help = "`nodes = [\"server101\", \"server105\"]` below it";
+        walk.missing(Span::FILE, "no `[cluster]`", help);
+    }
+    let mut fields = fields.unwrap_or_else(Fields::none);
+    let nodes = fields.take("nodes").map_or_else(Vec::new, |item| nodes(item, walk));
+    let mut time = |key| {
+        let item = fields.take(key)?;
+        Some((item.time(walk)?, walk.faults.mark(item.span)))
+    };
+    let written = timing::Written {
+        keepalive: time("keepalive"),
+        warntime: time("warntime"),
+        deadtime: time("deadtime"),
+        initdead: time("initdead"),
+    };
+    let (timing, timing_faults) = timing::resolve(written, timing::NATIVE);
+    let on = fields.take("auto_failback").and_then(|item| item.boolean(walk)).unwrap_or(false);
+    let key_file = fields.take("key_file").and_then(|item| item.text(walk));
+    let key_file = walk.directory.join(key_file.map_or(KEY_FILE, |word| word.text));
+    fields.finish(walk);
+    let auto_failback = if on { AutoFailback::On } else { AutoFailback::Off };
+    Cluster { nodes, timing, timing_faults, auto_failback, key_file }
+}
+
+fn nodes(item: Item<'_>, walk: &mut Walk<'_>) -> Vec<(NodeName, Mark)> {
+    let mut nodes: Vec<(NodeName, Mark)> = Vec::new();
+    for item in item.items(walk) {
+        let Some(word) = item.text(walk) else { continue };
+        match NodeName::new(word.text) {
+            Err(error) => drop(walk.faults.fault(item.span, error.to_string())),
+            Ok(name) if nodes.iter().any(|(other, _)| *other == name) => {
+                walk.faults.fault(item.span, format!("node {name} is listed twice"));
+            }
+            Ok(name) => nodes.push((name, walk.faults.mark(item.span))),
+        }
+    }
+    nodes
+}
+
+fn links(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<Link> {
+    let items = item.map_or_else(Vec::new, |item| item.items(walk));
+    if items.is_empty() {
+        let help = "`[[link]]` with `interface = \"eth1\"` and `peers = [...]` below it";
+        walk.missing(Span::FILE, "no heartbeat link", help);
+    }
+    let mut links: Vec<Link> = Vec::new();
+    for item in items {
+        let Some(fields) = item.fields(walk) else { continue };
+        if let Some(link) = link(fields, &links, walk) {
+            links.push(link);
+        }
+    }
+    links
+}
+
+fn link(mut fields: Fields<'_>, others: &[Link], walk: &mut Walk<'_>) -> Option<Link> {
+    let span = fields.span;
+    let interface = fields.take("interface").and_then(|item| item.text(walk));
+    if let Some(word) = interface.filter(|word| !value::is_interface(word.text)) {
+        walk.faults.fault(word.span(), format!("`{}` is no interface name", word.text));
+    }
+    let port = fields.take("port").and_then(|item| item.port(walk)).unwrap_or(UDP_PORT);
+    let given = fields.take("name").and_then(|item| item.text(walk));
+    let targets = match fields.take("peers") {
+        Some(item) => peers(item, walk),
+        None => {
+            let help = "the addresses of both nodes on this link; each leaves out its own";
+            walk.missing(span, "a link without `peers`", help);
+            Vec::new()
+        }
+    };
+    fields.finish(walk);
+    let name = match (given, interface) {
+        (Some(name), _) => name.text.to_owned(),
+        (None, Some(interface)) => {
+            let same = |link: &&Link| link.interface.as_deref() == Some(interface.text);
+            numbered(interface.text, others.iter().filter(same).count())
+        }
+        (None, None) => format!("link{}", others.len() + 1),
+    };
+    let at = given.map_or(span, |word| word.span());
+    if others.iter().any(|link| link.name.as_str() == name) {
+        walk.faults.fault(at, format!("a second link called `{name}`"));
+    }
+    match LinkName::new(&name) {
+        Ok(name) => {
+            let interface = interface.map(|word| word.text.to_owned());
+            Some(Link { name, interface, targets, port })
+        }
+        Err(error) => {
+            walk.faults.fault(at, error.to_string());
+            None
+        }
+    }
+}
+
+/// Addresses or host names, all of one family.
+fn peers(item: Item<'_>, walk: &mut Walk<'_>) -> Vec<IpAddr> {
+    let mut ips: Vec<IpAddr> = Vec::new();
+    let items = item.items(walk);
+    if items.is_empty() {
+        walk.missing(item.span, "no peers", "the addresses of both nodes on this link");
+    }
+    if items.len() > TARGETS_MAX {
+        walk.faults.fault(item.span, format!("over {TARGETS_MAX} addresses on one link"));
+    }
+    for item in items.into_iter().take(TARGETS_MAX) {
+        let Some(word) = item.text(walk) else { continue };
+        let Some(ip) = host(word, walk) else { continue };
+        if ips.first().is_some_and(|first| first.is_ipv4() != ip.is_ipv4()) {
+            let help = "make a link of each family";
+            walk.faults.fault(item.span, "IPv4 and IPv6 on one link").help(help);
+        } else if ips.contains(&ip) {
+            walk.faults.warn(item.span, format!("{ip} is given twice"));
+        } else {
+            ips.push(ip);
+        }
+    }
+    ips
+}
+
+fn host(word: Word<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
+    let environment = walk.environment;
+    let asked = || {
+        let v4 = environment.host(word.text, Family::V4);
+        v4.or_else(|| environment.host(word.text, Family::V6))
+    };
+    let found = word.text.parse().ok().or_else(asked);
+    if found.is_none() {
+        let message = format!("`{}` is neither an address nor a known host", word.text);
+        walk.faults.fault(word.span(), message);
+    }
+    let unfit = found.filter(|ip| !ip.is_loopback()).and_then(value::unfit_vip);
+    if let Some(what) = unfit {
+        walk.faults.fault(word.span(), format!("{what} is no unicast address"));
+        return None;
+    }
+    found
+}
+
+fn directors(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<DraftDirector> {
+    let Some(mut fields) = item.and_then(|item| item.fields(walk)) else { return Vec::new() };
+    let mut directors = Vec::new();
+    for (key, item) in fields.take_all() {
+        let Some(fields) = item.fields(walk) else { continue };
+        match DirectorName::new(key.text) {
+            Ok(name) => directors.push(director::read(name, fields, walk)),
+            Err(error) => drop(walk.faults.fault(key.span(), error.to_string())),
+        }
+    }
+    directors
 }

@@ -30,7 +30,6 @@ pub(super) fn heartbeat_time(text: &str) -> Option<Duration> {
     decimal(number, nanos_per_unit)
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for the TOML reader"))]
 /// A time of pairbeat.toml: a number with its unit, `us`, `ms`, `s`, `m` or `h`.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     let at = text.find(|c: char| c.is_ascii_alphabetic())?;

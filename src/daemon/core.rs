@@ -29,7 +29,7 @@ use crate::kernel::handover;
 use crate::link::udp::{Farewell, OpenError, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
 use crate::sys::files::Machine;
-use crate::sys::{clock, log};
+use crate::sys::{clock, log, sched};
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
 const NOTES_MAX: usize = 256;
@@ -99,6 +99,9 @@ impl Core {
         force: bool,
     ) -> Result<(Self, UnixListener), Fatal> {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
+        if let Err(why) = sched::lock_memory() {
+            warn!("memory is not locked, the kernel may swap this process out: {why}");
+        }
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
         let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
         let managed: Vec<_> = config.addresses().collect();
@@ -308,9 +311,9 @@ impl Core {
 
     /// Gives the supervisor the farewell while it can keep the promise in it.
     async fn pass_farewell(&mut self) {
-        let view = Arc::clone(&self.views.borrow());
+        let Some(view) = &self.view else { return };
         let keepable =
-            self.config.groups.iter().zip(&view.cluster.groups).all(|(group, seen)| {
+            self.config.groups.iter().zip(&view.engine.cluster.groups).all(|(group, seen)| {
                 seen.state == GroupState::Standby || !work::has_scripts(group)
             });
         if keepable == self.farewell_given {
@@ -413,5 +416,7 @@ fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
     }
     let reasons: Vec<String> = links.faults().map(|(_, fault)| fault.to_string()).collect();
     let reasons = reasons.join("; ");
-    Err(Fatal::System(format!("no link can be used: {reasons}; correct the interfaces of the links")))
+    Err(Fatal::System(format!(
+        "no link can be used: {reasons}; correct the interfaces of the links"
+    )))
 }

@@ -2,9 +2,9 @@
 
 use crate::cluster::{GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
+use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::daemon::sentence::{cause_words, state_word};
-use crate::daemon::beat::View;
 use crate::lvs::director::View as DirectorView;
 use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
 
@@ -45,22 +45,23 @@ fn peer(view: &View) -> PeerStatus {
 fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
     let engine = view.engine.cluster.links.iter().zip(&view.engine.links);
     let seen = engine.zip(&view.links);
-    let statuses = config.links.iter().zip(seen).map(|(link, ((life, quality), socket))| LinkStatus {
-        name: link.name.to_string(),
-        state: match life.state {
-            LinkState::Unknown => "unknown",
-            LinkState::Up => "up",
-            LinkState::Down => "down",
-        }
-        .to_owned(),
-        silent_ms: life.heard_ms,
-        rtt_us: quality.rtt_us,
-        received: quality.believed,
-        refused: quality.refused,
-        lost: quality.lost,
-        lost_of: quality.of,
-        error: socket.fault.clone().or_else(|| socket.failure.clone()),
-    });
+    let statuses =
+        config.links.iter().zip(seen).map(|(link, ((life, quality), socket))| LinkStatus {
+            name: link.name.to_string(),
+            state: match life.state {
+                LinkState::Unknown => "unknown",
+                LinkState::Up => "up",
+                LinkState::Down => "down",
+            }
+            .to_owned(),
+            silent_ms: life.heard_ms,
+            rtt_us: quality.rtt_us,
+            received: quality.believed,
+            refused: quality.refused,
+            lost: quality.lost,
+            lost_of: quality.of,
+            error: socket.fault.clone().or_else(|| socket.failure.clone()),
+        });
     statuses.collect()
 }
 

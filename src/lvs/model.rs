@@ -124,7 +124,8 @@ impl fmt::Display for Protocol {
 /// A real server of one virtual service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealServer {
-    /// Where it is in IPVS. With gate and ipip the port is the virtual service's; with a mark it is 0.
+    /// Where it is in IPVS. With gate and ipip the port is the virtual service's; with
+    /// a mark it is 0, unless masq maps every marked connection to one port.
     pub key: RealKey,
     /// How packets get there.
     pub forwarding: Forwarding,
@@ -172,8 +173,9 @@ pub enum Forwarding {
     Masq,
     /// IP in IP.
     Ipip,
-    /// Delivered on this machine. Never asked for: the kernel turns every method into it when the
-    /// address is its own, and says so in a dump.
+    /// Delivered on this machine. Never asked for; where the address is the kernel's own it
+    /// delivers so whatever the method, and may say so in a dump (6.1 was seen to report the
+    /// method that was asked for).
     Local,
 }
 

@@ -2,7 +2,11 @@
 
 pub mod child;
 pub mod clock;
+pub mod datagram;
 pub mod files;
 pub mod log;
+#[cfg(test)]
+pub(crate) mod namespace;
 pub mod packet;
 pub mod ready;
+pub mod sched;

@@ -103,8 +103,6 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// How many there are.
-    pub const COUNT: usize = Self::ALL.len();
     /// Every reason, in the order of the checks.
     pub const ALL: [Self; 22] = [
         Self::Size,

@@ -1,1 +1,144 @@
-//! Tests.
+use std::time::Duration;
+
+use super::*;
+use crate::config::testing::{World, brief};
+
+const GOOD: &str = "auto_failback off\nnode a b\nucast eth1 10.0.0.1\n";
+
+fn after_good(more: &str) -> (HaCf, Vec<String>) {
+    let (value, found) =
+        read(&Source::literal("ha.cf", &format!("{GOOD}{more}")), &World::default());
+    (value, brief(&found))
+}
+
+#[test]
+fn the_defaults_are_those_of_heartbeat() {
+    let (value, found) = after_good("");
+    assert_eq!(found, Vec::<String>::new());
+    let second = Duration::from_secs(1);
+    assert_eq!(value.timing.keepalive, second);
+    assert_eq!(value.timing.deadtime, second * 30);
+    assert_eq!(value.timing.warntime, second * 15);
+    assert_eq!(value.timing.initdead, second * 30);
+    assert_eq!(value.links[0].port, 694);
+    for (deadtime, initdead) in [("3", 12), ("5.9", 12), ("6", 12), ("10", 20), ("11", 11)] {
+        let (value, _) = after_good(&format!("deadtime {deadtime}\n"));
+        assert_eq!(value.timing.initdead, second * initdead, "deadtime {deadtime}");
+    }
+}
+
+#[test]
+fn times_come_in_every_form_of_heartbeat() {
+    let (value, found) =
+        after_good("keepalive 200ms\nwarntime .75\ndeadtime 1.5\ninitdead 15000000us");
+    assert_eq!(found, Vec::<String>::new());
+    let ms = Duration::from_millis;
+    let Timing { keepalive, warntime, deadtime, initdead } = value.timing;
+    assert_eq!([keepalive, warntime, deadtime, initdead], [ms(200), ms(750), ms(1500), ms(15_000)]);
+}
+
+#[test]
+fn each_line_says_what_is_wrong_with_it() {
+    for (line, want) in [
+        ("# a comment", &[][..]),
+        ("crm off", &[]),
+        ("autojoin none", &[]),
+        ("node c,d\te", &[]),
+        ("node A", &["4 warning: node a is listed twice"]),
+        ("node", &["4 fault: `node` has no name"]),
+        ("keepalive", &["4 fault: `keepalive` has no value"]),
+        ("keepalive 1 2", &["4 warning: `keepalive` takes one value"]),
+        ("keepalive 1\nkeepalive 2", &["5 warning: `keepalive` is given twice; this one counts"]),
+        ("keepalive 9ms", &["4 fault: keepalive is at least 10ms"]),
+        ("keepalive 0", &["4 fault: keepalive is at least 10ms"]),
+        ("deadtime 2s", &["4 fault: `2s` is not a time"]),
+        ("deadtime 2", &["4 fault: deadtime 2s is less than three keepalives of 1s"]),
+        ("deadtime 3", &[]),
+        ("keepalive 11", &["4 fault: deadtime 30s is less than three keepalives of 11s"]),
+        ("initdead 29", &["4 fault: initdead 29s is less than deadtime 30s"]),
+        ("warntime 30", &["4 fault: warntime must be less than deadtime (30s)"]),
+        ("initdead 99999999", &["4 fault: at most 86400 s"]),
+        ("udpport 0", &["4 fault: `0` is not a UDP port"]),
+        ("ucast eth1 10.0.0.1", &["4 warning: 10.0.0.1 is given twice"]),
+        ("ucast eth1", &["4 fault: `ucast` needs an interface and an address"]),
+        ("ucast eth1 nobody", &["4 fault: `nobody` is neither an address nor a known host"]),
+        ("ucast eth1 ::1", &["4 fault: an address of the other family"]),
+        ("ucast eth1 224.0.0.1", &["4 fault: a multicast address is no unicast address"]),
+        ("ucast6 eth1 fe80::1%eth2", &["4 fault: not the interface eth1"]),
+        ("ucast6 eth1 fe80::1%eth1", &[]),
+        ("ucast eth/1 10.0.0.1", &["4 fault: `eth/1` is no interface name"]),
+        ("auto_failback legacy", &["4 warning: `legacy` is read as `off`"]),
+        ("auto_failback y", &[]),
+        (
+            "nice_failback on",
+            &["4 warning: `nice_failback` is obsolete and read as `auto_failback off`"],
+        ),
+        ("crm yes", &["4 fault: `crm yes`: no Pacemaker here"]),
+        ("autojoin other", &["4 fault: `autojoin other`: nodes can't join by themselves"]),
+        (
+            "mcast eth0",
+            &[
+                "4 fault: `mcast` needs 5 values",
+                "4 warning: `mcast` is not acted on yet: no heartbeats go this way",
+            ],
+        ),
+        (
+            "baud 12345",
+            &[
+                "4 warning: `baud` is not acted on: it tunes the inside of Heartbeat",
+                "4 fault: `12345` is not one of 9600, 19200, 38400, 57600, 115200, 230400, 460800",
+            ],
+        ),
+        (
+            "debug 256",
+            &[
+                "4 warning: `debug` is not acted on: everything goes to the standard error, which \
+             systemd keeps",
+                "4 fault: `256` is not a number of 0 to 255",
+            ],
+        ),
+        ("Keepalive 1", &["4 fault: unknown directive `Keepalive`"]),
+    ] {
+        assert_eq!(after_good(line).1, want, "{line:?}");
+    }
+}
+
+#[test]
+fn every_directive_of_heartbeat_is_known() {
+    let all = "node autojoin cluster keepalive deadtime warntime initdead deadping bcast ucast \
+        ucast6 mcast mcast6 serial baud udpport ping ping6 ping_group hbaping tipc rds \
+        auto_failback nice_failback stonith stonith_host watchdog respawn failfast apiauth crm \
+        pacemaker crm_daemon_dir crmd_spawns_pengine record_config_changes record_pengine_inputs \
+        enable_config_writes use_logd logfile debugfile logfacility conn_logd_time syslogmsgfmt \
+        log_badpack debug realtime rtprio memreserve hbgenmethod uuidfrom msgfmt hopfudge \
+        max_rexmit_delay compression compression_threshold traditional_compression coredumps \
+        coreroot use_apphbd env quorum_server normalpoll udp";
+    for name in all.split_whitespace() {
+        let (_, found) = after_good(name);
+        assert!(!found.iter().any(|line| line.contains("unknown")), "{name}: {found:?}");
+        assert!(table::names().any(|known| known == name), "{name} is never suggested");
+    }
+}
+
+#[test]
+fn the_port_holds_for_all_links_wherever_it_stands() {
+    let (value, found) = after_good("udpport 1694\nucast6 eth1 2001:db8::1\nucast eth1 10.0.0.2");
+    assert_eq!(
+        found,
+        ["4 warning: `udpport` stands behind a link and is used for it all the same"]
+    );
+    let links: Vec<_> = value
+        .links
+        .iter()
+        .map(|link| (link.name.as_str(), link.targets.len(), link.port))
+        .collect();
+    assert_eq!(links, [("eth1", 2, 1694), ("eth1-2", 1, 1694)]);
+}
+
+#[test]
+fn without_auto_failback_there_is_a_warning_and_it_is_off() {
+    let source = Source::literal("ha.cf", "node a b\nucast eth1 10.0.0.1\n");
+    let (value, found) = read(&source, &World::default());
+    assert_eq!(value.auto_failback, AutoFailback::Off);
+    assert_eq!(brief(&found), ["0 warning: no `auto_failback`, which is read as `off`"]);
+}

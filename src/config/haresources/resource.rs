@@ -108,6 +108,42 @@ fn slashes(word: Word<'_>) -> Vec<Word<'_>> {
     pieces
 }
 
+/// `IP/PREFIX` with interface, label (`eth0:web`) and broadcast address apart.
+pub(crate) fn plain_address(
+    word: Word<'_>,
+    [nic, label, broadcast]: [Option<Word<'_>>; 3],
+    faults: &mut Faults<'_>,
+) -> Option<Address> {
+    let before = faults.count();
+    let (ip, mask) = match word.split_once("/") {
+        Some((ip, mask)) => (ip, Some(mask)),
+        None => (word, None),
+    };
+    let ip = vip(ip, faults);
+    let prefix = mask.and_then(|mask| prefix(mask, ip, faults));
+    if let Some(nic) = nic.filter(|nic| !value::is_interface(nic.text)) {
+        faults.fault(nic.span(), format!("`{}` is no interface name", nic.text));
+    }
+    let nic = nic.map(|nic| nic.text.to_owned());
+    if let Some(label) = label.filter(|label| !label.text.contains(':')) {
+        let message = format!("`{}` is no label", label.text);
+        faults.fault(label.span(), message).help("interface, colon, name: `eth0:web`");
+        return None;
+    }
+    let labelled = label.map(|label| interface(label, ip, faults));
+    if let (Some(label), Some((Some(of), _)), Some(nic)) = (label, &labelled, &nic)
+        && of != nic
+    {
+        let message = format!("the label of an address on {nic} begins with it");
+        faults.fault(label.span(), message).help(format!("`{nic}:web`"));
+    }
+    let broadcast = broadcast.and_then(|word| self::broadcast(word, ip, faults));
+    let label = labelled.and_then(|(_, label)| label);
+    let interface = nic;
+    let good = faults.count() == before;
+    ip.filter(|_| good).map(|ip| Address { ip, prefix, interface, label, broadcast })
+}
+
 fn vip(word: Word<'_>, faults: &mut Faults<'_>) -> Option<IpAddr> {
     let Ok(ip) = word.text.parse::<IpAddr>() else {
         let message = format!("`{}` is not an IP address", word.text);
@@ -196,23 +232,29 @@ fn script(
         Some(args) => args.text.split("::").map(str::to_owned).collect(),
         None => Vec::new(),
     };
-    let plain = !name.text.is_empty() && !name.text.contains('/') && !name.text.starts_with('.');
-    let Some((path, lsb)) = plain.then(|| lookup(name.text, context)).flatten() else {
-        missing(word, name, context);
-        return None;
-    };
+    let (path, lsb) = find(word, name, context)?;
     let style = if lsb && args.is_empty() { ScriptStyle::Lsb } else { ScriptStyle::Heartbeat };
     Some(Script { path, args, style })
 }
 
-/// The first executable of that name, and whether it is an LSB one.
-fn lookup(name: &str, context: &Context<'_, '_>) -> Option<(PathBuf, bool)> {
+/// The first executable of that name, and whether it is an LSB one; none is a fault.
+pub(crate) fn lookup(name: Word<'_>, context: &mut Context<'_, '_>) -> Option<(PathBuf, bool)> {
+    find(name, name, context)
+}
+
+fn find(word: Word<'_>, name: Word<'_>, context: &mut Context<'_, '_>) -> Option<(PathBuf, bool)> {
+    let plain = !name.text.is_empty() && !name.text.contains('/') && !name.text.starts_with('.');
     let places = [
-        (context.directory.join("resource.d").join(name), false),
-        (Path::new(RESOURCE_D).join(name), false),
-        (Path::new(INIT_D).join(name), true),
+        (context.directory.join("resource.d").join(name.text), false),
+        (Path::new(RESOURCE_D).join(name.text), false),
+        (Path::new(INIT_D).join(name.text), true),
     ];
-    places.into_iter().find(|(path, _)| context.environment.executable(path))
+    let found = places.into_iter().find(|(path, _)| context.environment.executable(path));
+    if !plain || found.is_none() {
+        missing(word, name, context);
+        return None;
+    }
+    found
 }
 
 fn missing(word: Word<'_>, name: Word<'_>, context: &mut Context<'_, '_>) {

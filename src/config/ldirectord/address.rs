@@ -9,15 +9,15 @@ use crate::lvs::model::{Forwarding, Protocol};
 
 /// `HOST[->HOST][:PORT]` cut into its parts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Endpoint<'a> {
-    pub(super) host: Word<'a>,
+pub(in crate::config) struct Endpoint<'a> {
+    pub(in crate::config) host: Word<'a>,
     /// Last one of a range.
-    pub(super) last: Option<Word<'a>>,
-    pub(super) port: Option<Word<'a>>,
+    pub(in crate::config) last: Option<Word<'a>>,
+    pub(in crate::config) port: Option<Word<'a>>,
 }
 
 /// Cuts; hosts in brackets lose them.
-pub(super) fn endpoint(word: Word<'_>) -> Endpoint<'_> {
+pub(in crate::config) fn endpoint(word: Word<'_>) -> Endpoint<'_> {
     let (first, rest) = match word.split_once("->") {
         Some((first, rest)) => (Some(first), rest),
         None => (None, word),
@@ -45,7 +45,7 @@ fn bare(host: Word<'_>) -> Word<'_> {
 }
 
 /// The address of a host of that family, or a fault.
-pub(super) fn host(
+pub(in crate::config) fn host(
     word: Word<'_>,
     family: Family,
     context: &mut Context<'_, '_>,
@@ -86,7 +86,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// A port of 0 to 65535 by number or by name, or a fault.
-pub(super) fn port(
+pub(in crate::config) fn port(
     word: Word<'_>,
     protocol: Protocol,
     context: &mut Context<'_, '_>,
@@ -102,7 +102,7 @@ pub(super) fn port(
 }
 
 /// `gate`, `masq` or `ipip`, or a fault.
-pub(super) fn forwarding(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Forwarding> {
+pub(in crate::config) fn forwarding(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Forwarding> {
     match word.text {
         "gate" => Some(Forwarding::Gate),
         "masq" => Some(Forwarding::Masq),
@@ -117,7 +117,12 @@ pub(super) fn forwarding(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Forw
 
 /// A whole number of `low` to `high`. ldirectord takes the first digits it finds and ignores
 /// the rest, and so do we, with a warning.
-pub(super) fn number(word: Word<'_>, low: u32, high: u32, faults: &mut Faults<'_>) -> Option<u32> {
+pub(in crate::config) fn number(
+    word: Word<'_>,
+    low: u32,
+    high: u32,
+    faults: &mut Faults<'_>,
+) -> Option<u32> {
     let digits = word.text.trim_start_matches(|c: char| !c.is_ascii_digit());
     let start = word.text.len() - digits.len();
     let length = digits.bytes().take_while(u8::is_ascii_digit).count();
@@ -139,7 +144,7 @@ pub(super) fn number(word: Word<'_>, low: u32, high: u32, faults: &mut Faults<'_
 }
 
 /// yes or no.
-pub(super) fn yes_no(word: Word<'_>, faults: &mut Faults<'_>) -> Option<bool> {
+pub(in crate::config) fn yes_no(word: Word<'_>, faults: &mut Faults<'_>) -> Option<bool> {
     let first = first(word, faults);
     match first.text {
         "yes" => Some(true),
@@ -160,7 +165,7 @@ pub(super) fn yes_no(word: Word<'_>, faults: &mut Faults<'_>) -> Option<bool> {
 }
 
 /// The first word, without quotes; a warning names the rest.
-pub(super) fn first<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Word<'a> {
+pub(in crate::config) fn first<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Word<'a> {
     let words = word.split(char::is_whitespace);
     let first = words.first().copied().unwrap_or(word);
     if let Some(rest) = words.get(1) {
@@ -172,7 +177,7 @@ pub(super) fn first<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Word<'a> {
 }
 
 /// What is between the first and the last quote.
-pub(super) fn unquoted(word: Word<'_>) -> Option<Word<'_>> {
+pub(in crate::config) fn unquoted(word: Word<'_>) -> Option<Word<'_>> {
     let first = word.text.find('"')?;
     let last = word.text.rfind('"')?;
     (first == 0 && last > first).then(|| word.part(first + 1..last))
@@ -180,7 +185,7 @@ pub(super) fn unquoted(word: Word<'_>) -> Option<Word<'_>> {
 
 /// A text that ldirectord wants in quotes. Without them it is taken as it is, with a warning;
 /// what is behind the last quote is ignored, with a warning. Empty is a fault.
-pub(super) fn text<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
+pub(in crate::config) fn text<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
     let text = match unquoted(word) {
         Some(text) => {
             let end = text.start + text.text.len() + 1 - word.start;

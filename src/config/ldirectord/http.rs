@@ -13,15 +13,19 @@ const REGEX_SIZE_MAX: usize = 1 << 20;
 
 /// What a request says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
+pub(in crate::config) struct Request {
     /// With its leading `/`.
-    pub(super) path: String,
+    pub(in crate::config) path: String,
     /// Another address and port than the real server's (`"http://host:port/path"`).
-    pub(super) elsewhere: Option<(IpAddr, u16)>,
+    pub(in crate::config) elsewhere: Option<(IpAddr, u16)>,
 }
 
 /// Reads a request; `tls` is that of the service.
-pub(super) fn request(word: Word<'_>, tls: bool, context: &mut Context<'_, '_>) -> Option<Request> {
+pub(in crate::config) fn request(
+    word: Word<'_>,
+    tls: bool,
+    context: &mut Context<'_, '_>,
+) -> Option<Request> {
     if word.text.contains(|c: char| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
         let message = "a request has no blanks and no letters beyond ASCII";
         context.faults.fault(word.span(), message).help("write them as %20 and so on");
@@ -72,7 +76,7 @@ pub(in crate::config) fn receive(word: Word<'_>, faults: &mut Faults<'_>) -> boo
 }
 
 /// A host name for the `Host` header.
-pub(super) fn host<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<&'a str> {
+pub(in crate::config) fn host<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<&'a str> {
     if word.text.is_empty() {
         return None;
     }
@@ -85,7 +89,7 @@ pub(super) fn host<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<&'a st
 }
 
 /// GET or HEAD, in any case.
-pub(super) fn method(word: Word<'_>, faults: &mut Faults<'_>) -> Option<HttpMethod> {
+pub(in crate::config) fn method(word: Word<'_>, faults: &mut Faults<'_>) -> Option<HttpMethod> {
     match word.text.to_ascii_uppercase().as_str() {
         "GET" => Some(HttpMethod::Get),
         "HEAD" => Some(HttpMethod::Head),

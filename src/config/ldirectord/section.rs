@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use crate::config::Family;
-use crate::config::diag::{Span, Word, nearest};
+use crate::config::diag::{Faults, Span, Word, nearest};
 use crate::config::ldirectord::lines::{self, Entry};
 use crate::config::ldirectord::{Context, address, http};
 use crate::lvs::check::HttpMethod;
 use crate::lvs::model::{Forwarding, Protocol};
 
 /// Longest persistence, in seconds (ipvsadm's limit of 31 days).
-const PERSISTENT_MAX: u32 = 31 * 24 * 3600;
+pub(in crate::config) const PERSISTENT_MAX: u32 = 31 * 24 * 3600;
 /// Longest interval and timeout, in seconds.
 const SECONDS_MAX: u32 = 24 * 3600;
 /// Longest scheduler name, in bytes: `IP_VS_SCHEDNAME_MAXLEN` without its NUL (linux/ip_vs.h).
@@ -255,18 +255,26 @@ fn protocol(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Carrier> {
 
 fn scheduler<'a>(word: Word<'a>, context: &mut Context<'_, '_>) -> Option<&'a str> {
     let first = address::first(word, context.faults);
+    known_scheduler(first, context.faults)
+}
+
+/// A scheduler's name; a warning where it is not one of Linux 6.18.
+pub(in crate::config) fn known_scheduler<'a>(
+    first: Word<'a>,
+    faults: &mut Faults<'_>,
+) -> Option<&'a str> {
     let name = first.text;
     let letters = name.bytes().all(|b| b.is_ascii_lowercase());
     if name.is_empty() || !letters || name.len() > SCHEDULER_LEN_MAX {
         let message = format!("`{name}` is not a scheduler");
         let help = format!("{}: small letters only", SCHEDULERS.join(", "));
-        context.faults.fault(first.span(), message).help(help);
+        faults.fault(first.span(), message).help(help);
         return None;
     }
     if !SCHEDULERS.contains(&name) {
         let message = format!("`{name}` is not a scheduler that we know; the kernel must have it");
         let near = nearest(name, SCHEDULERS.iter().copied());
-        let warning = context.faults.warn(first.span(), message);
+        let warning = faults.warn(first.span(), message);
         if let Some(near) = near {
             warning.help(format!("did you mean `{near}`?"));
         }

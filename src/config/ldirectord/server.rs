@@ -1,9 +1,10 @@
 //! Real servers: `real=HOST[->HOST][:PORT] METHOD [WEIGHT] ["REQUEST","RECEIVE"] [l:N] [u:N]`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::Family;
-use crate::config::diag::Word;
+use crate::config::diag::{Faults, Word};
 use crate::config::ldirectord::lines::Entry;
 use crate::config::ldirectord::section::Section;
 use crate::config::ldirectord::service::{self, Method};
@@ -12,7 +13,7 @@ use crate::lvs::check::{CHECKS_MAX, CheckKind, HttpCheck, HttpMethod};
 use crate::lvs::model::{Forwarding, Protocol, RealKey, RealServer, ServiceKey};
 
 /// Highest weight of the kernel.
-const WEIGHT_MAX: u32 = 65_535;
+pub(in crate::config) const WEIGHT_MAX: u32 = 65_535;
 
 /// What all servers of a service have in common.
 pub(super) struct Plan<'p, 'a> {
@@ -37,13 +38,16 @@ struct Line<'a> {
 /// All real servers of a service.
 pub(super) fn reals(plan: &Plan<'_, '_>, context: &mut Context<'_, '_>) -> Vec<RealServer> {
     let mut reals: Vec<RealServer> = Vec::new();
+    let mut seen = BTreeSet::new();
     for entry in &plan.section.reals {
         let Some(line) = line(plan, *entry, context) else { continue };
-        let Some(addresses) = range(&line, context) else { continue };
+        let Some(addresses) = range((line.first, line.last), line.word, context.faults) else {
+            continue;
+        };
         let Some(template) = template(plan, &line, context) else { continue };
         for address in addresses {
             let key = RealKey { address, ..template.key };
-            if reals.iter().any(|other| other.key == key) {
+            if !seen.insert(key) {
                 let message = format!("{key} is there twice; the first one counts");
                 context.faults.warn(line.word.span(), message);
                 continue;
@@ -178,21 +182,23 @@ fn strings<'a>(
     Some((rest.part(a + 1..b), rest.part(c + 1..d), behind))
 }
 
-/// The addresses of a line, compared as numbers; ldirectord compares them as texts and loses
-/// ranges that cross from 9 to 10 digits.
-fn range(line: &Line<'_>, context: &mut Context<'_, '_>) -> Option<Vec<IpAddr>> {
-    let (first, last) = (bits(line.first), bits(line.last));
-    if first > last {
-        let message = format!("a range from {} down to {}", line.first, line.last);
-        context.faults.fault(line.word.span(), message);
+/// The addresses from `first` to `last`, compared as numbers; ldirectord compares them as texts
+/// and loses ranges that cross from 9 to 10 digits.
+pub(in crate::config) fn range(
+    (first, last): (IpAddr, IpAddr),
+    word: Word<'_>,
+    faults: &mut Faults<'_>,
+) -> Option<Vec<IpAddr>> {
+    let (low, high) = (bits(first), bits(last));
+    if low > high {
+        faults.fault(word.span(), format!("a range from {first} down to {last}"));
         return None;
     }
-    if last - first >= CHECKS_MAX as u128 {
-        let message = format!("a range of over {CHECKS_MAX} servers");
-        context.faults.fault(line.word.span(), message);
+    if high - low >= CHECKS_MAX as u128 {
+        faults.fault(word.span(), format!("a range of over {CHECKS_MAX} servers"));
         return None;
     }
-    Some((first..=last).map(|bits| address_of(bits, line.first.is_ipv6())).collect())
+    Some((low..=high).map(|bits| address_of(bits, first.is_ipv6())).collect())
 }
 
 fn bits(ip: IpAddr) -> u128 {

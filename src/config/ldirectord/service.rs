@@ -218,7 +218,7 @@ fn fallback(
 
 /// The port that a server has in IPVS. Only masq can change it: with gate and ipip it is the
 /// service's, and with a mark there is none.
-pub(super) fn server_port(
+pub(in crate::config) fn server_port(
     key: &ServiceKey,
     forwarding: Forwarding,
     written: Option<u16>,

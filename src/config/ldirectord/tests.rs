@@ -1,1 +1,254 @@
-//! Tests.
+use super::*;
+use crate::config::testing::{World, brief, faults};
+use crate::lvs::check::CheckKind;
+use crate::lvs::model::VirtualService;
+
+fn load(text: &str) -> (Vec<VirtualService>, Vec<Diagnostic>) {
+    let name = DirectorName::new("test.cf").unwrap();
+    let (draft, found) = read(&Source::literal("test.cf", text), &name, &World::default());
+    assert_eq!(draft.director.services.len(), draft.services.len());
+    (draft.director.services, found)
+}
+
+/// One service on port 80 with these lines in it.
+fn section(lines: &str) -> (Vec<VirtualService>, Vec<Diagnostic>) {
+    load(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n{lines}"))
+}
+
+/// Service and servers in a few words.
+fn told(services: &[VirtualService]) -> String {
+    let service = |service: &VirtualService| {
+        let reals: Vec<_> = service
+            .reals
+            .iter()
+            .map(|r| format!("{} {:?} {}", r.key, r.forwarding, r.weight))
+            .collect();
+        format!("{:#}: {}", service.key, reals.join(", "))
+    };
+    services.iter().map(service).collect::<Vec<_>>().join("; ")
+}
+
+#[test]
+fn addresses_and_real_servers_are_read_as_ldirectord_does() {
+    for (text, want) in [
+        ("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n", "tcp 10.0.0.1:80: 10.0.0.2:80 Gate 1"),
+        ("virtual=10.0.0.1:http\n real=web1:http gate 0", "tcp 10.0.0.1:80: 10.0.0.2:80 Gate 0"),
+        ("virtual=web1:80\n\treal=10.0.0.2 masq\n", "tcp 10.0.0.2:80: 10.0.0.2:80 Masq 1"),
+        ("virtual=10.0.0.1:80\n\treal=10.0.0.2:81 masq 7", "tcp 10.0.0.1:80: 10.0.0.2:81 Masq 7"),
+        ("virtual=10.0.0.1:80\n\treal=10.0.0.2:81 ipip", "tcp 10.0.0.1:80: 10.0.0.2:80 Ipip 1"),
+        ("virtual  =  10.0.0.1:80 junk\n", "tcp 10.0.0.1:80: "),
+        ("virtual=5\n\treal=10.0.0.2:80 gate\n", "fwm 5: 10.0.0.2:0 Gate 1"),
+        ("virtual=5\n\treal=10.0.0.2:80 masq\n", "fwm 5: 10.0.0.2:80 Masq 1"),
+        ("virtual6=7\n\treal6=[2001:db8::2] gate\n", "fwm6 7: [2001:db8::2]:0 Gate 1"),
+        (
+            "virtual6=[2001:db8::1]:80\n\treal6=[2001:db8::2]->[2001:db8::3]:80 masq\n",
+            "tcp [2001:db8::1]:80: [2001:db8::2]:80 Masq 1, [2001:db8::3]:80 Masq 1",
+        ),
+        (
+            "virtual=[2001:db8::1]:80\n\treal=web6 gate\n",
+            "tcp [2001:db8::1]:80: [2001:db8::2]:80 Gate 1",
+        ),
+        (
+            "virtual=10.0.0.1:80\n\treal=9.255.255.255->10.0.0.0:80 gate 2\n",
+            "tcp 10.0.0.1:80: 9.255.255.255:80 Gate 2, 10.0.0.0:80 Gate 2",
+        ),
+        ("virtual=10.0.0.1:80\n\treal=[10.0.0.2]:80 gate\n", "tcp 10.0.0.1:80: 10.0.0.2:80 Gate 1"),
+        ("virtual=10.0.0.1:80\n\treal=my_host:80 gate\n", "tcp 10.0.0.1:80: 10.0.0.2:80 Gate 1"),
+        (
+            "virtual=10.0.0.1:8080\n\treal=10.0.0.2 gate\n\tprotocol=udp",
+            "udp 10.0.0.1:8080: 10.0.0.2:8080 Gate 1",
+        ),
+    ] {
+        let (services, found) = load(text);
+        assert_eq!(faults(&found), Vec::<String>::new(), "{text:?}");
+        assert_eq!(told(&services), want, "{text:?}");
+    }
+}
+
+#[test]
+fn what_ldirectord_takes_for_something_else_is_a_fault_or_the_documented_thing() {
+    for (text, want) in [
+        ("virtual=10.0.0.1\n", "1 `10.0.0.1` has no port"),
+        ("virtual=0\n", "1 `0` is not a whole number of 1 or more"),
+        ("virtual=5abc\n", "1 `5abc` has no port"),
+        (
+            "virtual=10.0.0.1:0\n\treal=10.0.0.2 gate\n\tchecktype=ping",
+            "1 port 0 is every port, and the kernel takes that only with persistence",
+        ),
+        (
+            "virtual=10.0.0.1:80\n\treal=10.0.0.2:80\n",
+            "2 a real server is an address and a forwarding method",
+        ),
+        ("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate -1\n", "2 `-1` is not understood here"),
+        ("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate 1.5\n", "2 `1.5` is not a weight"),
+        (
+            "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate \"a\"\n",
+            "2 request and receive are two texts in quotes",
+        ),
+        (
+            "virtual=10.0.0.1:80\n\treal=0.0.0.0->255.255.255.255:80 gate\n",
+            "2 a range of over 10000 servers",
+        ),
+        ("virtual=5\n\tprotocol=tcp\n", "2 a firewall mark has no protocol `tcp`"),
+        (
+            "virtual=10.0.0.1:80\n\tprotocol=fwm\n",
+            "2 `fwm` is for a firewall mark, not for an address",
+        ),
+        ("virtual=10.0.0.1:80\n\tfallback=[::1]:80\n", "2 an IPv6 address in an IPv4 service"),
+        ("virtual=10.0.0.1:80\n\tfallback=127.0.0.1:80 gate 1\n", "2 a sorry server has no weight"),
+        ("service=http\n", "1 `service` outside of a virtual service"),
+        ("include=/etc/x\n", "1 unknown directive `include`"),
+        ("checktimeout 3\n", "1 no `=`"),
+    ] {
+        let (_, found) = load(text);
+        assert!(faults(&found).contains(&want.to_owned()), "{text:?}: {:?}", brief(&found));
+    }
+}
+
+#[test]
+fn blanks_comments_and_quotes_never_stop_a_file() {
+    for (lines, want) in [
+        ("\n\tscheduler=rr\n", "4 warning: `scheduler` is read as part of 10.0.0.1:80"),
+        (" \t \n\tscheduler=rr\n", "4 warning: `scheduler` is read as part of 10.0.0.1:80"),
+        (" scheduler=rr\n", "3 warning: `scheduler` is read as part of 10.0.0.1:80"),
+        ("scheduler=rr\n", "3 warning: `scheduler` is read as part of 10.0.0.1:80"),
+        ("\tscheduler=rr junk\n", "3 warning: `junk` is ignored"),
+        ("\tscheduler=rr # the best\n", ""),
+        ("\tscheduler=rr\n# at the margin\n\tquiescent=no\n", ""),
+        ("\tscheduler=rr\n\tquiescent=no \t\n", ""),
+        (
+            "\tscheduler=rr\n\tquiescent=1\n",
+            "4 warning: read as `yes`; ldirectord takes yes and no only",
+        ),
+        ("\tscheduler=rr\n\treceive=OK\n", "4 warning: read as \"OK\": quotes are missing"),
+        ("\tscheduler=rr\n\treceive=\"OK\" junk\n", "4 warning: `junk` is ignored"),
+        ("\tscheduler=rr\n\treceive=\"a#b\"\n", ""),
+        ("\tscheduler=rr\n\tpersistent=10m\n", "4 warning: read as 10, as ldirectord does"),
+        ("\tscheduler=rr\nquiescent=yes # now\n", "4 warning: comment behind a global value"),
+        ("\tscheduler=lc\n\tscheduler=rr\n", "4 warning: `scheduler` again; this one counts"),
+    ] {
+        let (services, found) = section(lines);
+        assert_eq!(brief(&found).join("\n"), want, "{lines:?}");
+        assert_eq!(services[0].scheduler, "rr", "{lines:?}");
+    }
+    let text =
+        "checktimeout=3\r\nvirtual=10.0.0.1:80\r\n\treal=10.0.0.2:80 gate\r\n\tquiescent=yes\r\n";
+    let (services, found) = load(text);
+    assert!(services[0].quiescent);
+    assert_eq!(
+        brief(&found),
+        ["0 warning: has the line ends of Windows (CRLF), which are accepted"]
+    );
+}
+
+#[test]
+fn timeouts_are_looked_for_in_the_order_of_ldirectord() {
+    for (globals, lines, negotiate, connect) in [
+        ("", "", 30, 5),
+        ("checktimeout=3\n", "", 3, 3),
+        ("negotiatetimeout=4\n", "", 4, 4),
+        ("checktimeout=3\nnegotiatetimeout=4\n", "", 4, 3),
+        ("negotiatetimeout=4\n", "\tchecktimeout=6\n", 6, 6),
+        ("checktimeout=3\n", "\tnegotiatetimeout=7\n", 7, 7),
+        ("", "\tnegotiatetimeout=7\n\tchecktimeout=6\n", 7, 6),
+    ] {
+        for (kind, want) in [("negotiate", negotiate), ("connect", connect)] {
+            let text = format!("{globals}virtual=10.0.0.1:80\n{lines}\tchecktype={kind}\n");
+            let (services, _) = load(&text);
+            assert_eq!(services[0].timeout.as_secs(), want, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn no_server_is_up_unchecked_without_a_word_about_it() {
+    let check = |head: &str, lines: &str| {
+        let (services, found) = load(&format!("virtual={head}\n\treal=10.0.0.2 gate\n{lines}"));
+        let real = services.first().and_then(|service| service.reals.first().cloned());
+        let real = real.map(|real| (format!("{:?}", real.check), real.check_port));
+        (real, brief(&found))
+    };
+    let connect = Some(("Connect(Tcp)".to_owned(), 8080));
+    let (real, found) = check("10.0.0.1:8080", "");
+    assert_eq!(real, connect);
+    assert_eq!(found, ["1 warning: nothing to negotiate: a connect check is made instead"]);
+    let (real, found) = check("10.0.0.1:80", "\tservice=none\n\tcheckport=8080\n");
+    assert_eq!(real, connect);
+    assert_eq!(found, ["3 warning: nothing to negotiate: a connect check is made instead"]);
+    for head in ["1", "10.0.0.1:123\n\tprotocol=udp"] {
+        let (real, found) = check(head, "");
+        assert_eq!(real, Some(("On".to_owned(), 0)));
+        assert_eq!(found, ["1 warning: nothing to check: the servers are taken as always up"]);
+    }
+    assert_eq!(check("10.0.0.1:80", "\tchecktype=off\n"), (Some(("Off".to_owned(), 0)), vec![]));
+    assert_eq!(check("10.0.0.1:80", "\tchecktype=on\n"), (Some(("On".to_owned(), 0)), vec![]));
+    assert_eq!(check("1", "\tchecktype=connect\n").1, ["2 fault: no port to check at"]);
+    for port in
+        [21, 25, 53, 110, 119, 143, 389, 587, 636, 993, 995, 1521, 1812, 3128, 3306, 5060, 5432]
+    {
+        let (_, found) = check(&format!("10.0.0.1:{port}"), "");
+        assert!(found[0].contains("not supported yet"), "{port}: {found:?}");
+        let (real, found) = check(&format!("10.0.0.1:{port}"), "\tchecktype=ping\n");
+        assert_eq!((real, found), (Some(("Ping".to_owned(), 0)), vec![]));
+    }
+}
+
+#[test]
+fn request_and_receive_of_a_server_are_used() {
+    let (services, found) = load(
+        "virtual=10.0.0.1:80\n\
+         \treal=10.0.0.2:80 gate\n\
+         \treal=10.0.0.3:80 gate 1 \"a\",\"b\"\n\
+         \treal=10.0.0.4:80 gate \"/c\" \"d\" l:1 u:2\n\
+         \treal=10.0.0.5:80 gate 1 \"http://10.1.0.5:81/e\", \"\"\n\
+         \trequest=\"index.html\"\n\treceive=\"x\"\n\tvirtualhost=www.example.com\n",
+    );
+    assert_eq!(faults(&found), Vec::<String>::new());
+    let told: Vec<_> = services[0]
+        .reals
+        .iter()
+        .map(|real| {
+            let CheckKind::Http(http) = &real.check else { panic!("{real:?}") };
+            let receive = http.receive.as_deref().unwrap_or("-");
+            format!("{}:{} {} {receive}", real.check_address, real.check_port, http.path)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        ["10.0.0.2:80 /index.html x", "10.0.0.3:80 /a b", "10.0.0.4:80 /c d", "10.1.0.5:81 /e -"]
+    );
+}
+
+#[test]
+fn the_sorry_server_is_the_sections_own_or_the_global_one_of_its_family() {
+    let fallback = |text: &str| {
+        let (services, _) = load(text);
+        services[0].fallback.map(|sorry| format!("{} {:?}", sorry.key, sorry.forwarding))
+    };
+    let own = "virtual=10.0.0.1:80\n\tfallback=127.0.0.2:8080 masq\n";
+    for (text, want) in [
+        ("virtual=10.0.0.1:80\n".to_owned(), None),
+        ("fallback=127.0.0.1\nvirtual=10.0.0.1:81\n".to_owned(), Some("127.0.0.1:81 Gate")),
+        ("virtual=10.0.0.1:81\nfallback=127.0.0.1:80\n".to_owned(), Some("127.0.0.1:81 Gate")),
+        (format!("fallback=127.0.0.1\n{own}"), Some("127.0.0.2:8080 Masq")),
+        ("fallback=127.0.0.1:80\nvirtual=3\n".to_owned(), Some("127.0.0.1:0 Gate")),
+        ("fallback=127.0.0.1:80\nvirtual6=[2001:db8::1]:80\n".to_owned(), None),
+        ("fallback6=[::1]\nvirtual6=[2001:db8::1]:80\n".to_owned(), Some("[::1]:80 Gate")),
+    ] {
+        assert_eq!(fallback(&text).as_deref(), want, "{text:?}");
+    }
+}
+
+#[test]
+fn every_directive_of_ldirectord_is_known() {
+    let all = "checktimeout negotiatetimeout checkinterval checkcount failurecount autoreload \
+        callback fallback fallback6 fallbackcommand logfile emailalert emailalertfrom \
+        emailalertfreq emailalertstatus smtp execute supervised fork quiescent readdquiescent \
+        cleanstop maintenancedir timeout connecttimeout virtual virtual6 real real6 checktype \
+        service checkcommand checkport request receive httpmethod virtualhost login passwd \
+        database secret load scheduler persistent netmask schedflags protocol ops monitorfile \
+        servicename comment";
+    for name in all.split_whitespace() {
+        assert!(directives::find(name).is_some(), "{name}");
+    }
+}

@@ -57,7 +57,9 @@ impl World {
 
     fn tell(&mut self, input: Input) {
         self.control.handle(self.now, input);
+        let start = self.orders;
         while let Some(output) = self.control.poll() {
+            assert!(self.orders - start < 20, "spins");
             if let Some(answer) = self.obey(output) {
                 self.control.handle(self.now, answer);
             }
@@ -308,6 +310,18 @@ fn a_stop_takes_out_what_is_ours_and_leaves_what_is_to_stay() {
 }
 
 #[test]
+fn a_start_after_a_stop_reads_before_it_orders() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.verdict(1, true);
+    let live = world.kernel.clone();
+    world.tell(Input::Shutdown);
+    world.kernel = live;
+    world.ops.clear();
+    world.configure(vec![service(1, &[1])]);
+    assert_eq!(world.ops, NONE, "somebody else had put it back");
+}
+
+#[test]
 fn a_stop_ends_in_time_and_says_what_it_had_to_leave() {
     let mut world = World::configured(vec![service(1, &[1])]);
     world.mute = true;
@@ -317,6 +331,10 @@ fn a_stop_ends_in_time_and_says_what_it_had_to_leave() {
     world.seconds(1);
     assert_eq!(world.stopped, Some(vec![key(1)]));
     assert_eq!(world.control.owned(), &[key(1)].into(), "for the next run");
+    world.mute = false;
+    world.kernel = Table::default();
+    world.configure(vec![service(1, &[1])]);
+    assert_eq!(world.pool(1), [(at(99), 1)], "a new start waits for nothing and reads first");
 }
 
 #[test]
@@ -353,8 +371,13 @@ fn an_order_that_is_never_answered_is_given_up_and_its_late_answer_is_harmless()
     assert_eq!(world.pool(1), [(at(1), 1)]);
     assert!(world.control.converged());
     let before = world.control.view(world.now);
-    world.tell(late);
+    world.tell(late.clone());
     assert_eq!(world.control.view(world.now), before);
+    world.mute = true;
+    world.verdict(1, false);
+    let orders = world.orders;
+    world.tell(late);
+    assert_eq!(world.orders, orders, "the order under way is still waited for");
     let events = world.take_events().join("\n");
     assert!(events.contains("not answered for 5 s") && events.contains("answers again"));
 }

@@ -1,0 +1,230 @@
+//! `check = ...`: how real servers are checked.
+//!
+//! A table, or the type alone as a string. One may stand in a director, in a service and at a real
+//! server; what the nearer one does not say, the farther one does.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::Family;
+use crate::config::diag::{Span, Word, nearest};
+use crate::config::ldirectord::{address, http};
+use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
+use crate::lvs::model::{Protocol, ServiceKey};
+
+/// From one check to the next where nothing is said.
+pub(super) const INTERVAL: Duration = Duration::from_secs(10);
+/// Longest check where nothing is said.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+/// Shortest interval and timeout. A check costs the server a connection.
+const TIME_MIN: Duration = Duration::from_millis(50);
+/// Longest interval and timeout.
+const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Most failures or successes in a row that can be asked for.
+const COUNT_MAX: u32 = 1000;
+
+/// `type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    On,
+    Off,
+    Connect,
+    Ping,
+    Http,
+    Https,
+}
+
+const KINDS: &[(&str, Kind)] = &[
+    ("http", Kind::Http),
+    ("https", Kind::Https),
+    ("connect", Kind::Connect),
+    ("ping", Kind::Ping),
+    ("on", Kind::On),
+    ("off", Kind::Off),
+];
+
+/// Where a check stands; the rhythm is the same for all servers of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// In a director or a service.
+    Service,
+    /// At one real server.
+    Server,
+}
+
+/// What is said of a check.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Check<'d> {
+    kind: Option<Kind>,
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    path: Option<Word<'d>>,
+    receive: Option<Word<'d>>,
+    host: Option<&'d str>,
+    method: Option<HttpMethod>,
+    connects: Option<u32>,
+    pub(super) interval: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) fall: Option<u32>,
+    pub(super) rise: Option<u32>,
+}
+
+impl<'d> Check<'d> {
+    /// What this one does not say, `farther` does.
+    pub(super) fn or(self, farther: &Self) -> Self {
+        Self {
+            kind: self.kind.or(farther.kind),
+            address: self.address.or(farther.address),
+            port: self.port.or(farther.port),
+            path: self.path.or(farther.path),
+            receive: self.receive.or(farther.receive),
+            host: self.host.or(farther.host),
+            method: self.method.or(farther.method),
+            connects: self.connects.or(farther.connects),
+            interval: self.interval.or(farther.interval),
+            timeout: self.timeout.or(farther.timeout),
+            fall: self.fall.or(farther.fall),
+            rise: self.rise.or(farther.rise),
+        }
+    }
+
+    /// The check of a server: kind, address, port. `span` is the server's place.
+    pub(super) fn build(
+        &self,
+        key: &ServiceKey,
+        server: (IpAddr, u16),
+        span: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<(CheckKind, IpAddr, u16)> {
+        let kind = self.kind.unwrap_or_else(|| by_service(key));
+        let address = self.address.unwrap_or(server.0);
+        let default = match kind {
+            Kind::On => return Some((CheckKind::On, address, 0)),
+            Kind::Off => return Some((CheckKind::Off, address, 0)),
+            Kind::Ping => return Some((CheckKind::Ping, address, 0)),
+            Kind::Connect => 0,
+            Kind::Http => 80,
+            Kind::Https => 443,
+        };
+        let ports = [self.port.unwrap_or(0), server.1, default];
+        let Some(port) = ports.into_iter().find(|port| *port > 0) else {
+            let help = "`check = { type = \"connect\", port = 80 }`, or `check = \"ping\"`";
+            walk.faults.fault(span, "no port to check at").help(help);
+            return None;
+        };
+        let tls = kind == Kind::Https;
+        if kind == Kind::Connect {
+            return Some((CheckKind::Connect(Protocol::Tcp), address, port));
+        }
+        let path = match self.path {
+            Some(word) => http::request(word, tls, &mut walk.director())?.path,
+            None => "/".to_owned(),
+        };
+        let http = HttpCheck {
+            tls,
+            method: self.method.unwrap_or(HttpMethod::Get),
+            path,
+            host: self.host.map(str::to_owned),
+            receive: self.receive.map(|word| word.text.to_owned()),
+        };
+        let kind = match self.connects {
+            Some(connects) => CheckKind::Alternate { connects, negotiate: http },
+            None => CheckKind::Http(http),
+        };
+        Some((kind, address, port))
+    }
+}
+
+/// The check where no type is said: never one that is always up.
+fn by_service(key: &ServiceKey) -> Kind {
+    match key {
+        ServiceKey::Address { protocol: Protocol::Tcp, port: 80, .. } => Kind::Http,
+        ServiceKey::Address { protocol: Protocol::Tcp, port: 443, .. } => Kind::Https,
+        ServiceKey::Address { protocol: Protocol::Tcp, .. } => Kind::Connect,
+        ServiceKey::Address { protocol: Protocol::Udp, .. } | ServiceKey::Mark { .. } => Kind::Ping,
+    }
+}
+
+/// Reads a check; nothing said where there is none.
+pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>) -> Check<'d> {
+    let Some(item) = item else { return Check::default() };
+    if item.is_text() {
+        return Check { kind: kind(item, walk), ..Check::default() };
+    }
+    let Some(mut fields) = item.fields(walk) else { return Check::default() };
+    let mut check = Check {
+        kind: fields.take("type").and_then(|item| kind(item, walk)),
+        address: fields.take("address").and_then(|item| elsewhere(item, walk)),
+        port: fields.take("port").and_then(|item| item.port(walk)),
+        path: fields.take("path").and_then(|item| path(item, walk)),
+        receive: fields.take("receive").and_then(|item| receive(item, walk)),
+        host: fields.take("host").and_then(|item| {
+            let word = item.text(walk)?;
+            http::host(word, &mut walk.faults)
+        }),
+        method: fields.take("method").and_then(|item| {
+            let word = item.text(walk)?;
+            http::method(word, &mut walk.faults)
+        }),
+        connects: fields.take("connects").and_then(|item| item.number(1, COUNT_MAX, walk)),
+        ..Check::default()
+    };
+    if level == Level::Service {
+        rhythm(&mut check, &mut fields, walk);
+    }
+    fields.finish(walk);
+    check
+}
+
+fn rhythm(check: &mut Check<'_>, fields: &mut Fields<'_>, walk: &mut Walk<'_>) {
+    check.interval = fields.take("interval").and_then(|item| time(item, walk));
+    check.timeout = fields.take("timeout").and_then(|item| time(item, walk));
+    check.fall = fields.take("fall").and_then(|item| item.number(1, COUNT_MAX, walk));
+    check.rise = fields.take("rise").and_then(|item| item.number(1, COUNT_MAX, walk));
+}
+
+fn time(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Duration> {
+    let time = item.time(walk)?;
+    if (TIME_MIN..=TIME_MAX).contains(&time) {
+        return Some(time);
+    }
+    walk.faults.fault(item.span, "at least 50ms and at most 24h");
+    None
+}
+
+fn kind(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Kind> {
+    let word = item.text(walk)?;
+    let found = KINDS.iter().find(|(name, _)| *name == word.text).map(|(_, kind)| *kind);
+    if found.is_none() {
+        let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+        let message = format!("`{}` is not a type of check", word.text);
+        let help = match nearest(word.text, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => names.join(", "),
+        };
+        walk.faults.fault(item.span, message).help(help);
+    }
+    found
+}
+
+fn elsewhere(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
+    let word = item.text(walk)?;
+    let family = if word.text.contains(':') { Family::V6 } else { Family::V4 };
+    address::host(word, family, &mut walk.director())
+}
+
+fn path<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
+    let word = item.text(walk)?;
+    if word.text.starts_with('/') {
+        return Some(word);
+    }
+    let message = format!("`{}` is not a path", word.text);
+    walk.faults.fault(item.span, message).help("a path begins with a slash: \"/alive.html\"");
+    None
+}
+
+fn receive<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
+    let word = item.text(walk)?;
+    http::receive(word, &mut walk.faults).then_some(word)
+}

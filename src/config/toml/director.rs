@@ -1,0 +1,392 @@
+//! `[director.NAME]` and its `[[director.NAME.service]]`s.
+//!
+//! The director's own keys are defaults for its services, as the globals of ldirectord.cf are;
+//! those of a service are defaults for its real servers.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::config::check::DraftDirector;
+use crate::config::diag::{Mark, Span, Word};
+use crate::config::ldirectord::section::{PERSISTENT_MAX, known_scheduler};
+use crate::config::ldirectord::server::{WEIGHT_MAX, range};
+use crate::config::ldirectord::{address, service::server_port};
+use crate::config::toml::check::{self, Check, Level};
+use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::config::{Family, value};
+use crate::lvs::check::CHECKS_MAX;
+use crate::lvs::model::{
+    Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, VirtualService,
+};
+use crate::names::DirectorName;
+
+/// The kernel's usual choice: new connections by weight.
+const SCHEDULER: &str = "wrr";
+
+/// Where a service's sorry server is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// In the service.
+    Here,
+    /// In the director, for all its services.
+    InDirector,
+}
+
+/// What a director says for its services, and a service for its servers.
+#[derive(Clone, Copy, Default)]
+struct Defaults<'d> {
+    check: Check<'d>,
+    forwarding: Option<Forwarding>,
+    quiescent: Option<bool>,
+    clean_stop: Option<bool>,
+    fallback: Option<Item<'d>>,
+}
+
+impl<'d> Defaults<'d> {
+    fn read(fields: &mut Fields<'d>, walk: &mut Walk<'_>) -> Self {
+        Self {
+            check: check::read(fields.take("check"), Level::Service, walk),
+            forwarding: fields.take("forwarding").and_then(|item| forwarding(item, walk)),
+            quiescent: fields.take("quiescent").and_then(|item| item.boolean(walk)),
+            clean_stop: fields.take("clean_stop").and_then(|item| item.boolean(walk)),
+            fallback: fields.take("fallback"),
+        }
+    }
+
+    fn or(self, farther: &Self) -> Self {
+        Self {
+            check: self.check.or(&farther.check),
+            forwarding: self.forwarding.or(farther.forwarding),
+            quiescent: self.quiescent.or(farther.quiescent),
+            clean_stop: self.clean_stop.or(farther.clean_stop),
+            // A farther one is of its own level: see `fallback`.
+            fallback: self.fallback,
+        }
+    }
+}
+
+/// One director.
+pub(super) fn read(
+    name: DirectorName,
+    mut fields: Fields<'_>,
+    walk: &mut Walk<'_>,
+) -> DraftDirector {
+    let defaults = Defaults::read(&mut fields, walk);
+    let items = fields.take("service").map_or_else(Vec::new, |item| item.items(walk));
+    if items.is_empty() {
+        let help = format!("`[[director.{name}.service]]` with `address = \"192.168.2.110:80\"`");
+        walk.missing(fields.span, "a director without a service", &help);
+    }
+    fields.finish(walk);
+    let mut services = Vec::new();
+    let mut marks = Vec::new();
+    for item in items {
+        let Some(fields) = item.fields(walk) else { continue };
+        if let Some((found, mark)) = service(fields, &defaults, walk) {
+            services.push(found);
+            marks.push(mark);
+        }
+    }
+    DraftDirector { director: Director { name, services }, services: marks }
+}
+
+fn service(
+    mut fields: Fields<'_>,
+    director: &Defaults<'_>,
+    walk: &mut Walk<'_>,
+) -> Option<(VirtualService, Mark)> {
+    let key = key(&mut fields, walk);
+    let own = Defaults::read(&mut fields, walk).or(director);
+    let sorry = own.fallback.map(|item| (item, Said::Here));
+    let sorry = sorry.or(director.fallback.map(|item| (item, Said::InDirector)));
+    let scheduler = fields.take("scheduler").and_then(|item| {
+        let word = item.text(walk)?;
+        known_scheduler(word, &mut walk.faults)
+    });
+    let persistent = fields.take("persistent").and_then(|item| persistent(item, walk));
+    let netmask = fields.take("netmask");
+    let one_packet = fields.take("one_packet");
+    let reals = fields.take("real").map_or_else(Vec::new, |item| item.items(walk));
+    let span = fields.span;
+    fields.finish(walk);
+    let (key, at) = key?;
+    if reals.is_empty() {
+        walk.faults.warn(at, "no real server: only the sorry server can serve");
+    }
+    if matches!(key, ServiceKey::Address { port: 0, .. }) && persistent.is_none() {
+        let message = "port 0 is every port, and the kernel takes that only with persistence";
+        walk.faults.fault(at, message).help("`persistent = \"300s\"`");
+    }
+    let service = VirtualService {
+        key,
+        scheduler: scheduler.unwrap_or(SCHEDULER).to_owned(),
+        persistent,
+        netmask: netmask.and_then(|item| self::netmask(item, &key, persistent, walk)),
+        one_packet: one_packet.is_some_and(|item| self::one_packet(item, &key, walk)),
+        quiescent: own.quiescent.unwrap_or(false),
+        clean_stop: own.clean_stop.unwrap_or(true),
+        reals: servers(&reals, &key, &own, walk),
+        fallback: sorry.and_then(|(item, said)| fallback(item, said, &key, walk)),
+        interval: own.check.interval.unwrap_or(check::INTERVAL),
+        timeout: own.check.timeout.unwrap_or(check::TIMEOUT),
+        fall: own.check.fall.unwrap_or(1),
+        rise: own.check.rise.unwrap_or(1),
+    };
+    Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
+}
+
+/// `address` with `protocol`, or `mark` with `family`.
+fn key(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<(ServiceKey, Span)> {
+    let written = (fields.take("address"), fields.take("mark"));
+    let protocol = fields.take("protocol").map(|item| (protocol(item, walk), item.span));
+    let family = fields.take("family").map(|item| (family(item, walk), item.span));
+    match written {
+        (Some(item), None) => {
+            let word = item.text(walk)?;
+            let protocol = protocol.map_or(Some(Protocol::Tcp), |(protocol, _)| protocol)?;
+            let given = family.and_then(|(family, _)| family);
+            Some((address_key(word, protocol, given, walk)?, item.span))
+        }
+        (None, Some(item)) => {
+            let mark = item.number(1, u32::MAX, walk);
+            if let Some((_, span)) = protocol {
+                walk.faults.fault(span, "a firewall mark has no protocol");
+            }
+            let ipv6 = matches!(family, Some((Some(Family::V6), _)));
+            Some((ServiceKey::Mark { ipv6, mark: mark? }, item.span))
+        }
+        (Some(_), Some(item)) => {
+            walk.faults.fault(item.span, "a service has an address or a mark, not both");
+            None
+        }
+        (None, None) => {
+            let help = "`address = \"192.168.2.110:80\"`, or `mark = 1`";
+            walk.missing(fields.span, "a service without an address", help);
+            None
+        }
+    }
+}
+
+fn address_key(
+    word: Word<'_>,
+    protocol: Protocol,
+    given: Option<Family>,
+    walk: &mut Walk<'_>,
+) -> Option<ServiceKey> {
+    let endpoint = address::endpoint(word);
+    let bare = word.text.parse::<IpAddr>().is_ok();
+    let Some(port) = endpoint.port.filter(|_| !bare) else {
+        let message = format!("`{}` has no port", word.text);
+        let help = "`\"192.168.2.110:80\"`, `\"[2001:db8::110]:80\"`";
+        walk.faults.fault(word.span(), message).help(help);
+        return None;
+    };
+    let by_text = if endpoint.host.text.contains(':') { Family::V6 } else { Family::V4 };
+    let mut context = walk.director();
+    let address = address::host(endpoint.host, given.unwrap_or(by_text), &mut context);
+    let port = address::port(port, protocol, &mut context);
+    Some(ServiceKey::Address { protocol, address: address?, port: port? })
+}
+
+fn protocol(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Protocol> {
+    match item.text(walk)?.text {
+        "tcp" => Some(Protocol::Tcp),
+        "udp" => Some(Protocol::Udp),
+        other => {
+            walk.faults.fault(item.span, format!("`{other}` is not a protocol")).help("tcp, udp");
+            None
+        }
+    }
+}
+
+fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
+    match item.text(walk)?.text {
+        "ipv4" => Some(Family::V4),
+        "ipv6" => Some(Family::V6),
+        other => {
+            walk.faults.fault(item.span, format!("`{other}` is no family")).help("ipv4, ipv6");
+            None
+        }
+    }
+}
+
+fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {
+    let word = item.text(walk)?;
+    address::forwarding(word, &mut walk.faults)
+}
+
+fn persistent(item: Item<'_>, walk: &mut Walk<'_>) -> Option<u32> {
+    let time = item.time(walk)?;
+    let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    if time.subsec_nanos() > 0 || !(1..=PERSISTENT_MAX).contains(&seconds) {
+        walk.faults.fault(item.span, "whole seconds, at least 1s and at most 31 days");
+        return None;
+    }
+    Some(seconds)
+}
+
+fn netmask(
+    item: Item<'_>,
+    key: &ServiceKey,
+    persistent: Option<u32>,
+    walk: &mut Walk<'_>,
+) -> Option<u8> {
+    let max: u8 = if key.is_ipv6() { 128 } else { 32 };
+    let length = if item.is_text() {
+        let word = item.text(walk)?;
+        let length = value::prefix(word.text, max);
+        if length.is_none() {
+            walk.faults.fault(item.span, format!("`{}` is not a netmask", word.text));
+        }
+        length?
+    } else {
+        u8::try_from(item.number(1, u32::from(max), walk)?).ok()?
+    };
+    if persistent.is_none() {
+        walk.faults.warn(item.span, "`netmask` means nothing without `persistent`");
+        return None;
+    }
+    Some(length).filter(|length| *length < max)
+}
+
+fn one_packet(item: Item<'_>, key: &ServiceKey, walk: &mut Walk<'_>) -> bool {
+    if item.boolean(walk) != Some(true) {
+        return false;
+    }
+    if let ServiceKey::Address { protocol: Protocol::Udp, .. } = key {
+        return true;
+    }
+    walk.faults.fault(item.span, "`one_packet` is for udp only");
+    false
+}
+
+/// One sorry server, or an array of one for each family.
+///
+/// That of a director serves the services it fits; that of a service must fit.
+fn fallback(item: Item<'_>, said: Said, key: &ServiceKey, walk: &mut Walk<'_>) -> Option<Fallback> {
+    let items = if item.is_array() { item.items(walk) } else { vec![item] };
+    let fits = |word: Word<'_>| {
+        let ipv6 = word.text.starts_with('[') || word.text.parse::<std::net::Ipv6Addr>().is_ok();
+        ipv6 == key.is_ipv6()
+    };
+    for item in items {
+        let (word, forwarding) = sorry(item, walk)?;
+        if !fits(word) {
+            continue;
+        }
+        let (address, port) = server(word, key, walk)?;
+        let noticed = (said == Said::Here).then(|| word.span());
+        let port = server_port(key, forwarding, port, noticed, &mut walk.director());
+        return Some(Fallback { key: RealKey { address, port }, forwarding });
+    }
+    if said == Said::Here {
+        let family = if key.is_ipv6() { "IPv6" } else { "IPv4" };
+        walk.faults.fault(item.span, format!("no sorry server of the service's family, {family}"));
+    }
+    None
+}
+
+/// `"ADDRESS[:PORT]"`, or a table of `address` and `forwarding`.
+fn sorry<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<(Word<'d>, Forwarding)> {
+    let found = if item.is_text() {
+        (item.text(walk)?, Forwarding::Gate)
+    } else {
+        let mut fields = item.fields(walk)?;
+        let word = fields.take("address").and_then(|item| item.text(walk));
+        let written = fields.take("forwarding").map(|item| forwarding(item, walk));
+        let span = fields.span;
+        fields.finish(walk);
+        if word.is_none() {
+            let help = "`fallback = \"127.0.0.1:80\"`";
+            walk.missing(span, "a sorry server without an address", help);
+        }
+        (word?, written.unwrap_or(Some(Forwarding::Gate))?)
+    };
+    Some(found)
+}
+
+/// `ADDRESS[:PORT]` of the service's family.
+fn server(word: Word<'_>, key: &ServiceKey, walk: &mut Walk<'_>) -> Option<(IpAddr, Option<u16>)> {
+    let (host, port) = match word.text.parse::<IpAddr>() {
+        Ok(_) => (word, None),
+        Err(_) => {
+            let endpoint = address::endpoint(word);
+            (endpoint.host, endpoint.port)
+        }
+    };
+    let family = if key.is_ipv6() { Family::V6 } else { Family::V4 };
+    let protocol = match key {
+        ServiceKey::Address { protocol, .. } => *protocol,
+        ServiceKey::Mark { .. } => Protocol::Tcp,
+    };
+    let mut context = walk.director();
+    let address = address::host(host, family, &mut context)?;
+    let port = match port {
+        Some(port) => Some(address::port(port, protocol, &mut context)?),
+        None => None,
+    };
+    Some((address, port))
+}
+
+fn servers(
+    items: &[Item<'_>],
+    key: &ServiceKey,
+    service: &Defaults<'_>,
+    walk: &mut Walk<'_>,
+) -> Vec<RealServer> {
+    let mut reals: Vec<RealServer> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for item in items {
+        for found in real(*item, key, service, walk).unwrap_or_default() {
+            if reals.len() >= CHECKS_MAX {
+                walk.faults.fault(item.span, format!("over {CHECKS_MAX} real servers"));
+                return reals;
+            }
+            if seen.insert(found.key) {
+                reals.push(found);
+            } else {
+                walk.faults.fault(item.span, format!("{} is there twice", found.key));
+            }
+        }
+    }
+    reals
+}
+
+/// One item of `real`: an address as a string, or a table; with `last`, a whole range.
+fn real(
+    item: Item<'_>,
+    key: &ServiceKey,
+    service: &Defaults<'_>,
+    walk: &mut Walk<'_>,
+) -> Option<Vec<RealServer>> {
+    let mut fields = if item.is_text() { Fields::none() } else { item.fields(walk)? };
+    let written = if item.is_text() { Some(item) } else { fields.take("address") };
+    let last = fields.take("last").and_then(|item| item.text(walk));
+    let weight = fields.take("weight").map(|item| item.number(0, WEIGHT_MAX, walk));
+    let method = fields.take("forwarding").and_then(|item| forwarding(item, walk));
+    let own = check::read(fields.take("check"), Level::Server, walk).or(&service.check);
+    fields.finish(walk);
+    let Some(written) = written else {
+        let help = "`{ address = \"192.168.2.106\", weight = 1 }`";
+        walk.missing(item.span, "a real server without an address", help);
+        return None;
+    };
+    let word = written.text(walk)?;
+    let (first, port) = server(word, key, walk)?;
+    let last = match last {
+        Some(word) => server(word, key, walk)?.0,
+        None => first,
+    };
+    let forwarding = method.or(service.forwarding).unwrap_or(Forwarding::Gate);
+    let in_table = server_port(key, forwarding, port, Some(word.span()), &mut walk.director());
+    let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
+    let weight = weight.unwrap_or(Some(1))?;
+    let mut reals = Vec::new();
+    for address in range((first, last), word, &mut walk.faults)? {
+        let (check, check_address, check_port) =
+            own.build(key, (address, asked), word.span(), walk)?;
+        let key = RealKey { address, port: in_table };
+        reals.push(RealServer { key, forwarding, weight, check, check_address, check_port });
+    }
+    Some(reals)
+}

@@ -1,0 +1,189 @@
+//! `[[group]]`: a resource group.
+//!
+//! A resource is a string in the syntax of haresources, or a table: `{ address = "IP/PREFIX",
+//! interface, label, broadcast }`, `{ director = "NAME" }`, `{ script = "NAME", args = [...] }`,
+//! each with `start_timeout` and `stop_timeout`.
+
+use std::time::Duration;
+
+use crate::config::check::{DraftDirector, DraftGroup, DraftResource};
+use crate::config::diag::nearest;
+use crate::config::haresources::{ACTION_TIMEOUT, RESOURCES_MAX, lookup, parse, plain_address};
+use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::config::{Group, Resource, ResourceKind, Script, ScriptStyle};
+use crate::names::{DirectorName, GroupName, NodeName};
+
+/// Longest start or stop of one resource.
+const ACTION_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+/// All groups.
+pub(super) fn read(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<DraftGroup> {
+    let items = item.map_or_else(Vec::new, |item| item.items(walk));
+    items.into_iter().filter_map(|item| group(item.fields(walk)?, walk)).collect()
+}
+
+/// A group may only name a director that is there.
+pub(super) fn directors_exist(
+    groups: &[DraftGroup],
+    directors: &[DraftDirector],
+    walk: &mut Walk<'_>,
+) {
+    let names: Vec<&str> = directors.iter().map(|draft| draft.director.name.as_str()).collect();
+    let mut used: Vec<&str> = Vec::new();
+    let mut missing = Vec::new();
+    for group in groups {
+        for (resource, DraftResource { at }) in group.group.resources.iter().zip(&group.resources) {
+            let ResourceKind::Director(name) = &resource.kind else { continue };
+            used.push(name.as_str());
+            if names.contains(&name.as_str()) {
+                continue;
+            }
+            let help = match nearest(name.as_str(), names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("`[[director.{name}.service]]` makes one"),
+            };
+            missing.push(at.fault(format!("no director `{name}`")).with_help(help));
+        }
+    }
+    let unused = names.iter().filter(|name| missing.is_empty() && !used.contains(name));
+    for name in unused {
+        let message = format!("no group has the director `{name}`, so it never runs");
+        let help = format!("`{{ director = \"{name}\" }}` among the resources of a group");
+        walk.faults.warn(crate::config::diag::Span::FILE, message).help(help);
+    }
+    walk.faults.extend(missing);
+}
+
+fn group(mut fields: Fields<'_>, walk: &mut Walk<'_>) -> Option<DraftGroup> {
+    let span = fields.span;
+    let name = match fields.take("name") {
+        Some(item) => item.text(walk).and_then(|word| match GroupName::new(word.text) {
+            Ok(name) => Some((name, item.span)),
+            Err(error) => {
+                walk.faults.fault(item.span, error.to_string());
+                None
+            }
+        }),
+        None => {
+            walk.missing(span, "a group without `name`", "`name = \"web\"`");
+            None
+        }
+    };
+    let preferred = match fields.take("preferred") {
+        Some(item) => item.text(walk).and_then(|word| match NodeName::new(word.text) {
+            Ok(name) => Some((name, item.span)),
+            Err(error) => {
+                walk.faults.fault(item.span, error.to_string());
+                None
+            }
+        }),
+        None => {
+            let help = "the node that should have it when both can: `preferred = \"server101\"`";
+            walk.missing(span, "a group without `preferred`", help);
+            None
+        }
+    };
+    let items = fields.take("resources").map_or_else(Vec::new, |item| item.items(walk));
+    if items.is_empty() {
+        let help = "`resources = [\"192.168.2.110/24/eth0\", { director = \"web\" }]`";
+        walk.missing(span, "a group without resources", help);
+    }
+    if let Some(extra) = items.get(RESOURCES_MAX) {
+        walk.faults.fault(extra.span, format!("over {RESOURCES_MAX} resources in one group"));
+    }
+    fields.finish(walk);
+    let mut resources = Vec::new();
+    let mut marks = Vec::new();
+    for item in items.iter().take(RESOURCES_MAX) {
+        if let Some(found) = resource(*item, walk) {
+            resources.push(found);
+            marks.push(DraftResource { at: walk.faults.mark(item.span) });
+        }
+    }
+    let ((name, name_span), (preferred, preferred_span)) = (name?, preferred?);
+    Some(DraftGroup {
+        group: Group { name, preferred, resources },
+        at: walk.faults.mark(name_span),
+        preferred_at: walk.faults.mark(preferred_span),
+        resources: marks,
+    })
+}
+
+fn resource(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
+    if !item.is_table() {
+        let word = item.text(walk)?;
+        return parse(word, &mut walk.resource());
+    }
+    let mut fields = item.fields(walk)?;
+    let start_timeout = timeout(fields.take("start_timeout"), walk);
+    let stop_timeout = timeout(fields.take("stop_timeout"), walk);
+    let kinds = (fields.take("address"), fields.take("director"), fields.take("script"));
+    let found = match kinds {
+        (Some(item), None, None) => address(item, &mut fields, walk),
+        (None, Some(item), None) => item.text(walk).and_then(|word| {
+            let name = DirectorName::new(word.text);
+            if let Err(error) = &name {
+                walk.faults.fault(item.span, error.to_string());
+            }
+            let text = format!("ldirectord::{}", word.text);
+            name.ok().map(|name| (text, ResourceKind::Director(name)))
+        }),
+        (None, None, Some(item)) => script(item, &mut fields, walk),
+        _ => {
+            let help = "`address`, `director` or `script`";
+            walk.missing(item.span, "a resource is exactly one thing", help);
+            return None;
+        }
+    };
+    fields.finish(walk);
+    let (text, kind) = found?;
+    Some(Resource { text, start_timeout, stop_timeout, kind })
+}
+
+fn timeout(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Duration {
+    let Some(item) = item else { return ACTION_TIMEOUT };
+    let Some(time) = item.time(walk) else { return ACTION_TIMEOUT };
+    if time.is_zero() || time > ACTION_TIMEOUT_MAX {
+        walk.faults.fault(item.span, "a timeout is more than nothing and at most an hour");
+    }
+    time
+}
+
+/// `address = "IP/PREFIX"` and what it has beside it, put together as haresources has it.
+fn address(
+    item: Item<'_>,
+    fields: &mut Fields<'_>,
+    walk: &mut Walk<'_>,
+) -> Option<(String, ResourceKind)> {
+    let word = item.text(walk)?;
+    let mut text = |key| fields.take(key).and_then(|item| item.text(walk));
+    let parts = [text("interface"), text("label"), text("broadcast")];
+    let mut address = plain_address(word, parts, &mut walk.faults)?;
+    if address.label.is_some() && address.interface.is_none() {
+        // A label begins with its interface: `eth0:web`.
+        let label = address.label.as_deref().unwrap_or_default();
+        address.interface = label.split(':').next().map(str::to_owned);
+    }
+    Some((word.text.to_owned(), ResourceKind::Address(address)))
+}
+
+fn script(
+    item: Item<'_>,
+    fields: &mut Fields<'_>,
+    walk: &mut Walk<'_>,
+) -> Option<(String, ResourceKind)> {
+    let word = item.text(walk)?;
+    let items = fields.take("args").map_or_else(Vec::new, |item| item.items(walk));
+    let args: Vec<String> = items
+        .into_iter()
+        .filter_map(|item| item.text(walk).map(|word| word.text.to_owned()))
+        .collect();
+    let mut context = walk.resource();
+    let (path, lsb) = lookup(word, &mut context)?;
+    let style = if lsb && args.is_empty() { ScriptStyle::Lsb } else { ScriptStyle::Heartbeat };
+    let mut text = word.text.to_owned();
+    for arg in &args {
+        text = format!("{text}::{arg}");
+    }
+    Some((text, ResourceKind::Script(Script { path, args, style })))
+}

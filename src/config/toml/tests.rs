@@ -1,0 +1,98 @@
+use std::path::Path;
+
+use crate::config::testing::{World, brief};
+use crate::config::{Config, Environment, Recording, keys, load};
+use crate::names::NodeName;
+
+const CLUSTER: &str = "[cluster]\nnodes = [\"a\", \"b\"]\n[[link]]\npeers = [\"10.0.0.2\"]\n";
+
+fn loaded(text: &str) -> (Option<Config>, Vec<String>) {
+    let world = World::default()
+        .with("/p/pairbeat.toml", text)
+        .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
+    let node = NodeName::new("a").unwrap();
+    let (config, found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
+    (config, brief(&found))
+}
+
+#[test]
+fn a_cluster_without_groups_is_well_formed() {
+    let (config, found) = loaded(CLUSTER);
+    assert!(config.is_some());
+    assert_eq!(found, ["0 warning: no resource group: the nodes watch each other and do nothing"]);
+}
+
+#[test]
+fn an_empty_file_names_what_is_needed() {
+    let (config, found) = loaded("");
+    assert!(config.is_none());
+    assert_eq!(
+        found,
+        ["0 fault: no `[cluster]`", "0 fault: no heartbeat link", "0 fault: no nodes"]
+    );
+}
+
+#[test]
+fn an_escaped_string_is_read_and_its_faults_are_in_its_line() {
+    let text = format!(
+        "{CLUSTER}[[group]]\nname = \"w\\u0065b\"\npreferred = \"a\"\n\
+         resources = [\"10.0.0.\\u0031/24\", \"10.0.0.2/\\u00e9\"]\n"
+    );
+    let (_, found) = loaded(&text);
+    assert_eq!(found, ["8 fault: `é` is not a netmask"]);
+}
+
+#[test]
+fn the_rules_across_sections_hold() {
+    let groups = |count: usize| -> String {
+        let group =
+            |n| format!("[[group]]\nname=\"g{n}\"\npreferred=\"a\"\nresources=[\"10.1.0.{n}\"]\n");
+        (1..=count).map(group).collect()
+    };
+    assert!(loaded(&format!("{CLUSTER}{}", groups(64))).0.is_some());
+    let (_, found) = loaded(&format!("{CLUSTER}{}", groups(65)));
+    assert_eq!(found, ["262 fault: over 64 groups"]);
+    let links = "[[link]]\npeers = [\"10.0.0.2\"]\n".repeat(8);
+    let (_, found) = loaded(&format!("{CLUSTER}{links}{}", groups(1)));
+    assert_eq!(found, ["0 fault: 9 heartbeat links; at most 8"]);
+    let many = |last: &str| {
+        format!(
+            "{CLUSTER}[[group]]\nname=\"g\"\npreferred=\"a\"\nresources=[{{director=\"d\"}}]\n\
+             [[director.d.service]]\naddress=\"10.9.9.9:80\"\nreal=[{{address=\"10.1.0.0\",last=\"10.1.19.255\"}}]\n\
+             [[director.d.service]]\naddress=\"10.9.9.9:81\"\nreal=[{{address=\"10.1.0.0\",last=\"{last}\"}}]\n"
+        )
+    };
+    assert!(loaded(&many("10.1.19.15")).0.is_some());
+    let (_, found) = loaded(&many("10.1.19.16"));
+    assert_eq!(found, ["13 fault: over 10000 real servers in all"]);
+}
+
+#[test]
+fn what_was_read_is_known_afterwards() {
+    let world = World::default()
+        .with("/c/ha.cf", "node a b\nauto_failback off\nucast eth0 10.0.0.2\n")
+        .with("/c/haresources", "a 10.0.0.9 ldirectord::x.cf\n")
+        .with("/c/authkeys", &keys::authkeys_file(1, b"32 bytes nobody could ever guess"))
+        .with("/c/conf/x.cf", "virtual=10.0.0.9:80\n\treal=10.0.0.3:80 gate\n");
+    let recording = Recording::new(&world);
+    let node = NodeName::new("b").unwrap();
+    let (config, found) = load(Path::new("/c"), &node, &recording);
+    assert!(config.is_some(), "{found:?}");
+    let files: Vec<_> = recording.into_files().iter().map(|p| p.display().to_string()).collect();
+    assert_eq!(files, ["/c/ha.cf", "/c/haresources", "/c/authkeys", "/c/conf/x.cf"]);
+}
+
+#[test]
+fn a_path_that_is_no_configuration_is_named() {
+    let world = World::default().with("/c/other", "");
+    let node = NodeName::new("a").unwrap();
+    for (path, want) in [
+        ("/c", "/c: fault: no ha.cf in this directory"),
+        ("/nowhere.toml", "/nowhere.toml: fault: cannot read: entity not found"),
+    ] {
+        assert!(world.read(Path::new(path)).is_err());
+        let (config, found) = load(Path::new(path), &node, &world);
+        assert!(config.is_none());
+        assert!(found[0].to_string().starts_with(want), "{}", found[0]);
+    }
+}
