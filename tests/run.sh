@@ -16,7 +16,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy test build sim lab-self lab-tests story measure)
+steps=(setup scripts fmt clippy test build sim lab-self lab-tests story director measure)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -28,13 +28,14 @@ declare -A about=(
   [lab-self]="the lab proves itself, without pairbeat"
   [lab-tests]="the integration tests that need ip_vs"
   [story]="the demonstration, every claim checked"
+  [director]="the director's second day: reload, tampering, black holes, open connections"
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [test]=240 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=120 [story]=180 [measure]=600)
+  [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [test]=1500 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [measure]=1800)
 # Integration tests (tests/NAME.rs) that need ip_vs: they run where the lab runs.
 ipvs_tests=(ipvs)
 
@@ -95,6 +96,11 @@ step_story() {
   in_lab "${most[story]}" story.sh
 }
 
+step_director() {
+  build_for_lab
+  in_lab "${most[director]}" director.sh
+}
+
 step_measure() {
   build_for_lab
   in_lab "${most[measure]}" measure.sh RUNS="${RUNS:-10}"
@@ -124,7 +130,7 @@ run_step() {
   fi
   verdict[$step]=FAILED
   ((code != 124)) || say "ended after ${most[$step]} s"
-  [[ $step == story || $step == measure || $step == lab-self ]] || tail -n 60 "$log"
+  [[ $step == story || $step == director || $step == measure || $step == lab-self ]] || tail -n 60 "$log"
   say "${red}FAILED${plain} ($code); the whole log: $log"
 }
 
@@ -133,7 +139,7 @@ run_step() {
 progress() {
   local step=$1 log=$2 shown=$3 elapsed=$4 lines
   case $step in
-    story | measure | lab-self)
+    story | director | measure | lab-self)
       lines=$(wc -l <"$log")
       ((lines == shown)) || sed -n "$((shown + 1)),${lines}p" "$log" >&2
       echo "$lines"
@@ -153,7 +159,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | lab-self)
+    story | director | lab-self)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;
