@@ -80,7 +80,7 @@ pair_run() {
 # alone_answers NODE: the VIP has one owner on the wire, whatever the dead one's address list still says.
 alone_answers() {
   local answering
-  answering=$(lab_answering)
+  answering=$(lab_answering | paste -sd' ')
   [[ $answering == "$(lab_mac "$1")" ]] || {
     bad "the VIP is answered for by ${answering:-nobody}, and should be by $(lab_mac "$1") ($1) alone"
     return 1

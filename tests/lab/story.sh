@@ -35,6 +35,8 @@ at_most() { awk -v got="$1" -v most="$2" 'BEGIN {exit !(got != "null" && got <= 
 measured() {
   local bound=$1 allowed=$2 gap restored failed answered
   probe_stop
+  cp "$LAB_RUN/summary" "${LAB_RESULTS:-$LAB_RUN}/step-$steps.json"
+  cp "$LAB_RUN/requests" "${LAB_RESULTS:-$LAB_RUN}/step-$steps.log"
   mapfile -t seen < <(probe_value /marks/0/gap_ms /marks/0/restored_ms /marks/0/failed /marks/0/answered)
   gap=${seen[0]} restored=${seen[1]} failed=${seen[2]} answered=${seen[3]}
   say "  client: longest time without an answer ${bold}$gap ms${plain}, $answered answered, $failed failed"
@@ -118,6 +120,7 @@ real_server_dies() {
   mark back
   lab_page rs106 server106
   claim "it is in again" wait_for 5 "both in the pool" both
+  sleep 1
   measured any 0
 }
 
@@ -137,6 +140,7 @@ all_die() {
   lab_page rs106 server106
   lab_page rs107 server107
   claim "they answer again, the sorry page is out" wait_for 6 "both in the pool" both
+  sleep 1
   measured any 0
 }
 
@@ -148,7 +152,7 @@ active_is_killed() {
   claim "server105 has taken over" wait_for 5 "server105 active" node_active server105
   sleep 1
   measured $((DEADTIME + 150)) any
-  claim "server101's kernel does not answer for the VIP any more" alone_answers server105
+  claim "the kernel of server101 does not answer for the VIP any more" alone_answers server105
   show "pairbeat status    (server105)" node_ask server105 status
   step "server101 comes back"
   probe_start 100
@@ -200,6 +204,7 @@ leave() {
 
 trap leave EXIT
 rm -rf "$LAB_RUN"
+[[ -z ${LAB_RESULTS:-} ]] || rm -rf "$LAB_RESULTS"/{step-*,story-logs}
 lab_warm
 lab_up
 nodes_configure
