@@ -22,7 +22,7 @@ use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::messages::{FromCore, ToCore};
-use crate::daemon::{Fatal, Paths, picture, sentence, work};
+use crate::daemon::{Fatal, Paths, guard, picture, sentence, work};
 use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
@@ -70,6 +70,8 @@ struct Core {
     notes: mpsc::Receiver<Note>,
     /// The beat thread's last picture.
     view: Option<Arc<View>>,
+    /// What takes the VIPs out of service when this process does not run, in words.
+    guard: String,
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
@@ -122,7 +124,8 @@ impl Core {
         }
         let engine = engine(&config)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let beat = beat::spawn(engine, links, note, None).map_err(|e| system(&e))?;
+        let (guard, pulse) = guard::begin(&config, &hands).await;
+        let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
         refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
@@ -130,6 +133,7 @@ impl Core {
             supervisor,
             notes,
             view: None,
+            guard,
             beat,
             hands,
             director,
@@ -173,6 +177,9 @@ impl Core {
             self.pass_farewell().await;
         }
         self.director.shut_down().await;
+        if self.hands.held().is_empty() {
+            guard::end().await;
+        }
     }
 
     /// The same loop, with nobody above any more.
@@ -254,10 +261,12 @@ impl Core {
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
         // Not yet: the first beat is under way, and the caller is told to ask again.
         let Some(view) = self.view.clone() else { return };
-        let director = self.director.clone();
+        let (director, guard) = (self.director.clone(), self.guard.clone());
         tokio::task::spawn_local(async move {
             let director = director.view().await;
-            send(reply, &picture::status(&config, &view, director.as_ref(), &hands));
+            let mut status = picture::status(&config, &view, director.as_ref(), &hands);
+            status.guard = guard;
+            send(reply, &status);
         });
     }
 

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod checker;
 pub mod core;
 pub mod director;
+mod guard;
 pub mod hands;
 pub mod messages;
 mod picture;

@@ -25,6 +25,7 @@ pub(crate) fn status(
         groups: groups.map(|(group, seen)| group_status(group, seen, &held)).collect(),
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
+        guard: String::new(),
         warnings: warnings(view, director),
         refused: refused(view),
     }

@@ -20,19 +20,12 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
-
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::kernel::ipvs::IpvsHandle;
+use crate::kernel::nft::{self, NftError, removal};
 use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceKey};
 use crate::lvs::plan::{Op, ServiceSettings};
 
-/// Longest run of `nft`.
-const NFT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Marks of ours begin with these sixteen bits ("pb").
 const MARK_BASE: u32 = 0x7062_0000;
 /// Lets IPVS schedule TCP packets that are no SYN.
@@ -41,12 +34,9 @@ const SLOPPY_TCP: &str = "/proc/sys/net/ipv4/vs/sloppy_tcp";
 /// Why one half of the overlap could not be set up or taken down.
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {
-    /// `nft` is not installed or can't be run.
-    #[error("nft can't be run ({0}); install nftables to switch without cutting connections")]
-    NoNft(std::io::Error),
-    /// `nft` refused the rules.
-    #[error("nft: {0}")]
-    Nft(String),
+    /// The rules could not be put in force.
+    #[error(transparent)]
+    Nft(#[from] NftError),
     /// A kernel setting can't be written.
     #[error("{}: {source}", path.display())]
     Setting {
@@ -84,7 +74,7 @@ impl PassOn {
         let half = Self { vip, sloppy_before };
         let rest = async {
             write(SLOPPY_TCP, "1")?;
-            nft(&marking(vip)).await
+            Ok(nft::apply(&marking(vip)).await?)
         };
         match rest.await {
             Ok(()) => Ok(half),
@@ -97,7 +87,7 @@ impl PassOn {
 
     /// Takes everything back; what is gone already is no fault.
     pub async fn end(self, ipvs: &IpvsHandle) {
-        let _gone = nft(&removal(&table("ip", self.vip))).await;
+        let _gone = nft::apply(&removal(&table("ip", self.vip))).await;
         let _gone = write(SLOPPY_TCP, self.sloppy_before.trim());
         let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(self.vip))]).await;
     }
@@ -115,20 +105,20 @@ impl Hush {
     /// # Errors
     /// What is missing; then nothing is left behind.
     pub async fn begin(vip: IpAddr) -> Result<Self, HandoverError> {
-        nft(&silence(vip)).await?;
+        nft::apply(&silence(vip)).await?;
         Ok(Self { vip })
     }
 
     /// Takes it back.
     pub async fn end(self) {
-        let _gone = nft(&removal(&hush_table(self.vip))).await;
+        let _gone = nft::apply(&removal(&hush_table(self.vip))).await;
     }
 }
 
 /// Removes what a killed process of ours may have left of both halves.
 pub async fn sweep(vip: IpAddr, ipvs: &IpvsHandle) {
     for table in [table("ip", vip), hush_table(vip)] {
-        let _gone = nft(&removal(&table)).await;
+        let _gone = nft::apply(&removal(&table)).await;
     }
     let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(vip))]).await;
 }
@@ -211,35 +201,6 @@ fn silence(vip: IpAddr) -> String {
         }
     };
     head + &rule
-}
-
-fn removal(table: &str) -> String {
-    // Adding first makes the removal of a missing table no fault.
-    format!("add table {table}\ndelete table {table}\n")
-}
-
-async fn nft(rules: &str) -> Result<(), HandoverError> {
-    let mut child = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(HandoverError::NoNft)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read says why on stderr.
-        let _says_why = stdin.write_all(rules.as_bytes()).await;
-    }
-    let output = timeout(NFT_TIMEOUT, child.wait_with_output())
-        .await
-        .map_err(|_| HandoverError::Nft("no answer".to_owned()))?
-        .map_err(HandoverError::NoNft)?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(HandoverError::Nft(said.lines().next().unwrap_or("refused").to_owned()))
 }
 
 fn read(path: &str) -> Result<String, HandoverError> {

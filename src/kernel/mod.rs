@@ -1,7 +1,9 @@
-//! Hands on the kernel: netlink and raw frames. Decides nothing.
+//! Hands on the kernel: netlink, raw frames, nftables. Decides nothing.
 
 pub mod addr;
 pub mod announce;
 mod genl;
 pub mod handover;
 pub mod ipvs;
+pub mod lease;
+mod nft;

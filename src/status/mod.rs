@@ -33,6 +33,9 @@ pub struct Status {
     pub services: Vec<ServiceView>,
     /// The kernel's IPVS: `ok`, or a sentence that says what is wrong and what to do.
     pub ipvs: Option<String>,
+    /// What takes the VIPs out of service when this node's core does not run: `lease of 250 ms`,
+    /// or `none` and why.
+    pub guard: String,
     /// What is not as it should be; empty when all is well.
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.

@@ -32,6 +32,7 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
     if let Some(ipvs) = status.ipvs.as_deref().filter(|text| *text != "ok") {
         writeln!(out, "ipvs  {ipvs}")?;
     }
+    writeln!(out, "guard  {}", status.guard)?;
     for warning in &status.warnings {
         writeln!(out, "warning  {warning}")?;
     }

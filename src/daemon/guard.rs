@@ -1,0 +1,57 @@
+//! Puts the VIP lease in force at the start and takes it back at the end.
+
+use tracing::{info, warn};
+
+use crate::config::{Config, ResourceKind};
+use crate::daemon::beat::Pulse;
+use crate::daemon::hands::Hands;
+use crate::kernel::lease::{self, Guarded, Lease};
+
+/// Begins the lease of every VIP whose interface is known. What it says is for the status; where
+/// nothing guards the VIPs, that is the reason.
+pub(super) async fn begin(config: &Config, hands: &Hands) -> (String, Option<Pulse>) {
+    let guarded = guarded(config, hands).await;
+    if guarded.is_empty() {
+        return ("none: no virtual IP with a known interface".to_owned(), None);
+    }
+    let length = Lease::length(config.timing.deadtime);
+    match Lease::begin(&guarded, length).await {
+        Ok(lease) => {
+            info!(
+                "the kernel takes the VIPs out of service {} ms after our end",
+                length.as_millis()
+            );
+            let every = lease.every();
+            let pulse = Pulse { every, call: Box::new(move |_| lease.tick()) };
+            (format!("lease of {} ms", length.as_millis()), Some(pulse))
+        }
+        Err(why) => {
+            warn!("no lease: a killed node goes on to answer for its VIPs: {why}");
+            (format!("none: {why}"), None)
+        }
+    }
+}
+
+/// Nothing is held any more.
+pub(super) async fn end() {
+    // Without nft there was no lease either.
+    let _no_nft = lease::end().await;
+}
+
+async fn guarded(config: &Config, hands: &Hands) -> Guarded {
+    let resources = config.groups.iter().flat_map(|group| &group.resources);
+    let addresses = resources.filter_map(|resource| match &resource.kind {
+        ResourceKind::Address(address) => Some(address),
+        ResourceKind::Director(_) | ResourceKind::Script(_) => None,
+    });
+    let mut guarded = Guarded::new();
+    for address in addresses {
+        match hands.addresses().place(address).await {
+            Ok(placement) => {
+                guarded.insert(address.ip, placement.interface);
+            }
+            Err(e) => warn!("{} is not guarded: {e}", address.ip),
+        }
+    }
+    guarded
+}
