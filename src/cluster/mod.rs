@@ -380,7 +380,7 @@ impl Core {
                 Some((boot_end(&self.settings, *since, self.peer.presence()), "initdead"))
             }
             Phase::Running { doubt: Some(doubt), .. } => Some((doubt.until, "validation")),
-            Phase::Goodbye { next, .. } => Some((*next, "farewell")),
+            Phase::Goodbye { next, .. } => return (*next, "farewell"),
             Phase::Ended => return (Instant::NEVER, "left"),
             Phase::Running { doubt: None, .. } | Phase::Leaving(_) => None,
         };
