@@ -269,8 +269,8 @@ impl Group {
     /// Sees a rival come and go; both are reasons to announce our addresses again.
     fn watch_rival(&mut self, turn: &mut Turn<'_>) {
         let theirs = turn.peer.claim(&self.settings.name);
-        let (mine, from) = match self.role {
-            Role::Starting { epoch, from, .. } | Role::Active { epoch, from, .. } => (epoch, from),
+        let (mine, from) = match &mut self.role {
+            Role::Starting { epoch, from, .. } | Role::Active { epoch, from, .. } => (*epoch, from),
             Role::Idle { .. }
             | Role::Claiming { .. }
             | Role::Stopping { .. }
@@ -280,7 +280,11 @@ impl Group {
                 return;
             }
         };
-        let agreed = Some(theirs.epoch) == from && theirs.hold != Hold::Stuck;
+        // The agreement ends with the giver's part; a restarted giver may use its number again.
+        *from = from.filter(|from| {
+            *from == theirs.epoch && matches!(theirs.hold, Hold::Active | Hold::Stopping)
+        });
+        let agreed = from.is_some();
         let rival = holds(theirs.hold) && theirs.epoch < mine && !agreed;
         if rival && !self.rival {
             self.report_conflict(turn, mine, theirs.epoch);

@@ -398,7 +398,9 @@ impl<D: Delivery> World<D> {
     fn check_overlap(&mut self, group: usize) {
         let both =
             self.nodes.iter().all(|node| node.process.is_some() && node.up[group].contains(&true));
-        if !both || self.checks.calm_since.is_none() {
+        // What could not be stopped is tried again at intervals of its own.
+        let stuck = self.nodes.iter().any(|node| node.hold(group) == Hold::Stuck);
+        if !both || stuck || self.checks.calm_since.is_none() {
             self.checks.groups[group].overlap = None;
             return;
         }
@@ -420,7 +422,7 @@ impl<D: Delivery> World<D> {
         });
         let settled = self.calm_for() > self.heal() * 2 && self.checks.groups[group].dual.is_none();
         let full = |node: &Machine<D>| {
-            node.hold(group) != Hold::Nothing && node.up[group].iter().all(|up| *up)
+            node.hold(group) == Hold::Active && node.up[group].iter().all(|up| *up)
         };
         let someone = self.nodes.iter().any(full);
         let state = &mut self.checks.groups[group];

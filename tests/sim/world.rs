@@ -202,8 +202,9 @@ impl<D: Delivery> World<D> {
                 let at = self.local(node);
                 let Some(process) = &mut self.nodes[node].process else { return };
                 if process.inbox.len() < INBOX_MAX {
-                    process.inbox.push_back((link, at, packet));
+                    process.inbox.push_back((link, at, packet.clone()));
                 }
+                self.nodes[1 - node].record(packet);
                 self.turn(node);
             }
             Happening::Wake { node, token } => {
@@ -417,11 +418,6 @@ impl<D: Delivery> World<D> {
     }
 
     fn transmit(&mut self, from: usize, packet: &D::Packet) {
-        let recorded = &mut self.nodes[from].recorded;
-        if recorded.len() == RECORDED_MAX {
-            recorded.pop_front();
-        }
-        recorded.push_back(packet.clone());
         for link in 0..self.links.len() {
             for at in self.carry(link, from) {
                 let id = LinkId(u8::try_from(link).unwrap());
@@ -525,6 +521,15 @@ impl<D: Delivery> Machine<D> {
             facts: Facts::new(Instant::BOOT, settings.groups.len(), settings.keepalive),
             settings,
         }
+    }
+
+    /// For an attacker, who can hear and send, and hold nothing back: a beat that never came in
+    /// before is not a replay but a late one.
+    fn record(&mut self, packet: D::Packet) {
+        if self.recorded.len() == RECORDED_MAX {
+            self.recorded.pop_front();
+        }
+        self.recorded.push_back(packet);
     }
 
     fn clear(&mut self) {
