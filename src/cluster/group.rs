@@ -309,7 +309,7 @@ impl Group {
 
     fn announce_again(&mut self, turn: &mut Turn<'_>) {
         let active = matches!(self.role, Role::Active { .. });
-        if self.announce && active && turn.licence != Licence::Keep {
+        if self.announce && active && turn.licence == Licence::Take {
             self.announce = false;
             turn.outbox.push(Output::Announce(self.id));
         }

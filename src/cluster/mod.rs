@@ -170,14 +170,18 @@ impl Core {
     }
 
     /// The peer may have taken a stall for our death from about a deadtime on; half of it leaves
-    /// room for beats that were lost before.
+    /// room for beats that were lost before. What we serve is announced again when that is settled.
     fn doubt(&mut self, now: Instant, late: Duration) {
+        if late < self.settings.deadtime / 2 {
+            return;
+        }
         let sequence = self.outbox.next_sequence();
         let until = now.plus(self.settings.deadtime);
-        if let Phase::Booting { doubt, .. } | Phase::Running { doubt, .. } = &mut self.phase
-            && late >= self.settings.deadtime / 2
-        {
+        if let Phase::Booting { doubt, .. } | Phase::Running { doubt, .. } = &mut self.phase {
             *doubt = Some(Doubt { sequence, until });
+        }
+        for group in &mut self.groups {
+            group.announce |= group.held().is_some();
         }
     }
 

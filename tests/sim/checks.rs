@@ -94,7 +94,7 @@ impl Facts {
 
     /// For how long nothing of the peer has reached the core, whatever the reason.
     fn deaf(&self, now: Instant) -> Duration {
-        now.since(self.handed)
+        now.since(self.proof.unwrap_or(self.booted).min(self.handed))
     }
 }
 
@@ -247,29 +247,27 @@ impl<D: Delivery> World<D> {
     /// nothing of the other for a deadtime.
     fn check_start(&mut self, node: usize, group: usize, manner: Manner) {
         let other = &self.nodes[1 - node];
-        let holds = held(other.hold(group)) || other.up[group].contains(&true);
-        if other.process.is_none() || !holds {
-            return;
-        }
         let facts = &self.nodes[node].facts;
-        let name = &self.nodes[node].settings.groups[group].name;
-        let told = facts.heard.iter().find(|claim| claim.group == *name);
-        let offered = told.is_some_and(|it| it.hold == Hold::Active && it.wish == Wish::Offer);
         let deadtime = self.nodes[node].settings.deadtime;
         let slack = self.jitter + self.nodes[node].settings.keepalive;
         let silent = facts.deaf(self.now) + slack >= deadtime
             || other.facts.deaf(self.now) + slack >= deadtime
-            || other.facts.blind[group]
             || facts.blind[group];
+        let name = &self.nodes[node].settings.groups[group].name;
+        let told = facts.heard.iter().find(|claim| claim.group == *name);
+        let offered = told.is_some_and(|it| it.hold == Hold::Active && it.wish == Wish::Offer);
+        let begun = served(self.nodes[node].hold(group));
+        let holds = held(other.hold(group)) || other.up[group].contains(&true);
+        let free = other.process.is_none() || !holds || other.facts.blind[group];
+        self.nodes[node].facts.blind[group] = silent;
         match manner {
-            Manner::Overlap { .. } if offered || silent || served(self.nodes[node].hold(group)) => {
-            }
+            _ if free || silent => {}
+            Manner::Overlap { .. } if offered || begun => {}
             Manner::Overlap { .. } => {
-                self.fail(format!("S3: node {node} overlaps group {group} unasked"))
+                self.fail(format!("S3: node {node} overlaps group {group} unasked"));
             }
-            Manner::Alone if silent => self.nodes[node].facts.blind[group] = true,
             Manner::Alone => {
-                self.fail(format!("S3: node {node} starts group {group}, which the other holds"))
+                self.fail(format!("S3: node {node} starts group {group}, which the other holds"));
             }
         }
     }

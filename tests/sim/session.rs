@@ -82,8 +82,9 @@ impl Delivery for Session {
         let echo = packet.echoes.iter().flatten().find(|(session, _)| *session == self.mine);
         let Some((_, echo)) = echo.copied() else {
             if self.current.is_none_or(|(session, _)| session != packet.session) {
-                let newer = self.candidate.map_or(0, |(_, sequence)| sequence);
-                self.candidate = Some((packet.session, newer.max(packet.sequence)));
+                let same = self.candidate.filter(|(session, _)| *session == packet.session);
+                let highest = same.map_or(0, |(_, sequence)| sequence);
+                self.candidate = Some((packet.session, highest.max(packet.sequence)));
             }
             return Some(Input::Presence { at });
         };
