@@ -99,6 +99,8 @@ pub(super) enum Setback {
     PeerDeclined,
     PeerGone,
     PeerStuck,
+    /// It claimed at the same time, with a higher epoch.
+    PeerClaims,
     PeerHolds,
     TimedOut,
     StartFailed,
@@ -112,6 +114,7 @@ impl fmt::Display for Setback {
             Self::PeerDeclined => "the peer could not start it",
             Self::PeerGone => "contact with the peer was lost",
             Self::PeerStuck => "the peer could not stop it",
+            Self::PeerClaims => "the peer is taking it at the same time",
             Self::PeerHolds => "the peer has it, with the higher epoch",
             Self::TimedOut => "the peer did not do its part in time",
             Self::StartFailed => "it could not be started here",
@@ -225,7 +228,8 @@ impl Group {
         self.seen = self.seen.max(theirs.epoch);
         match self.role {
             Role::Claiming { epoch, stance, cause, .. } if beats(theirs, epoch) => {
-                self.setback = Some(Setback::PeerHolds);
+                let claims = theirs.hold == Hold::Claiming;
+                self.setback = Some(if claims { Setback::PeerClaims } else { Setback::PeerHolds });
                 self.put_off_failback(cause, turn);
                 self.enter(turn, Role::Idle { stance, asking: None }, cause);
             }

@@ -103,7 +103,8 @@ pub struct Machine<D: Delivery> {
     pub suspended: Option<Instant>,
     /// Its boot clock is ahead of the world's by that.
     offset: Duration,
-    /// An agent takes up to so long.
+    /// An agent takes between the two.
+    pub agent_min: Duration,
     pub agent_max: Duration,
     recorded: VecDeque<D::Packet>,
     pub facts: Facts,
@@ -471,8 +472,9 @@ impl<D: Delivery> World<D> {
             Operation::Start => (machine.agents[group][resource][0], limits.start_timeout),
             Operation::Stop => (machine.agents[group][resource][1], limits.stop_timeout),
         };
-        let slowest = u64::try_from(machine.agent_max.as_nanos()).unwrap();
-        let usual = Duration::from_nanos(self.rng.range(slowest / 8, slowest));
+        let low = u64::try_from(machine.agent_min.as_nanos()).unwrap();
+        let high = u64::try_from(machine.agent_max.as_nanos()).unwrap();
+        let usual = Duration::from_nanos(self.rng.range(low, high));
         let (span, outcome) = match agent {
             Agent::Obeys => (usual, Outcome::Done),
             Agent::Fails => (usual, Outcome::Failed("refused".to_owned())),
@@ -516,6 +518,7 @@ impl<D: Delivery> Machine<D> {
             agents: sizes.iter().map(|len| vec![[Agent::Obeys; 2]; *len]).collect(),
             suspended: None,
             offset: Duration::from_secs(1000),
+            agent_min: Duration::ZERO,
             agent_max: Duration::from_millis(20),
             recorded: VecDeque::new(),
             facts: Facts::new(Instant::BOOT, settings.groups.len(), settings.keepalive),
