@@ -4,14 +4,13 @@
 //! `UPDATE_GOLDEN=1 cargo test --test golden` writes the transcripts anew; commit only differences
 //! that you understand. The language is in `tests/golden/README.md`.
 #![expect(
+    dead_code,
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation,
-    reason = "a test program: whatever is wrong in it may end it"
+    reason = "a test program: whatever is wrong in it may end it; the world has more than it needs"
 )]
-#![allow(unreachable_pub, missing_docs, dead_code, reason = "modules shared with tests/sim.rs")]
 
 #[path = "sim/checks.rs"]
 mod checks;

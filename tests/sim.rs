@@ -6,12 +6,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::print_stdout,
     clippy::cast_possible_truncation,
     clippy::panic,
     reason = "a test program: whatever is wrong in it may end it"
 )]
-#![allow(unreachable_pub, missing_docs, dead_code, reason = "modules shared with tests/golden.rs")]
 
 #[path = "sim/checks.rs"]
 mod checks;

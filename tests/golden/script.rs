@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::world::{Agent, Crash, Path, World};
 
 /// Runs a script; the transcript is what the world wrote down.
-pub fn run(script: &str) -> Vec<String> {
+pub(crate) fn run(script: &str) -> Vec<String> {
     let mut stage = Stage::default();
     for line in script.lines().map(str::trim) {
         if line.is_empty() || line.starts_with('#') {

@@ -19,9 +19,9 @@ use crate::session::Delivery;
 use crate::world::{Agent, Machine, World};
 
 /// What is known of one start of a machine, from outside.
-pub struct Facts {
+pub(crate) struct Facts {
     /// What its last beat said of the node as a whole.
-    pub node: NodeState,
+    pub(crate) node: NodeState,
     keepalive: Duration,
     booted: Instant,
     /// When the newest proof of the peer's life came in that was handed to the core.
@@ -35,7 +35,7 @@ pub struct Facts {
     /// The last long sleep: when it ended, and how long it was.
     woke: Option<(Instant, Duration)>,
     /// By group: the order under way, and whether it will be obeyed.
-    pub flying: Vec<Option<(Action, bool)>>,
+    pub(crate) flying: Vec<Option<(Action, bool)>>,
     /// By group: taken on the word of silence.
     blind: Vec<bool>,
     /// By group: the highest epoch held in this start.
@@ -44,7 +44,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn new(now: Instant, groups: usize, keepalive: Duration) -> Self {
+    pub(crate) fn new(now: Instant, groups: usize, keepalive: Duration) -> Self {
         Self {
             keepalive,
             node: NodeState::Booting,
@@ -62,7 +62,7 @@ impl Facts {
         }
     }
 
-    pub fn heard(&mut self, at: Instant, beat: &Beat) {
+    pub(crate) fn heard(&mut self, at: Instant, beat: &Beat) {
         if self.proof.is_none_or(|proof| at > proof) {
             self.proof = Some(at);
             // What came in during a sleep came in at its end, as far as the node can know.
@@ -72,13 +72,13 @@ impl Facts {
         self.heard = beat.groups.clone();
     }
 
-    pub fn handed(&mut self, now: Instant) {
+    pub(crate) fn handed(&mut self, now: Instant) {
         self.handed = now;
     }
 
     /// Falls asleep, or wakes up. A node knows its own sleep but for the time until it wanted to be
     /// called, and for what it bears as ordinary lateness: up to a keepalive each.
-    pub fn asleep(&mut self, since: Option<Instant>, now: Instant) {
+    pub(crate) fn asleep(&mut self, since: Option<Instant>, now: Instant) {
         if let (None, Some(asleep)) = (since, self.asleep) {
             let span = now.since(asleep);
             self.slept_since_proof += span.saturating_sub(self.keepalive * 2);
@@ -99,13 +99,13 @@ impl Facts {
 }
 
 /// What is known of the pair.
-pub struct Checks {
+pub(crate) struct Checks {
     /// Any change of role is a violation from now on (L4).
-    pub mild: bool,
+    pub(crate) mild: bool,
     calm_since: Option<Instant>,
     alone_since: Option<(usize, Instant)>,
     /// Agents have failed, or an operator has asked: what follows may take its time.
-    pub troubled: bool,
+    pub(crate) troubled: bool,
     groups: Vec<GroupChecks>,
     owners: std::collections::BTreeMap<(usize, u64), usize>,
 }
@@ -122,7 +122,7 @@ struct GroupChecks {
 }
 
 impl Checks {
-    pub fn new(groups: usize) -> Self {
+    pub(crate) fn new(groups: usize) -> Self {
         Self {
             mild: false,
             calm_since: None,
@@ -134,7 +134,7 @@ impl Checks {
     }
 
     /// An operator wants a node to leave: service may end.
-    pub fn allow_gaps(&mut self) {
+    pub(crate) fn allow_gaps(&mut self) {
         self.groups.iter_mut().for_each(|group| group.gapless = false);
         self.calm_since = None;
     }
@@ -175,7 +175,7 @@ impl<D: Delivery> World<D> {
     /// S1: an epoch belongs to one node; it grows with each taking; and a node that was told of a
     /// higher one by somebody who starts, serves or stops says no more that it serves, unless it
     /// has offered the group itself.
-    pub fn check_send(&mut self, node: usize, beat: &Beat) {
+    pub(crate) fn check_send(&mut self, node: usize, beat: &Beat) {
         for (group, claim) in beat.groups.iter().enumerate() {
             if !held(claim.hold) {
                 self.nodes[node].facts.blind[group] = false;
@@ -217,7 +217,7 @@ impl<D: Delivery> World<D> {
         }
     }
 
-    pub fn check_run(&mut self, node: usize, action: Action) {
+    pub(crate) fn check_run(&mut self, node: usize, action: Action) {
         let (group, place) = (usize::from(action.group.0), action.resource);
         let machine = &self.nodes[node];
         let up = machine.up[group].clone();
@@ -285,7 +285,7 @@ impl<D: Delivery> World<D> {
         }
     }
 
-    pub fn check_announce(&mut self, node: usize, group: GroupId) {
+    pub(crate) fn check_announce(&mut self, node: usize, group: GroupId) {
         let group = usize::from(group.0);
         self.check_validated(node, "announces");
         self.nodes[node].facts.announced[group] = Some(self.now);
@@ -294,7 +294,7 @@ impl<D: Delivery> World<D> {
         }
     }
 
-    pub fn check_report(&mut self, node: usize, event: &Event) {
+    pub(crate) fn check_report(&mut self, node: usize, event: &Event) {
         match event {
             // S6, S7, S9: nothing but silence kills, and sleep of our own is not silence.
             Event::PeerDead { .. } => {
@@ -313,7 +313,7 @@ impl<D: Delivery> World<D> {
     }
 
     /// L2: in calm a request is done without waiting for anything but the agents.
-    pub fn check_answer(&mut self, since: Instant, answer: &Answer) {
+    pub(crate) fn check_answer(&mut self, since: Instant, answer: &Answer) {
         let Answer::Done { .. } = answer else { return };
         if self.calm_for() < self.now.since(since) + self.heal() || self.checks.troubled {
             return;
@@ -327,7 +327,7 @@ impl<D: Delivery> World<D> {
     }
 
     /// S5: nobody leaves with a word of peace and something up.
-    pub fn check_left(&mut self, node: usize) {
+    pub(crate) fn check_left(&mut self, node: usize) {
         let machine = &self.nodes[node];
         let up = machine.up.iter().flatten().any(|up| *up);
         if up && machine.facts.node == NodeState::Gone {
@@ -335,7 +335,7 @@ impl<D: Delivery> World<D> {
         }
     }
 
-    pub fn check_step(&mut self) {
+    pub(crate) fn check_step(&mut self) {
         let calm = self.is_calm();
         self.checks.calm_since = calm.then(|| self.checks.calm_since.unwrap_or(self.now));
         for group in 0..self.checks.groups.len() {

@@ -22,7 +22,7 @@ enum Kind {
     Wild,
 }
 
-pub struct History {
+pub(crate) struct History {
     world: World<Session>,
     kind: Kind,
     /// An operator has asked for something: where the groups are is no longer a matter of course.
@@ -31,7 +31,7 @@ pub struct History {
 
 impl History {
     /// The trace, when it is wanted, and the violation, if there was one.
-    pub fn run(seed: u64, traced: bool) -> (Vec<String>, Option<String>) {
+    pub(crate) fn run(seed: u64, traced: bool) -> (Vec<String>, Option<String>) {
         let mut rng = Rng::new(seed);
         let kind = match rng.range(0, 9) {
             0 | 1 => Kind::Mild,
@@ -116,7 +116,7 @@ impl History {
         let node = self.world.rng.place(2);
         match self.world.rng.range(0, 99) {
             0..=24 => self.disturb_link(),
-            25..=34 => self.world.links.iter_mut().flatten().for_each(|path| mend(path)),
+            25..=34 => self.world.links.iter_mut().flatten().for_each(mend),
             35..=44 => self.crash(node),
             45..=59 => self.world.boot(node),
             60..=67 => self.sleep(node),

@@ -14,7 +14,7 @@ use pairbeat::names::LinkId;
 use pairbeat::time::Instant;
 
 /// One node's end of the session layer.
-pub trait Delivery {
+pub(crate) trait Delivery {
     /// What travels.
     type Packet: Clone;
 
@@ -28,7 +28,7 @@ pub trait Delivery {
 
 /// A packet of the model.
 #[derive(Clone)]
-pub struct Packet {
+pub(crate) struct Packet {
     session: u64,
     sequence: u64,
     /// Sessions of the receiver that the sender hears, and the highest sequence number of each.
@@ -37,7 +37,7 @@ pub struct Packet {
 }
 
 /// The model.
-pub struct Session {
+pub(crate) struct Session {
     mine: u64,
     sent: u64,
     /// The peer's session that has proved itself.

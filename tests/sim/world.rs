@@ -26,7 +26,7 @@ const RECORDED_MAX: usize = 64;
 
 /// How an agent answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Agent {
+pub(crate) enum Agent {
     Obeys,
     Fails,
     /// Until the driver's limit.
@@ -37,23 +37,23 @@ pub enum Agent {
 
 /// One direction of one link.
 #[derive(Debug, Clone, Copy)]
-pub struct Path {
-    pub cut: bool,
+pub(crate) struct Path {
+    pub(crate) cut: bool,
     /// In percent; each loss begins a burst of up to `burst` more.
-    pub loss: u64,
-    pub burst: u64,
-    pub duplicates: u64,
-    pub delay_min: Duration,
-    pub delay_max: Duration,
+    pub(crate) loss: u64,
+    pub(crate) burst: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) delay_min: Duration,
+    pub(crate) delay_max: Duration,
     losing: u64,
 }
 
 impl Path {
-    pub fn clean(delay_min: Duration, delay_max: Duration) -> Self {
+    pub(crate) fn clean(delay_min: Duration, delay_max: Duration) -> Self {
         Self { cut: false, loss: 0, burst: 0, duplicates: 0, delay_min, delay_max, losing: 0 }
     }
 
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         !self.cut && self.loss == 0
     }
 }
@@ -69,7 +69,7 @@ impl std::fmt::Display for Path {
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crash {
+pub(crate) enum Crash {
     /// The machine loses power: nothing is up any more.
     Power,
     /// Every process is killed; the kernel keeps what it has.
@@ -79,35 +79,35 @@ pub enum Crash {
 }
 
 /// A running pair of core and session layer.
-pub struct Process<D: Delivery> {
-    pub core: Core,
-    pub session: D,
+pub(crate) struct Process<D: Delivery> {
+    pub(crate) core: Core,
+    pub(crate) session: D,
     /// Claims of the last beat sent.
-    pub said: Vec<GroupClaim>,
+    pub(crate) said: Vec<GroupClaim>,
     inbox: VecDeque<(LinkId, Instant, D::Packet)>,
     ended: VecDeque<(ActionId, Outcome)>,
     wake: u64,
 }
 
 /// One machine.
-pub struct Machine<D: Delivery> {
-    pub settings: Settings,
-    pub process: Option<Process<D>>,
+pub(crate) struct Machine<D: Delivery> {
+    pub(crate) settings: Settings,
+    pub(crate) process: Option<Process<D>>,
     /// Counts starts; an event of an earlier one is void.
-    pub starts: u64,
+    pub(crate) starts: u64,
     /// What the kernel has up, by group and resource. A start that is under way or failed counts
     /// as up: it may be.
-    pub up: Vec<Vec<bool>>,
+    pub(crate) up: Vec<Vec<bool>>,
     /// By group and resource: how it starts, how it stops.
-    pub agents: Vec<Vec<[Agent; 2]>>,
-    pub suspended: Option<Instant>,
+    pub(crate) agents: Vec<Vec<[Agent; 2]>>,
+    pub(crate) suspended: Option<Instant>,
     /// Its boot clock is ahead of the world's by that.
     offset: Duration,
     /// An agent takes between the two.
-    pub agent_min: Duration,
-    pub agent_max: Duration,
+    pub(crate) agent_min: Duration,
+    pub(crate) agent_max: Duration,
     recorded: VecDeque<D::Packet>,
-    pub facts: Facts,
+    pub(crate) facts: Facts,
 }
 
 enum Happening<P> {
@@ -118,29 +118,29 @@ enum Happening<P> {
 }
 
 /// Everything.
-pub struct World<D: Delivery> {
-    pub now: Instant,
-    pub nodes: [Machine<D>; 2],
+pub(crate) struct World<D: Delivery> {
+    pub(crate) now: Instant,
+    pub(crate) nodes: [Machine<D>; 2],
     /// By link and by sender.
-    pub links: Vec<[Path; 2]>,
-    pub rng: Rng,
-    pub trace: Option<Vec<String>>,
-    pub failure: Option<String>,
+    pub(crate) links: Vec<[Path; 2]>,
+    pub(crate) rng: Rng,
+    pub(crate) trace: Option<Vec<String>>,
+    pub(crate) failure: Option<String>,
     /// Loops come late by up to that.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
     queue: BTreeMap<(Instant, u64), Happening<D::Packet>>,
     order: u64,
     sessions: u64,
     requests: u64,
     /// Requests that wait for their answer: who, in which start, since when.
-    pub open: BTreeMap<u64, (usize, u64, Instant)>,
-    pub checks: crate::checks::Checks,
+    pub(crate) open: BTreeMap<u64, (usize, u64, Instant)>,
+    pub(crate) checks: crate::checks::Checks,
 }
 
 const NAMES: [&str; 2] = ["a", "b"];
 
 impl<D: Delivery> World<D> {
-    pub fn new(settings: [Settings; 2], links: Vec<[Path; 2]>, rng: Rng) -> Self {
+    pub(crate) fn new(settings: [Settings; 2], links: Vec<[Path; 2]>, rng: Rng) -> Self {
         let groups = settings[0].groups.len();
         let nodes = settings.map(|settings| Machine::new(settings));
         Self {
@@ -160,14 +160,14 @@ impl<D: Delivery> World<D> {
         }
     }
 
-    pub fn note(&mut self, text: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>12} {}", self.now.to_string(), text()));
         }
     }
 
     /// An invariant does not hold.
-    pub fn fail(&mut self, text: String) {
+    pub(crate) fn fail(&mut self, text: impl std::fmt::Display) {
         self.note(|| format!("VIOLATED: {text}"));
         let now = self.now;
         self.failure.get_or_insert(format!("{now} {text}"));
@@ -179,7 +179,7 @@ impl<D: Delivery> World<D> {
     }
 
     /// Until `end`, or until an invariant does not hold.
-    pub fn run_until(&mut self, end: Instant) {
+    pub(crate) fn run_until(&mut self, end: Instant) {
         while self.failure.is_none() {
             match self.queue.first_key_value() {
                 Some(((at, _), _)) if *at <= end => {}
@@ -193,7 +193,7 @@ impl<D: Delivery> World<D> {
         self.now = self.now.max(end);
     }
 
-    pub fn run_for(&mut self, span: Duration) {
+    pub(crate) fn run_for(&mut self, span: Duration) {
         self.run_until(self.now.plus(span));
     }
 
@@ -230,18 +230,18 @@ impl<D: Delivery> World<D> {
     }
 
     /// The node's own boot clock.
-    pub fn local(&self, node: usize) -> Instant {
+    pub(crate) fn local(&self, node: usize) -> Instant {
         self.now.plus(self.nodes[node].offset)
     }
 
-    pub fn set_offset(&mut self, node: usize, offset: Duration) {
+    pub(crate) fn set_offset(&mut self, node: usize, offset: Duration) {
         self.nodes[node].offset = offset;
     }
 
     // ---- what happens to machines ---------------------------------------------------------------
 
     /// Starts the process, after its supervisor has cleared what an earlier one left behind.
-    pub fn boot(&mut self, node: usize) {
+    pub(crate) fn boot(&mut self, node: usize) {
         if self.nodes[node].process.is_some() {
             return;
         }
@@ -267,7 +267,7 @@ impl<D: Delivery> World<D> {
         self.check_step();
     }
 
-    pub fn crash(&mut self, node: usize, how: Crash) {
+    pub(crate) fn crash(&mut self, node: usize, how: Crash) {
         let Some(mut process) = self.nodes[node].process.take() else { return };
         self.note(|| format!("{} crashes: {how:?}", NAMES[node]));
         self.open.retain(|_, (owner, _, _)| *owner != node);
@@ -282,7 +282,7 @@ impl<D: Delivery> World<D> {
         self.check_step();
     }
 
-    pub fn suspend(&mut self, node: usize, span: Duration) {
+    pub(crate) fn suspend(&mut self, node: usize, span: Duration) {
         if self.nodes[node].process.is_none() || self.nodes[node].suspended.is_some() {
             return;
         }
@@ -293,7 +293,7 @@ impl<D: Delivery> World<D> {
         self.push(until, Happening::Resume { node });
     }
 
-    pub fn request(&mut self, node: usize, request: Request) {
+    pub(crate) fn request(&mut self, node: usize, request: Request) {
         let now = self.local(node);
         let start = self.nodes[node].starts;
         let awake = self.nodes[node].suspended.is_none();
@@ -312,7 +312,7 @@ impl<D: Delivery> World<D> {
     }
 
     /// An old packet comes again, to the other node or back to its sender.
-    pub fn replay(&mut self, from: usize, to: usize) {
+    pub(crate) fn replay(&mut self, from: usize, to: usize) {
         let recorded = &self.nodes[from].recorded;
         if recorded.is_empty() {
             return;
@@ -540,11 +540,11 @@ impl<D: Delivery> Machine<D> {
     }
 
     /// What the process said last of a group; nothing when there is no process.
-    pub fn claim(&self, group: usize) -> Option<&GroupClaim> {
+    pub(crate) fn claim(&self, group: usize) -> Option<&GroupClaim> {
         self.process.as_ref().and_then(|process| process.said.get(group))
     }
 
-    pub fn hold(&self, group: usize) -> Hold {
+    pub(crate) fn hold(&self, group: usize) -> Hold {
         self.claim(group).map_or(Hold::Nothing, |claim| claim.hold)
     }
 }
