@@ -2,8 +2,8 @@
 //!
 //! The core says when it wants to be called. When the call comes much later, somebody kept us from
 //! running: the process was stopped, the machine suspended, the processor busy. That time is taken
-//! off the clock that everything in the core runs on, so that it is nobody's silence. A beat that
-//! came in meanwhile still counts from when it came.
+//! off the clock that everything in the core runs on, so that it is nobody's silence. On this clock
+//! a stall is a single instant; a beat that came in meanwhile came in at that instant.
 
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use crate::time::Instant;
 #[derive(Debug, Clone)]
 pub(super) struct Awake {
     lag: Duration,
+    /// The last stall: the lag before it, the awake instant at which it happened, and its end on
+    /// the boot clock.
+    stall: (Duration, Instant, Instant),
     bearable: Duration,
     /// The last instant it gave: it never goes back.
     last: Instant,
@@ -22,7 +25,12 @@ pub(super) struct Awake {
 impl Awake {
     pub(super) fn new(settings: &Settings, now: Instant) -> Self {
         let bearable = settings.keepalive.min(settings.deadtime / 4);
-        Self { lag: Duration::ZERO, bearable, last: now }
+        Self {
+            lag: Duration::ZERO,
+            stall: (Duration::ZERO, now, Instant::BOOT),
+            bearable,
+            last: now,
+        }
     }
 
     /// The awake time at `now`, and the length of the stall that has just ended, if there was one.
@@ -30,14 +38,18 @@ impl Awake {
     pub(super) fn wake(&mut self, now: Instant, due: Instant) -> (Instant, Option<Duration>) {
         let late = now.since(self.outside(due));
         let stall = (late > self.bearable).then_some(late);
-        self.lag += stall.unwrap_or_default();
+        if let Some(late) = stall {
+            self.stall = (self.lag, due, now);
+            self.lag += late;
+        }
         self.last = self.last.max(self.inside(now));
         (self.last, stall)
     }
 
     /// A point on the boot clock, as awake time.
     pub(super) fn inside(&self, instant: Instant) -> Instant {
-        instant.minus(self.lag)
+        let (lag, frozen, end) = self.stall;
+        if instant < end { instant.minus(lag).min(frozen) } else { instant.minus(self.lag) }
     }
 
     /// A point in awake time, on the boot clock.

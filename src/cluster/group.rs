@@ -99,6 +99,8 @@ pub(super) enum Setback {
     PeerDeclined,
     PeerGone,
     PeerStuck,
+    /// It claimed at the same time, with a higher epoch.
+    PeerClaims,
     PeerHolds,
     TimedOut,
     StartFailed,
@@ -112,6 +114,7 @@ impl fmt::Display for Setback {
             Self::PeerDeclined => "the peer could not start it",
             Self::PeerGone => "contact with the peer was lost",
             Self::PeerStuck => "the peer could not stop it",
+            Self::PeerClaims => "the peer is taking it at the same time",
             Self::PeerHolds => "the peer has it, with the higher epoch",
             Self::TimedOut => "the peer did not do its part in time",
             Self::StartFailed => "it could not be started here",
@@ -225,7 +228,8 @@ impl Group {
         self.seen = self.seen.max(theirs.epoch);
         match self.role {
             Role::Claiming { epoch, stance, cause, .. } if beats(theirs, epoch) => {
-                self.setback = Some(Setback::PeerHolds);
+                let claims = theirs.hold == Hold::Claiming;
+                self.setback = Some(if claims { Setback::PeerClaims } else { Setback::PeerHolds });
                 self.put_off_failback(cause, turn);
                 self.enter(turn, Role::Idle { stance, asking: None }, cause);
             }
@@ -269,8 +273,8 @@ impl Group {
     /// Sees a rival come and go; both are reasons to announce our addresses again.
     fn watch_rival(&mut self, turn: &mut Turn<'_>) {
         let theirs = turn.peer.claim(&self.settings.name);
-        let (mine, from) = match self.role {
-            Role::Starting { epoch, from, .. } | Role::Active { epoch, from, .. } => (epoch, from),
+        let (mine, from) = match &mut self.role {
+            Role::Starting { epoch, from, .. } | Role::Active { epoch, from, .. } => (*epoch, from),
             Role::Idle { .. }
             | Role::Claiming { .. }
             | Role::Stopping { .. }
@@ -280,7 +284,11 @@ impl Group {
                 return;
             }
         };
-        let agreed = Some(theirs.epoch) == from && theirs.hold != Hold::Stuck;
+        // The agreement ends with the giver's part; a restarted giver may use its number again.
+        *from = from.filter(|from| {
+            *from == theirs.epoch && matches!(theirs.hold, Hold::Active | Hold::Stopping)
+        });
+        let agreed = from.is_some();
         let rival = holds(theirs.hold) && theirs.epoch < mine && !agreed;
         if rival && !self.rival {
             self.report_conflict(turn, mine, theirs.epoch);
@@ -305,7 +313,7 @@ impl Group {
 
     fn announce_again(&mut self, turn: &mut Turn<'_>) {
         let active = matches!(self.role, Role::Active { .. });
-        if self.announce && active && turn.licence != Licence::Keep {
+        if self.announce && active && turn.licence == Licence::Take {
             self.announce = false;
             turn.outbox.push(Output::Announce(self.id));
         }

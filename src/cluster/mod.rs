@@ -48,7 +48,7 @@ use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end, farewell_spacing};
 use self::requests::{Direction, Requests, answer};
 pub use self::settings::{GroupSettings, ResourceSettings, Settings, Side};
 pub use self::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
-use crate::names::{GroupId, RequestId};
+use crate::names::{GroupId, LinkId, RequestId};
 use crate::time::Instant;
 
 /// One node's half of the cluster.
@@ -84,7 +84,7 @@ impl Core {
         let groups = settings.groups.iter().zip(0..);
         Self {
             awake: Awake::new(&settings, now),
-            phase: Phase::Booting { since: now },
+            phase: Phase::Booting { since: now, doubt: None },
             peer: Peer::new(&settings, now),
             groups: groups.map(|(group, id)| Group::new(GroupId(id), &settings, group)).collect(),
             requests: Requests::default(),
@@ -108,10 +108,7 @@ impl Core {
         match input {
             Input::Tick => self.tick(now),
             Input::Heard { link, at, beat, echo } => {
-                let at = self.awake.inside(at).min(now);
-                self.reply |= self.peer.hear(at, (link, beat, echo), &mut self.outbox);
-                let (mut turn, groups, _) = self.turn(now);
-                groups.iter_mut().for_each(|group| group.heard(&mut turn));
+                self.hear(now, at, (link, beat, echo));
                 self.stirred = true;
             }
             Input::Copy { link, at } => {
@@ -173,14 +170,18 @@ impl Core {
     }
 
     /// The peer may have taken a stall for our death from about a deadtime on; half of it leaves
-    /// room for beats that were lost before.
+    /// room for beats that were lost before. What we serve is announced again when that is settled.
     fn doubt(&mut self, now: Instant, late: Duration) {
+        if late < self.settings.deadtime / 2 {
+            return;
+        }
         let sequence = self.outbox.next_sequence();
         let until = now.plus(self.settings.deadtime);
-        if let Phase::Running { doubt, .. } = &mut self.phase
-            && late >= self.settings.deadtime / 2
-        {
+        if let Phase::Booting { doubt, .. } | Phase::Running { doubt, .. } = &mut self.phase {
             *doubt = Some(Doubt { sequence, until });
+        }
+        for group in &mut self.groups {
+            group.announce |= group.held().is_some();
         }
     }
 
@@ -211,6 +212,19 @@ impl Core {
         match (&self.phase, self.peer.running_since()) {
             (Phase::Running { since, .. }, Some(peer)) => Some(peer.max(*since)),
             _ => None,
+        }
+    }
+
+    fn hear(&mut self, now: Instant, at: Instant, heard: (LinkId, Beat, u64)) {
+        let at = self.awake.inside(at).min(now);
+        let absent = !self.peer.is_alive();
+        self.reply |= self.peer.hear(at, heard, &mut self.outbox);
+        let returned = absent && self.peer.is_alive();
+        let (mut turn, groups, _) = self.turn(now);
+        for group in groups.iter_mut() {
+            group.heard(&mut turn);
+            // It may have served while we could not hear it, and have dropped before we can.
+            group.announce |= returned && group.held().is_some();
         }
     }
 
@@ -256,24 +270,20 @@ impl Core {
     }
 
     fn step_phase(&mut self, now: Instant) {
-        match &mut self.phase {
-            Phase::Booting { since } => {
-                let end = boot_end(&self.settings, *since, self.peer.presence());
-                if self.peer.state() == PeerState::Unknown && now < end {
-                    return;
-                }
-                if self.peer.state() == PeerState::Unknown {
-                    self.peer.give_up(now, &mut self.outbox);
-                }
-                self.phase = Phase::Running { since: now, doubt: None };
+        if let Phase::Booting { since, doubt } = self.phase {
+            let end = boot_end(&self.settings, since, self.peer.presence());
+            let unknown = self.peer.state() == PeerState::Unknown;
+            if unknown && now < end {
+                return;
             }
-            Phase::Running { doubt, .. } => {
-                let over = |it: &Doubt| self.peer.echo() >= it.sequence || now >= it.until;
-                if doubt.as_ref().is_some_and(over) {
-                    *doubt = None;
-                }
+            if unknown {
+                self.peer.give_up(now, &mut self.outbox);
             }
-            Phase::Leaving(_) | Phase::Goodbye { .. } | Phase::Ended => {}
+            self.phase = Phase::Running { since: now, doubt };
+        }
+        if let Phase::Running { doubt, .. } = &mut self.phase {
+            let over = |it: &Doubt| self.peer.echo() >= it.sequence || now >= it.until;
+            *doubt = doubt.filter(|it| !over(it));
         }
     }
 
@@ -376,11 +386,11 @@ impl Core {
             return (now, "something new");
         }
         let phase = match &self.phase {
-            Phase::Booting { since } => {
+            Phase::Booting { since, .. } => {
                 Some((boot_end(&self.settings, *since, self.peer.presence()), "initdead"))
             }
             Phase::Running { doubt: Some(doubt), .. } => Some((doubt.until, "validation")),
-            Phase::Goodbye { next, .. } => Some((*next, "farewell")),
+            Phase::Goodbye { next, .. } => return (*next, "farewell"),
             Phase::Ended => return (Instant::NEVER, "left"),
             Phase::Running { doubt: None, .. } | Phase::Leaving(_) => None,
         };

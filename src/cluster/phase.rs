@@ -16,7 +16,7 @@ const FAREWELL_SPACING: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Waits for the peer, or for initdead.
-    Booting { since: Instant },
+    Booting { since: Instant, doubt: Option<Doubt> },
     /// In service, since then.
     Running { since: Instant, doubt: Option<Doubt> },
     /// Gives everything away.

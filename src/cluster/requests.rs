@@ -184,7 +184,13 @@ impl Pending {
                 Progress::Failed(why) => failed.push(format!("{name}: {why}")),
             }
         }
-        if failed.is_empty() {
+        let claimed = |(_, progress): &(GroupId, Progress)| {
+            *progress == Progress::Failed(Setback::PeerClaims)
+        };
+        if self.groups.iter().all(claimed) {
+            // Two operators at once: the other one was first, and nothing was begun here.
+            Answer::Refused { why: failed.join("; ") }
+        } else if failed.is_empty() {
             Answer::Done { moved, took_ms: millis(turn.now.since(self.since)) }
         } else {
             Answer::Failed { why: failed.join("; ") }

@@ -1,0 +1,355 @@
+//! One random history: a pair, faults, then quiet, in which everything must come right again.
+
+use std::time::Duration;
+
+use pairbeat::cluster::event::{Request, Which};
+use pairbeat::cluster::message::Hold;
+use pairbeat::cluster::{GroupSettings, PeerLife, ResourceSettings, Settings, Side};
+use pairbeat::names::{GroupName, NodeName};
+
+use crate::rng::Rng;
+use crate::session::Session;
+use crate::world::{Agent, Crash, Path, World};
+
+/// What a history is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Single failed links and lost packets: nothing may happen at all (L4).
+    Mild,
+    /// Everything but failing agents.
+    Rough,
+    /// Everything.
+    Wild,
+}
+
+pub(crate) struct History {
+    world: World<Session>,
+    kind: Kind,
+    /// An operator has asked for something: where the groups are is no longer a matter of course.
+    asked: bool,
+}
+
+impl History {
+    /// The trace, when it is wanted, and the violation, if there was one.
+    pub(crate) fn run(seed: u64, traced: bool) -> (Vec<String>, Option<String>) {
+        let mut rng = Rng::new(seed);
+        let kind = match rng.range(0, 9) {
+            0 | 1 => Kind::Mild,
+            2..=5 => Kind::Rough,
+            _ => Kind::Wild,
+        };
+        let mut world = pair(rng, kind);
+        if traced {
+            world.trace = Some(vec![format!("{kind:?}: {:?}", world.nodes[0].settings)]);
+        }
+        let mut history = Self { world, kind, asked: false };
+        match kind {
+            Kind::Mild => history.mild(),
+            Kind::Rough | Kind::Wild => history.rough(),
+        }
+        (history.world.trace.take().unwrap_or_default(), history.world.failure.take())
+    }
+
+    fn deadtime(&self) -> Duration {
+        self.world.nodes[0].settings.deadtime
+    }
+
+    fn pass(&mut self, most: Duration) {
+        let nanos = u64::try_from(most.as_nanos()).unwrap();
+        let span = Duration::from_nanos(self.world.rng.range(0, nanos));
+        self.world.run_for(span);
+    }
+
+    /// L3, L4: both start, and whatever one link does, nothing moves after that.
+    fn mild(&mut self) {
+        self.world.boot(0);
+        self.pass(self.deadtime());
+        self.world.boot(1);
+        let settle = self.world.nodes[0].settings.initdead * 2 + Duration::from_secs(5);
+        self.world.run_for(settle);
+        self.check_end();
+        self.world.checks.mild = true;
+        for _ in 0..8 {
+            self.mild_fault();
+            self.pass(self.deadtime() * 2);
+        }
+    }
+
+    /// On one link only; the others stay clean.
+    fn mild_fault(&mut self) {
+        let (side, what) = (self.world.rng.place(2), self.world.rng.range(0, 3));
+        let alone = self.world.links.len() == 1;
+        let keepalive = self.world.nodes[0].settings.keepalive;
+        let path = &mut self.world.links[0][side];
+        match what {
+            0 if !alone => path.cut = !path.cut,
+            1 if !alone => path.loss = 50,
+            // Delays out of order, and up to a keepalive.
+            2 => path.delay_max = keepalive,
+            _ => path.duplicates = 30,
+        }
+        let path = *path;
+        self.world.note(|| format!("link 0 of {side}: {path}"));
+        let (from, to) = (self.world.rng.place(2), self.world.rng.place(2));
+        self.world.replay(from, to);
+    }
+
+    fn rough(&mut self) {
+        self.world.boot(0);
+        if self.world.rng.percent(80) {
+            self.pass(self.deadtime() * 2);
+            self.world.boot(1);
+        }
+        for _ in 0..self.world.rng.range(4, 24) {
+            let most =
+                if self.world.rng.percent(70) { self.deadtime() } else { self.deadtime() * 6 };
+            self.pass(most);
+            if self.world.failure.is_some() {
+                return;
+            }
+            self.fault();
+        }
+        self.quiet();
+    }
+
+    fn fault(&mut self) {
+        let node = self.world.rng.place(2);
+        match self.world.rng.range(0, 99) {
+            0..=24 => self.disturb_link(),
+            25..=34 => self.world.links.iter_mut().flatten().for_each(mend),
+            35..=44 => self.crash(node),
+            45..=59 => self.world.boot(node),
+            60..=67 => self.sleep(node),
+            68..=84 => self.ask(node),
+            85..=89 => {
+                let to = self.world.rng.place(2);
+                self.world.replay(node, to);
+            }
+            _ if self.kind == Kind::Wild => self.spoil_agent(node),
+            _ => self.world.boot(node),
+        }
+    }
+
+    fn disturb_link(&mut self) {
+        let link = self.world.rng.place(self.world.links.len());
+        let sides = match self.world.rng.range(0, 2) {
+            0 => vec![0],
+            1 => vec![1],
+            _ => vec![0, 1],
+        };
+        let everywhere = self.world.rng.percent(40);
+        let (what, loss, burst) =
+            (self.world.rng.range(0, 2), self.world.rng.range(1, 60), self.world.rng.range(0, 7));
+        for (place, paths) in self.world.links.iter_mut().enumerate() {
+            if place != link && !everywhere {
+                continue;
+            }
+            for side in &sides {
+                match what {
+                    0 => paths[*side].cut = true,
+                    1 => (paths[*side].loss, paths[*side].burst) = (loss, burst),
+                    _ => paths[*side].duplicates = 20,
+                }
+            }
+        }
+        let text = self
+            .world
+            .links
+            .iter()
+            .map(|paths| format!(" {} {}", paths[0], paths[1]))
+            .collect::<String>();
+        self.world.note(|| format!("links:{text}"));
+    }
+
+    fn crash(&mut self, node: usize) {
+        let how = match self.world.rng.range(0, 2) {
+            0 => Crash::Power,
+            1 => Crash::Kill,
+            _ => Crash::Gasp,
+        };
+        self.world.crash(node, how);
+        if self.world.rng.percent(60) {
+            // Back soon: within the deadtime, or about then.
+            self.pass(self.deadtime() * 2);
+            self.world.boot(node);
+        }
+    }
+
+    fn sleep(&mut self, node: usize) {
+        let deadtime = self.deadtime();
+        let most = if self.world.rng.percent(50) { deadtime } else { deadtime * 5 };
+        let span = Duration::from_millis(self.world.rng.range(1, most.as_millis() as u64));
+        self.world.suspend(node, span);
+    }
+
+    fn ask(&mut self, node: usize) {
+        let which = [Which::All, Which::Local, Which::Foreign][self.world.rng.place(3)];
+        let request = match self.world.rng.range(0, 6) {
+            0..=2 => Request::Standby(which),
+            3..=5 => Request::Takeover(which),
+            _ => Request::Leave,
+        };
+        self.asked = true;
+        if request == Request::Leave {
+            self.world.checks.allow_gaps();
+        }
+        self.world.request(node, request);
+        // Sometimes both operators act at once.
+        if self.world.rng.percent(25) && request != Request::Leave {
+            self.world.request(1 - node, request);
+        }
+    }
+
+    fn spoil_agent(&mut self, node: usize) {
+        self.world.checks.troubled = true;
+        let agent =
+            [Agent::Obeys, Agent::Fails, Agent::Hangs, Agent::Mute][self.world.rng.place(4)];
+        let group = self.world.rng.place(self.world.nodes[node].agents.len());
+        let resource = self.world.rng.place(self.world.nodes[node].agents[group].len());
+        let operation = self.world.rng.place(2);
+        self.world.nodes[node].agents[group][resource][operation] = agent;
+        self.world.note(|| {
+            format!("agent {resource} of group {group} on {node}, {operation}: {agent:?}")
+        });
+    }
+
+    /// Everything is mended; within a bounded time everything must be right.
+    fn quiet(&mut self) {
+        self.world.note(|| "all is mended".to_owned());
+        self.world.links.iter_mut().flatten().for_each(mend);
+        for node in 0..2 {
+            self.world.nodes[node]
+                .agents
+                .iter_mut()
+                .flatten()
+                .for_each(|it| *it = [Agent::Obeys; 2]);
+        }
+        let settings = self.world.nodes[0].settings.clone();
+        let actions: Duration = settings
+            .groups
+            .iter()
+            .flat_map(|group| &group.resources)
+            .map(|it| it.start_timeout + it.stop_timeout + Duration::from_secs(10))
+            .sum();
+        // A wait of 60 s before a failback or another start, one of 30 s before another stop.
+        let most =
+            settings.initdead * 2 + settings.deadtime * 6 + actions * 2 + Duration::from_secs(200);
+        let end = self.world.now.plus(most);
+        let mut right_for = 0;
+        while self.world.failure.is_none() && right_for < 6 {
+            if self.world.now >= end {
+                self.check_end();
+                break;
+            }
+            // A node that was on its way out may still end.
+            self.world.boot(0);
+            self.world.boot(1);
+            self.world.run_for(settings.keepalive);
+            right_for = if self.wrong().is_none() { right_for + 1 } else { 0 };
+        }
+    }
+
+    fn check_end(&mut self) {
+        if let Some(wrong) = self.wrong() {
+            self.world.fail(format!("L1, L3: {wrong}, in lasting calm"));
+        }
+    }
+
+    /// What is not as it must be in lasting calm: both nodes alive and known to each other, each
+    /// group active on one of them and not at all on the other, every request answered; with
+    /// auto_failback and no operator about, every group at home.
+    fn wrong(&self) -> Option<String> {
+        let world = &self.world;
+        if !world.open.is_empty() {
+            return Some(format!("requests are open: {:?}", world.open));
+        }
+        for (node, machine) in world.nodes.iter().enumerate() {
+            let Some(process) = &machine.process else {
+                return Some(format!("node {node} is not there"));
+            };
+            let view = process.core.view(world.local(node));
+            if view.peer.state != PeerLife::Alive {
+                return Some(format!("node {node} sees its peer {:?}", view.peer.state));
+            }
+        }
+        for group in 0..world.nodes[0].up.len() {
+            let holds = [world.nodes[0].hold(group), world.nodes[1].hold(group)];
+            let holder = match holds {
+                [Hold::Active, Hold::Nothing] => 0,
+                [Hold::Nothing, Hold::Active] => 1,
+                _ => return Some(format!("group {group} is {holds:?}")),
+            };
+            if world.nodes[holder].up[group].contains(&false)
+                || world.nodes[1 - holder].up[group].contains(&true)
+            {
+                return Some(format!("group {group} is not up where it is held"));
+            }
+            let settings = &world.nodes[holder].settings;
+            let away = settings.groups[group].preferred == Side::Peer;
+            if settings.auto_failback && away && !self.asked && !world.checks.troubled {
+                return Some(format!("group {group} is not at home"));
+            }
+        }
+        None
+    }
+}
+
+fn mend(path: &mut Path) {
+    *path = Path::clean(path.delay_min, path.delay_max);
+}
+
+fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
+    let keepalive = Duration::from_millis([100, 500, 1000, 1000, 2000][rng.place(5)]);
+    let deadtime = keepalive * rng.range(3, 8) as u32;
+    let groups: Vec<GroupSettings> =
+        (0..rng.range(1, 2)).map(|group| a_group(&mut rng, group)).collect();
+    let a = Settings {
+        node: NodeName::new("a").unwrap(),
+        peer: NodeName::new("b").unwrap(),
+        keepalive,
+        warntime: deadtime / 2,
+        deadtime,
+        initdead: deadtime * rng.range(1, 3) as u32,
+        auto_failback: rng.percent(50),
+        links: rng.range(1, 3) as u8,
+        groups,
+        config: 1,
+    };
+    let mut b = a.clone();
+    (b.node, b.peer) = (a.peer.clone(), a.node.clone());
+    // S9: files that differ change nothing.
+    b.config += rng.range(0, 1);
+    for group in &mut b.groups {
+        group.preferred = match group.preferred {
+            Side::Me => Side::Peer,
+            Side::Peer => Side::Me,
+        };
+    }
+    // At most a third of a deadtime between a beat and its arrival, with a beat lost now and then.
+    let most = if kind == Kind::Mild { keepalive / 10 } else { keepalive / 2 };
+    let delay_max = Duration::from_micros(rng.range(100, most.as_micros() as u64));
+    let links = (0..a.links).map(|_| [Path::clean(delay_max / 4, delay_max); 2]).collect();
+    let agent_max = Duration::from_millis(rng.range(1, 400));
+    let jitter = keepalive / 20;
+    let offset = Duration::from_secs(rng.range(0, 100_000));
+    let mut world = World::new([a, b], links, rng);
+    world.jitter = jitter;
+    world.set_offset(1, offset);
+    world.nodes.iter_mut().for_each(|node| node.agent_max = agent_max);
+    world
+}
+
+fn a_group(rng: &mut Rng, number: u64) -> GroupSettings {
+    let overlap = rng.percent(60);
+    let resources = (0..rng.range(1, 3)).map(|_| ResourceSettings {
+        overlap: overlap || rng.percent(50),
+        start_timeout: Duration::from_secs(4),
+        stop_timeout: Duration::from_secs(4),
+    });
+    GroupSettings {
+        name: GroupName::new(&format!("g{number}")).unwrap(),
+        resources: resources.collect(),
+        preferred: if rng.percent(50) { Side::Me } else { Side::Peer },
+        via: None,
+    }
+}
