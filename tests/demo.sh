@@ -20,7 +20,7 @@ else
 fi
 say "1. install what is missing  (about a minute; by apt)"
 say "2. build pairbeat           (one to four minutes the first time)"
-say "3. the story                (two to five minutes)"
+say "3. the story                (one to three minutes)"
 say "   $where"
 
 headline "Installing"
