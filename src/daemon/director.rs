@@ -21,6 +21,7 @@ use crate::daemon::Paths;
 use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::kernel::ipvs::{self, IpvsHandle};
+use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
 use crate::lvs::model::{Director, ServiceKey};
 use crate::sys::clock;
@@ -78,6 +79,7 @@ pub(crate) fn start(paths: &Paths, config: &Config) -> io::Result<DirectorHandle
         standing,
         file: paths.owned_file(),
         saved: BTreeSet::new(),
+        prepared: false,
         stopping: None,
     };
     let directors = config.directors.values().cloned().collect();
@@ -158,6 +160,8 @@ struct Task {
     file: PathBuf,
     /// The services that the file names.
     saved: BTreeSet<ServiceKey>,
+    /// Whether IPVS as a whole is set as we need it.
+    prepared: bool,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -199,7 +203,13 @@ impl Task {
     /// What a happening means for the control. `None`: nothing; `Some(None)`: the end.
     fn input(&mut self, happening: Happening) -> Option<Option<Input>> {
         match happening {
-            Happening::Input(input) => Some(Some(input)),
+            Happening::Input(input) => {
+                if !self.prepared && matches!(input, Input::Dumped { result: Ok(_), .. }) {
+                    self.prepared = true;
+                    prepare();
+                }
+                Some(Some(input))
+            }
             Happening::Order(None) => Some(None),
             Happening::Order(Some(Order::Configure(directors))) => {
                 let owned = self.control.owned().clone();
@@ -356,6 +366,18 @@ fn report(event: &DirectorEvent) {
         | DirectorEvent::KernelBack
         | DirectorEvent::Converged
         | DirectorEvent::CheckerReady => info!("{event}"),
+    }
+}
+
+/// IPVS as a whole, once the module is there: connections of a server that has left the table end
+/// at once instead of running into nothing, and a persistent client of a server with weight 0 is
+/// sent to another one (Documentation/networking/ipvs-sysctl.rst).
+fn prepare() {
+    for name in ["net/ipv4/vs/expire_nodest_conn", "net/ipv4/vs/expire_quiescent_template"] {
+        match sysctl::write(name, "1") {
+            Ok(()) => info!("{name} is set to 1"),
+            Err(e) => warn!("clients of a failed server wait longer than they should: {e}"),
+        }
     }
 }
 

@@ -18,18 +18,17 @@
 //! ipvs-sysctl.rst) schedules TCP packets that are no SYN; `ip_vs_service_find` looks for the
 //! mark before the address.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
-
 use crate::kernel::ipvs::IpvsHandle;
 use crate::kernel::nft::{self, NftError, removal};
+use crate::kernel::sysctl::{self, SysctlError};
 use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceKey};
 use crate::lvs::plan::{Op, ServiceSettings};
+use std::net::IpAddr;
 
 /// Marks of ours begin with these sixteen bits ("pb").
 const MARK_BASE: u32 = 0x7062_0000;
 /// Lets IPVS schedule TCP packets that are no SYN.
-const SLOPPY_TCP: &str = "/proc/sys/net/ipv4/vs/sloppy_tcp";
+const SLOPPY_TCP: &str = "net/ipv4/vs/sloppy_tcp";
 
 /// Why one half of the overlap could not be set up or taken down.
 #[derive(Debug, thiserror::Error)]
@@ -38,13 +37,8 @@ pub enum HandoverError {
     #[error(transparent)]
     Nft(#[from] NftError),
     /// A kernel setting can't be written.
-    #[error("{}: {source}", path.display())]
-    Setting {
-        /// Which.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Setting(#[from] SysctlError),
     /// IPVS refused the service that passes packets on.
     #[error("IPVS: {0}")]
     Ipvs(String),
@@ -67,13 +61,13 @@ impl PassOn {
         peer: IpAddr,
         ipvs: &IpvsHandle,
     ) -> Result<Self, HandoverError> {
-        let sloppy_before = read(SLOPPY_TCP)?;
+        let sloppy_before = sysctl::read(SLOPPY_TCP)?;
         for result in ipvs.apply(service(vip, peer)).await.map_err(ipvs_error)? {
             result.map_err(ipvs_error)?;
         }
         let half = Self { vip, sloppy_before };
         let rest = async {
-            write(SLOPPY_TCP, "1")?;
+            sysctl::write(SLOPPY_TCP, "1")?;
             Ok(nft::apply(&marking(vip)).await?)
         };
         match rest.await {
@@ -88,7 +82,7 @@ impl PassOn {
     /// Takes everything back; what is gone already is no fault.
     pub async fn end(self, ipvs: &IpvsHandle) {
         let _gone = nft::apply(&removal(&table("ip", self.vip))).await;
-        let _gone = write(SLOPPY_TCP, self.sloppy_before.trim());
+        let _gone = sysctl::write(SLOPPY_TCP, &self.sloppy_before);
         let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(self.vip))]).await;
     }
 }
@@ -201,14 +195,4 @@ fn silence(vip: IpAddr) -> String {
         }
     };
     head + &rule
-}
-
-fn read(path: &str) -> Result<String, HandoverError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| HandoverError::Setting { path: path.into(), source })
-}
-
-fn write(path: &str, value: &str) -> Result<(), HandoverError> {
-    std::fs::write(path, value)
-        .map_err(|source| HandoverError::Setting { path: path.into(), source })
 }

@@ -7,3 +7,4 @@ pub mod handover;
 pub mod ipvs;
 pub mod lease;
 mod nft;
+pub mod sysctl;
