@@ -16,12 +16,13 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy test build sim lab-self lab-tests story director measure)
+steps=(setup scripts fmt clippy deny test build sim lab-self lab-tests story director measure)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
   [fmt]="cargo fmt --check"
   [clippy]="cargo clippy, every warning an error"
+  [deny]="cargo deny: licences, banned crates, sources"
   [test]="cargo test: unit, golden, configuration, simulator (few seeds), namespaces"
   [build]="the optimised binaries for the lab"
   [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-10000} seeds"
@@ -32,9 +33,9 @@ declare -A about=(
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
-declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [test]=240 [build]=150 [sim]=120
+declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [build]=150 [sim]=120
   [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [measure]=600)
-declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [test]=1500 [build]=900 [sim]=900
+declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [build]=900 [sim]=900
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [measure]=1800)
 # Integration tests (tests/NAME.rs) that need ip_vs: they run where the lab runs.
 ipvs_tests=(ipvs)
@@ -54,6 +55,12 @@ step_scripts() {
 }
 
 step_fmt() { cargo fmt --check; }
+# Advisories need a database from outside; the three others are in the tree.
+step_deny() {
+  cargo deny --version || cargo install --locked --version 0.20.2 cargo-deny
+  cargo deny --locked --log-level error check licenses bans sources
+}
+
 step_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 
 # All targets but those that only the lab can run.
