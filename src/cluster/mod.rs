@@ -159,6 +159,15 @@ impl Core {
         }
     }
 
+    /// Whether the peer may have taken over while we stood still and we do not know yet: until
+    /// then nothing should be served that it may serve (design 5.7).
+    pub fn in_doubt(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Booting { doubt: Some(_), .. } | Phase::Running { doubt: Some(_), .. }
+        )
+    }
+
     /// The awake time at `now`; notes a stall of our own.
     fn wake(&mut self, now: Instant) -> Instant {
         let (now, stall) = self.awake.wake(now, self.due.0);

@@ -275,7 +275,6 @@ impl Beat {
     /// Sockets first, then orders, then verdicts.
     fn turn(&mut self) {
         self.note_lateness();
-        self.pulse();
         let drained = self.read_sockets();
         self.take_orders();
         self.put_off = if drained { 0 } else { self.put_off + 1 };
@@ -283,6 +282,7 @@ impl Beat {
             self.put_off = 0;
             self.tick();
         }
+        self.pulse();
         self.links.refresh(clock::now());
         self.show();
         self.flush();
@@ -295,13 +295,16 @@ impl Beat {
         self.pace.latest_us = self.pace.latest_us.max(self.pace.late_us);
     }
 
+    /// Last in the turn: after a stall, what the peer has said meanwhile has been heard.
     fn pulse(&mut self) {
         let now = clock::now();
         if let Some(pulse) = &mut self.pulse
             && now >= self.pulsed.plus(pulse.every)
         {
             self.pulsed = now;
-            (pulse.call)(now);
+            if !self.engine.in_doubt() {
+                (pulse.call)(now);
+            }
         }
     }
 

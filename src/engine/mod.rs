@@ -43,6 +43,8 @@ pub trait Heart {
     fn farewell(&self) -> Beat;
     /// Our own address on a group's service LAN.
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>);
+    /// Whether the peer may have taken over during a stall of ours.
+    fn in_doubt(&self) -> bool;
     /// One picture of everything.
     fn view(&self, now: Instant) -> Self::View;
 }
@@ -68,6 +70,10 @@ impl Heart for Core {
 
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>) {
         self.set_via(group, via);
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.in_doubt()
     }
 
     fn view(&self, now: Instant) -> cluster::View {
@@ -199,6 +205,11 @@ struct LinkCounters {
 }
 
 impl<H: Heart> Engine<H> {
+    /// Whether the peer may have taken over during a stall of ours, and we do not know yet.
+    pub fn in_doubt(&self) -> bool {
+        self.heart.in_doubt()
+    }
+
     /// A node that has just started.
     ///
     /// # Errors

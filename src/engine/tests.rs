@@ -75,6 +75,10 @@ impl Heart for Pulse {
 
     fn set_via(&mut self, _: GroupId, _: Option<IpAddr>) {}
 
+    fn in_doubt(&self) -> bool {
+        false
+    }
+
     fn view(&self, _: Instant) -> usize {
         self.heard.len()
     }
