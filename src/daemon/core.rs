@@ -70,6 +70,8 @@ struct Core {
     notes: mpsc::Receiver<Note>,
     /// The beat thread's last picture.
     view: Option<Arc<View>>,
+    /// Those who asked for it before there was one; bounded by the control socket's connections.
+    early: Vec<oneshot::Sender<Vec<u8>>>,
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
@@ -130,6 +132,7 @@ impl Core {
             supervisor,
             notes,
             view: None,
+            early: Vec::new(),
             beat,
             hands,
             director,
@@ -172,6 +175,7 @@ impl Core {
             }
             self.pass_farewell().await;
         }
+        let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
         self.director.shut_down().await;
     }
 
@@ -209,7 +213,12 @@ impl Core {
                 self.farewell = farewell;
                 self.farewell_given = false;
             }
-            Note::View(view) => self.view = Some(view),
+            Note::View(view) => {
+                self.view = Some(view);
+                for reply in std::mem::take(&mut self.early) {
+                    self.status(reply);
+                }
+            }
             Note::Left => {}
         }
     }
@@ -250,10 +259,12 @@ impl Core {
     }
 
     /// Answers in a task of its own: the director may take a moment.
-    fn status(&self, reply: oneshot::Sender<Vec<u8>>) {
+    fn status(&mut self, reply: oneshot::Sender<Vec<u8>>) {
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
-        // Not yet: the first beat is under way, and the caller is told to ask again.
-        let Some(view) = self.view.clone() else { return };
+        let Some(view) = self.view.clone() else {
+            self.early.push(reply);
+            return;
+        };
         let director = self.director.clone();
         tokio::task::spawn_local(async move {
             let director = director.view().await;

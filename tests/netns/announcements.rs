@@ -6,7 +6,6 @@ use std::time::Duration;
 use pairbeat::kernel::addr::Addresses;
 use pairbeat::kernel::announce::{Announcement, Confirmation, rival};
 use pairbeat::sys::packet::PacketSocket;
-use tokio::time::Instant;
 
 use crate::addresses::{on, vip};
 use crate::lan::{Lan, PATIENCE, learned, mac, resolve};

@@ -90,8 +90,7 @@ impl Status {
 }
 
 impl Node {
-    pub(crate) fn new(name: &str, net: Net, directory: PathBuf) -> Self {
-        let config = directory.join("ha.d");
+    pub(crate) fn new(name: &str, net: Net, directory: PathBuf, config: PathBuf) -> Self {
         Self { name: name.to_owned(), net, directory, config, supervisor: None }
     }
 

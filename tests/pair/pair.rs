@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) haresources: String,
     /// The interface of the link.
     pub(crate) interface: &'static str,
+    /// A pairbeat.toml instead, whose resources have this time limit: haresources has none.
+    pub(crate) toml_limits: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -36,6 +38,7 @@ impl Default for Setup {
             auto_failback: false,
             haresources: format!("server101 {VIP}/24/eth0\n"),
             interface: "eth0",
+            toml_limits: None,
         }
     }
 }
@@ -52,12 +55,51 @@ impl Setup {
         Self { haresources, ..self }
     }
 
-    /// Writes a directory in ha.d layout.
+    /// Where the configuration is in its directory.
+    pub(crate) fn config(&self, directory: &Path) -> PathBuf {
+        match self.toml_limits {
+            Some(_) => directory.join("pairbeat.toml"),
+            None => directory.to_owned(),
+        }
+    }
+
+    /// Writes a directory in ha.d layout, or one with a pairbeat.toml.
     pub(crate) fn write(&self, directory: &Path, key: &str) {
         std::fs::create_dir_all(directory.join("resource.d")).unwrap();
+        if let Some(limit) = self.toml_limits {
+            std::fs::write(directory.join("pairbeat.toml"), self.toml(limit)).unwrap();
+            return secret(&directory.join("keys"), &format!("1 {key}\n"));
+        }
         std::fs::write(directory.join("ha.cf"), self.ha_cf()).unwrap();
         std::fs::write(directory.join("haresources"), &self.haresources).unwrap();
         secret(&directory.join("authkeys"), &format!("auth 1\n1 sha256 {key}\n"));
+    }
+
+    /// The same as a pairbeat.toml; a word of haresources is a `script` or an `address` there.
+    fn toml(&self, limit: &str) -> String {
+        let mut text = String::from("[cluster]\nnodes = [\"server101\", \"server105\"]\n");
+        writeln!(text, "keepalive = \"100ms\"\ndeadtime = \"{}ms\"", self.deadtime).unwrap();
+        writeln!(text, "initdead = \"{}ms\"", self.initdead).unwrap();
+        writeln!(text, "auto_failback = {}", self.auto_failback).unwrap();
+        writeln!(text, "[[link]]\ninterface = \"{}\"", self.interface).unwrap();
+        writeln!(text, "peers = [\"192.168.2.101\", \"192.168.2.105\"]").unwrap();
+        for line in self.haresources.lines() {
+            let mut words = line.split_whitespace();
+            let preferred = words.next().unwrap();
+            writeln!(text, "[[group]]\nname = \"{preferred}\"\npreferred = \"{preferred}\"")
+                .unwrap();
+            writeln!(text, "resources = [").unwrap();
+            for word in words {
+                let kind = match word.strip_suffix("/eth0") {
+                    Some(address) => format!("address = \"{address}\", interface = \"eth0\""),
+                    None => format!("script = \"{word}\""),
+                };
+                let limits = format!("start_timeout = \"{limit}\", stop_timeout = \"{limit}\"");
+                writeln!(text, "  {{ {kind}, {limits} }},").unwrap();
+            }
+            writeln!(text, "]").unwrap();
+        }
+        text
     }
 
     fn ha_cf(&self) -> String {
@@ -114,7 +156,8 @@ impl Pair {
         let node = |name: &str, net: &Net| {
             let directory = scratch.0.join(name);
             setup.write(&directory.join("ha.d"), KEY);
-            Node::new(name, Net::borrowed(net.name()), directory)
+            let config = setup.config(&directory.join("ha.d"));
+            Node::new(name, Net::borrowed(net.name()), directory, config)
         };
         let [one, two] = NAMES;
         Self { a: node(one, &lan.node), b: node(two, &lan.other), lan, scratch }

@@ -121,7 +121,8 @@ fn a_dead_checker_is_replaced_and_nothing_else_happens() {
         return;
     }
     let pair = Pair::settled(&Setup::default());
-    let (core, epoch) = (pair.a.role("core"), pair.a.status().unwrap().groups()[0]["epoch"].clone());
+    let (core, epoch) =
+        (pair.a.role("core"), pair.a.status().unwrap().groups()[0]["epoch"].clone());
     let checker = until(|| pair.a.role("checker")).unwrap();
     pair.a.signal(checker, Signal::KILL);
     let next = until(|| pair.a.role("checker").filter(|pid| *pid != checker));
@@ -178,4 +179,38 @@ fn the_last_node_stops_as_well() {
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     assert_eq!(pair.a.ended().code(), Some(0));
     assert!(!pair.a.holds(VIP));
+}
+
+/// A core that hangs, in a node that is told to stop: two ways to end that.
+fn hangs(setup: &Setup, also: impl FnOnce(&Pair)) -> Pair {
+    let mut pair = Pair::settled(setup);
+    pair.a.signal(pair.a.role("core").unwrap(), Signal::STOP);
+    pair.a.signal(pair.a.supervisor(), Signal::TERM);
+    also(&pair);
+    assert_eq!(pair.a.ended().code(), Some(1), "{}", pair.a.log());
+    pair.b.becomes("active");
+    assert!(!pair.a.holds(VIP) && pair.b.holds(VIP));
+    assert!(pair.a.log().contains("the core died while it was stopping"), "{}", pair.a.log());
+    pair
+}
+
+#[test]
+fn a_second_sigterm_kills_a_core_that_hangs() {
+    if possible() {
+        let pair = hangs(&Setup::patient(), |pair| {
+            // Two that come together are one.
+            pair.a.logs("told to stop");
+            pair.a.signal(pair.a.supervisor(), Signal::TERM);
+        });
+        assert!(pair.b.log().contains("the peer has left"), "{}", pair.b.log());
+    }
+}
+
+#[test]
+fn a_core_that_does_not_stop_is_killed_in_the_end() {
+    if possible() {
+        let setup = Setup { toml_limits: Some("100ms"), ..Setup::patient() };
+        let pair = hangs(&setup, |_| {});
+        assert!(pair.a.log().contains("does not stop within its limits"), "{}", pair.a.log());
+    }
 }
