@@ -172,8 +172,8 @@ fn service_summary(text: &mut String, service: &VirtualService) {
     }
 }
 
-#[test]
-fn every_case_says_what_its_golden_file_has() {
+/// Every case, sorted.
+fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = std::fs::read_dir(project().join("tests/config"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -181,6 +181,12 @@ fn every_case_says_what_its_golden_file_has() {
         .collect();
     cases.sort();
     assert!(cases.len() >= 18, "only {} cases", cases.len());
+    cases
+}
+
+#[test]
+fn every_case_says_what_its_golden_file_has() {
+    let cases = cases();
     let mut wrong = 0;
     for case in cases {
         let golden = case.join("expected.txt");
@@ -398,6 +404,39 @@ impl Random {
             let at = self.below(bytes.len() + 1);
             bytes.insert(at, 0xff);
         }
+    }
+}
+
+/// The beginning of the summary of a good case, in its golden file.
+const SUMMARY: &str = "nodes server101 and ";
+
+#[test]
+fn the_command_check_prints_every_fault_of_the_golden_files_and_exits_by_them() {
+    for case in cases() {
+        let copy = Copy::of(&case);
+        let golden = std::fs::read_to_string(case.join("expected.txt")).unwrap();
+        let good = golden.lines().position(|line| line.starts_with(SUMMARY));
+        let faults = golden.lines().take(good.unwrap_or(usize::MAX));
+        let mut expected: String = faults.flat_map(|line| [line, "\n"]).collect();
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_pairbeat"))
+            .args(["check", "--node", "server101", "--config"])
+            .arg(copy.config())
+            .output()
+            .unwrap();
+        let directory = copy.0.to_str().unwrap();
+        let text = |bytes: Vec<u8>| {
+            let text = String::from_utf8(bytes).unwrap();
+            text.replace(&format!("{directory}/"), "").replace(directory, ".")
+        };
+        let (out, err) = (text(said.stdout), text(said.stderr));
+        let name = if copy.config() == copy.0 { "." } else { "pairbeat.toml" };
+        if good.is_none() {
+            writeln!(expected, "pairbeat: {name}: not usable").unwrap();
+        }
+        assert_eq!(err, expected, "{}", case.display());
+        let sentence = format!("{name}: good: node server101, peer server105, ");
+        assert_eq!(out.starts_with(&sentence), good.is_some(), "{}: {out}", case.display());
+        assert_eq!(said.status.code(), Some(good.is_none().into()), "{}", case.display());
     }
 }
 

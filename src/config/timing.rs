@@ -14,8 +14,11 @@ pub(super) const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
 /// Longest time that means anything here.
 pub(super) const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Keepalives that must fit into a deadtime, so that two lost packets in a row never cost a
-/// failover. Heartbeat asks for more than two.
+/// failover.
 const KEEPALIVES_PER_DEADTIME: u32 = 3;
+
+/// Heartbeat takes a deadtime of more than so many keepalives (heartbeat 3.0.6, `config.c`).
+const KEEPALIVES_OF_HEARTBEAT: u32 = 2;
 
 /// What was written, each with its place.
 #[derive(Debug, Default)]
@@ -33,6 +36,9 @@ pub(super) struct Defaults {
     pub(super) deadtime: Duration,
     pub(super) warntime: fn(Duration) -> Duration,
     pub(super) initdead: fn(Duration) -> Duration,
+    /// Whether a keepalive that is good enough for Heartbeat is made short enough for us, with a
+    /// warning: files that work there work here.
+    pub(super) lowers_keepalive: bool,
 }
 
 /// The defaults of Heartbeat 3.0.6.
@@ -49,6 +55,7 @@ pub(super) const HEARTBEAT: Defaults = Defaults {
             deadtime * 2
         }
     },
+    lowers_keepalive: true,
 };
 
 /// The defaults of pairbeat.toml: failover within two seconds.
@@ -57,6 +64,7 @@ pub(super) const NATIVE: Defaults = Defaults {
     deadtime: Duration::from_secs(2),
     warntime: |deadtime| deadtime * 3 / 10,
     initdead: |deadtime| (deadtime * 2).max(Duration::from_secs(15)),
+    lowers_keepalive: false,
 };
 
 /// The timing that results, and what is wrong with it.
@@ -65,7 +73,7 @@ pub(super) fn resolve(written: Written, defaults: Defaults) -> (Timing, Vec<Diag
     let value = |written: &Option<(Duration, Mark)>| written.as_ref().map(|(time, _)| *time);
     let keepalive = value(&written.keepalive).unwrap_or(defaults.keepalive);
     let deadtime = value(&written.deadtime).unwrap_or(defaults.deadtime);
-    let timing = Timing {
+    let mut timing = Timing {
         keepalive,
         warntime: value(&written.warntime).unwrap_or_else(|| (defaults.warntime)(deadtime)),
         deadtime,
@@ -83,7 +91,14 @@ pub(super) fn resolve(written: Written, defaults: Defaults) -> (Timing, Vec<Diag
         found.push(mark.fault(format!("keepalive is at least {}", time_text(KEEPALIVE_MIN))));
     }
     if let Some((_, mark)) = deadtime_at.as_ref().or(keepalive_at.as_ref()) {
-        found.extend(deadtime_fault(&timing, mark));
+        found.extend(match lowered(&timing).filter(|_| defaults.lowers_keepalive) {
+            Some(lower) => {
+                let warning = lowered_warning(&timing, lower, mark);
+                timing.keepalive = lower;
+                Some(warning)
+            }
+            None => deadtime_fault(&timing, mark),
+        });
     }
     if let Some((_, mark)) = &warntime
         && timing.warntime >= timing.deadtime
@@ -97,6 +112,31 @@ pub(super) fn resolve(written: Written, defaults: Defaults) -> (Timing, Vec<Diag
     (timing, found)
 }
 
+/// The longest keepalive that fits, where the one that is written suits Heartbeat and not us.
+fn lowered(timing: &Timing) -> Option<Duration> {
+    let times = |count: u32| timing.keepalive.saturating_mul(count);
+    let between = times(KEEPALIVES_OF_HEARTBEAT) < timing.deadtime
+        && timing.deadtime < times(KEEPALIVES_PER_DEADTIME);
+    third(timing.deadtime).filter(|lower| between && *lower >= KEEPALIVE_MIN)
+}
+
+/// A third of a deadtime, in whole milliseconds.
+fn third(deadtime: Duration) -> Option<Duration> {
+    let millis = deadtime.as_millis() / u128::from(KEEPALIVES_PER_DEADTIME);
+    u64::try_from(millis).ok().map(Duration::from_millis)
+}
+
+fn lowered_warning(timing: &Timing, lower: Duration, mark: &Mark) -> Diagnostic {
+    let (deadtime, keepalive) = (time_text(timing.deadtime), time_text(timing.keepalive));
+    let (lower, most) = (time_text(lower), time_text(timing.keepalive * KEEPALIVES_PER_DEADTIME));
+    let message = format!(
+        "deadtime {deadtime} is less than three keepalives of {keepalive}: keepalive is {lower} here"
+    );
+    let help =
+        format!("two lost packets would cost a failover: deadtime {most}, or keepalive {lower}");
+    mark.warning(message).with_help(help)
+}
+
 fn deadtime_fault(timing: &Timing, mark: &Mark) -> Option<Diagnostic> {
     let least = timing.keepalive.saturating_mul(KEEPALIVES_PER_DEADTIME);
     if timing.deadtime >= least {
@@ -107,10 +147,7 @@ fn deadtime_fault(timing: &Timing, mark: &Mark) -> Option<Diagnostic> {
         time_text(timing.deadtime),
         time_text(timing.keepalive)
     );
-    let keepalive = Duration::from_millis(
-        u64::try_from(timing.deadtime.as_millis() / u128::from(KEEPALIVES_PER_DEADTIME))
-            .unwrap_or(u64::MAX),
-    );
+    let keepalive = third(timing.deadtime).unwrap_or(Duration::MAX);
     let help = if keepalive >= KEEPALIVE_MIN {
         format!(
             "two lost packets would cost a failover: deadtime {}, or keepalive {}",

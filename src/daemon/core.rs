@@ -72,6 +72,8 @@ struct Core {
     view: Option<Arc<View>>,
     /// What takes the VIPs out of service when this process does not run, in words.
     guard: String,
+    /// Those who asked for it before there was one; bounded by the control socket's connections.
+    early: Vec<oneshot::Sender<Vec<u8>>>,
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
@@ -134,6 +136,7 @@ impl Core {
             notes,
             view: None,
             guard,
+            early: Vec::new(),
             beat,
             hands,
             director,
@@ -176,6 +179,7 @@ impl Core {
             }
             self.pass_farewell().await;
         }
+        let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
         self.director.shut_down().await;
         if self.hands.held().is_empty() {
             guard::end().await;
@@ -216,7 +220,12 @@ impl Core {
                 self.farewell = farewell;
                 self.farewell_given = false;
             }
-            Note::View(view) => self.view = Some(view),
+            Note::View(view) => {
+                self.view = Some(view);
+                for reply in std::mem::take(&mut self.early) {
+                    self.status(reply);
+                }
+            }
             Note::Left => {}
         }
     }
@@ -257,10 +266,12 @@ impl Core {
     }
 
     /// Answers in a task of its own: the director may take a moment.
-    fn status(&self, reply: oneshot::Sender<Vec<u8>>) {
+    fn status(&mut self, reply: oneshot::Sender<Vec<u8>>) {
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
-        // Not yet: the first beat is under way, and the caller is told to ask again.
-        let Some(view) = self.view.clone() else { return };
+        let Some(view) = self.view.clone() else {
+            self.early.push(reply);
+            return;
+        };
         let (director, guard) = (self.director.clone(), self.guard.clone());
         tokio::task::spawn_local(async move {
             let director = director.view().await;

@@ -8,21 +8,22 @@ use std::fs::{File, TryLockError};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::daemon::channel::Channel;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths};
 use crate::kernel::addr::Addresses;
 use crate::link::udp::{self, Farewell};
+use crate::lvs::director::STOP_LIMIT;
 use crate::sys::files::Machine;
 use crate::sys::log;
 
@@ -36,6 +37,9 @@ const FAREWELL_REPEATS: usize = 3;
 const FAREWELL_PAUSE: Duration = Duration::from_millis(10);
 /// Longest wait for one address to be removed.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a core may take to stop beside its resources and its director: late answers, the last
+/// beats and replies. The core's own limits for these add up to six seconds.
+const STOP_GRACE: Duration = Duration::from_secs(8);
 /// Longest wait for the core to connect us to its checker socket.
 const CHECKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -45,22 +49,47 @@ const CHECKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Whatever keeps the daemon from starting, before anything is touched.
 pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     log::start();
-    let addresses = configured_addresses(paths)?;
+    let config = load(paths)?;
     let _lock = lock(paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async { Supervisor::new(paths, force, addresses)?.run().await })
+    let end =
+        local.block_on(&runtime, async { Supervisor::new(paths, force, &config)?.run().await });
+    remove_sockets(paths);
+    end
 }
 
-/// The addresses of a configuration without fault; every fault is printed.
-fn configured_addresses(paths: &Paths) -> Result<Vec<IpAddr>, Fatal> {
+/// A configuration without fault; every fault is printed.
+fn load(paths: &Paths) -> Result<Config, Fatal> {
     let (config, diagnostics) = config::load(&paths.config, &paths.node, &Machine::default());
     for diagnostic in &diagnostics {
         log::diagnostic(diagnostic);
     }
-    let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
-    Ok(config.addresses().collect())
+    config.ok_or_else(|| Fatal::Config(paths.config.clone()))
+}
+
+/// The longest that a healthy core may take to stop. A group may have to finish its start, wait for
+/// the peer's start and then stop; groups do so side by side.
+fn stop_limit(config: &Config) -> Duration {
+    let group = |group: &config::Group| -> Duration {
+        group.resources.iter().map(|r| r.start_timeout * 2 + r.stop_timeout).sum()
+    };
+    let groups = config.groups.iter().map(group).max().unwrap_or_default();
+    let directors = if config.directors.is_empty() { Duration::ZERO } else { STOP_LIMIT };
+    groups + directors + STOP_GRACE
+}
+
+/// Nobody answers there any more.
+fn remove_sockets(paths: &Paths) {
+    for path in [paths.control_socket(), paths.checker_socket()] {
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                warn!("{}: {e}", path.display());
+            }
+            _ => {}
+        }
+    }
 }
 
 fn lock(paths: &Paths) -> Result<File, Fatal> {
@@ -93,7 +122,9 @@ struct Supervisor<'a> {
     addresses: Vec<IpAddr>,
     kernel: Addresses,
     signals: Signals,
-    stopping: bool,
+    stop_limit: Duration,
+    /// When a core that was told to stop, or has said that it leaves, is killed.
+    stopping: Option<Instant>,
 }
 
 struct Signals {
@@ -110,17 +141,28 @@ enum Ended {
     Died,
 }
 
+/// The checker of the present core.
+enum Checker {
+    /// The core is not ready for one, or leaves.
+    Unwanted,
+    Running(Child),
+    /// The last one died; another one is started then.
+    Due(Instant),
+}
+
 /// What happened to the processes.
 enum Happening {
     Said(Option<FromCore>),
-    CoreEnded(String),
+    CoreEnded(std::io::Result<ExitStatus>),
     CheckerEnded,
+    CheckerDue,
+    Overdue,
     Stop,
     Reload,
 }
 
 impl<'a> Supervisor<'a> {
-    fn new(paths: &'a Paths, force: bool, addresses: Vec<IpAddr>) -> Result<Self, Fatal> {
+    fn new(paths: &'a Paths, force: bool, config: &Config) -> Result<Self, Fatal> {
         let listen = |kind| signal(kind).map_err(|e| Fatal::System(format!("signals: {e}")));
         let signals = Signals {
             terminate: listen(SignalKind::terminate())?,
@@ -128,13 +170,14 @@ impl<'a> Supervisor<'a> {
             hangup: listen(SignalKind::hangup())?,
         };
         let kernel = Addresses::open().map_err(|e| Fatal::System(e.to_string()))?;
-        Ok(Self { paths, force, addresses, kernel, signals, stopping: false })
+        let (addresses, stop_limit) = (config.addresses().collect(), stop_limit(config));
+        Ok(Self { paths, force, addresses, kernel, signals, stop_limit, stopping: None })
     }
 
     async fn run(&mut self) -> Result<(), Fatal> {
         let mut pause = RESTART_PAUSE;
         loop {
-            let lived = tokio::time::Instant::now();
+            let lived = Instant::now();
             match self.one_core().await? {
                 Ended::Stop => return Ok(()),
                 Ended::Died if lived.elapsed() > RESTART_PAUSE_MAX => pause = RESTART_PAUSE,
@@ -152,31 +195,34 @@ impl<'a> Supervisor<'a> {
     /// Starts a core and watches it until it ends.
     async fn one_core(&mut self) -> Result<Ended, Fatal> {
         let mut core = self.start_core()?;
-        let mut checker: Option<Child> = None;
+        let mut checker = Checker::Unwanted;
         loop {
             match self.next(&mut core, &mut checker).await {
                 Happening::Said(Some(message)) => {
-                    if self.listen(&mut core, message) && checker.is_none() {
-                        checker = self.start_checker().await;
-                    }
+                    self.listen(&mut core, message);
+                    checker = self.wanted(&core, checker);
                 }
                 // The end of the process follows the end of its words.
                 Happening::Said(None) => {
                     let end = core.child.wait().await;
-                    return self.core_ended(core, &describe(end)).await;
+                    return self.core_ended(core, end).await;
                 }
-                Happening::CoreEnded(how) => return self.core_ended(core, &how).await,
-                Happening::CheckerEnded => {
-                    warn!("the checker ended; the verdicts stay as they are until it is back");
-                    sleep(RESTART_PAUSE).await;
-                    checker = self.start_checker().await;
-                }
-                Happening::Stop if self.stopping => {
+                Happening::CoreEnded(end) => return self.core_ended(core, end).await,
+                Happening::CheckerEnded => checker = Checker::Due(Instant::now() + RESTART_PAUSE),
+                Happening::CheckerDue => checker = self.start_checker().await,
+                Happening::Stop if self.stopping.is_some() => {
                     warn!("told twice to stop: the core is killed");
                     let _gone_already = core.child.start_kill();
                 }
+                Happening::Overdue => {
+                    error!("the core does not stop within its limits: it is killed");
+                    self.stopping = Some(Instant::now() + self.stop_limit);
+                    let _gone_already = core.child.start_kill();
+                }
                 Happening::Stop => {
-                    self.stopping = true;
+                    info!("told to stop");
+                    self.stopping = Some(Instant::now() + self.stop_limit);
+                    checker = self.wanted(&core, checker);
                     let _dies_anyway = core.channel.send(&ToCore::Stop).await;
                 }
                 Happening::Reload => {
@@ -186,35 +232,43 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    async fn next(&mut self, core: &mut Core, checker: &mut Option<Child>) -> Happening {
+    async fn next(&mut self, core: &mut Core, checker: &mut Checker) -> Happening {
         let Signals { terminate, interrupt, hangup } = &mut self.signals;
         tokio::select! {
             biased;
-            end = core.child.wait() => Happening::CoreEnded(describe(end)),
+            end = core.child.wait() => Happening::CoreEnded(end),
             said = core.channel.recv() => Happening::Said(said.ok().flatten()),
             _ = terminate.recv() => Happening::Stop,
             _ = interrupt.recv() => Happening::Stop,
             _ = hangup.recv() => Happening::Reload,
-            () = ended(checker) => Happening::CheckerEnded,
+            () = due(self.stopping) => Happening::Overdue,
+            happening = attend(checker) => happening,
         }
     }
 
-    /// Takes note of the core's words; true when it is ready for its checker.
-    fn listen(&mut self, core: &mut Core, message: FromCore) -> bool {
+    /// The checker as the core's state wants it.
+    fn wanted(&self, core: &Core, checker: Checker) -> Checker {
+        match checker {
+            Checker::Unwanted if core.ready && self.stopping.is_none() => {
+                Checker::Due(Instant::now())
+            }
+            Checker::Due(_) if self.stopping.is_some() => Checker::Unwanted,
+            as_it_is => as_it_is,
+        }
+    }
+
+    /// Takes note of the core's words.
+    fn listen(&mut self, core: &mut Core, message: FromCore) {
         match message {
-            FromCore::Addresses(addresses) => {
-                self.addresses = addresses;
-                false
-            }
-            FromCore::Farewell(farewell) => {
-                core.farewell = farewell;
-                false
-            }
+            FromCore::Addresses(addresses) => self.addresses = addresses,
+            FromCore::Farewell(farewell) => core.farewell = farewell,
             FromCore::Ready => {
                 core.ready = true;
                 let _not_under_systemd = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
                 info!(node = %self.paths.node, "in service");
-                true
+            }
+            FromCore::Leaving => {
+                self.stopping.get_or_insert_with(|| Instant::now() + self.stop_limit);
             }
         }
     }
@@ -234,13 +288,13 @@ impl<'a> Supervisor<'a> {
         Ok(Core { child, channel: Channel::new(ours), ready: false, farewell: Vec::new() })
     }
 
-    async fn start_checker(&self) -> Option<Child> {
+    async fn start_checker(&self) -> Checker {
         let path = self.paths.checker_socket();
         match self.connect_checker(&path).await {
-            Ok(child) => Some(child),
+            Ok(child) => Checker::Running(child),
             Err(e) => {
                 error!("the checker can't be started: {e}");
-                None
+                Checker::Due(Instant::now() + RESTART_PAUSE_MAX)
             }
         }
     }
@@ -269,26 +323,34 @@ impl<'a> Supervisor<'a> {
         Ok(command)
     }
 
-    async fn core_ended(&mut self, core: Core, how: &str) -> Result<Ended, Fatal> {
+    async fn core_ended(
+        &mut self,
+        core: Core,
+        end: std::io::Result<ExitStatus>,
+    ) -> Result<Ended, Fatal> {
         let released = self.release().await;
         if released && !core.farewell.is_empty() {
             say_farewell(&core.farewell).await;
         }
-        if self.stopping || how == "exit status: 0" {
+        if end.as_ref().is_ok_and(ExitStatus::success) {
             info!("stopped");
             return Ok(Ended::Stop);
+        }
+        let how = describe(end);
+        let addresses = match (released, core.farewell.is_empty()) {
+            (true, false) => "its addresses are removed and the peer is told",
+            (true, true) => "its addresses are removed; the peer is not told",
+            (false, _) => "its addresses are NOT all removed; the peer is not told",
+        };
+        if self.stopping.is_some() {
+            return Err(Fatal::System(format!(
+                "the core died while it was stopping ({how}); {addresses}"
+            )));
         }
         if !core.ready {
             return Err(Fatal::CoreNotStarted);
         }
-        error!(
-            "the core died ({how}); its addresses are {}",
-            if released {
-                "removed and the peer is told"
-            } else {
-                "NOT all removed; the peer is not told"
-            }
-        );
+        error!("the core died ({how}); {addresses}");
         Ok(Ended::Died)
     }
 
@@ -325,13 +387,26 @@ fn describe(end: std::io::Result<std::process::ExitStatus>) -> String {
     end.map_or_else(|e| e.to_string(), |status| status.to_string())
 }
 
-/// Waits for the end of the checker; for ever when there is none.
-async fn ended(checker: &mut Option<Child>) {
-    match checker {
-        Some(child) => {
-            let _how = child.wait().await;
-        }
+/// Waits for that moment; for ever when there is none.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits until something must be done about the checker.
+async fn attend(checker: &mut Checker) -> Happening {
+    match checker {
+        Checker::Unwanted => std::future::pending().await,
+        Checker::Running(child) => {
+            let _how = child.wait().await;
+            Happening::CheckerEnded
+        }
+        Checker::Due(at) => {
+            sleep_until(*at).await;
+            Happening::CheckerDue
+        }
     }
 }
 

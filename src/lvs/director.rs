@@ -330,7 +330,10 @@ impl Control {
         }
         if !self.announced && self.converged() {
             self.announced = true;
-            self.report(DirectorEvent::Converged);
+            // Nothing was checked where there is nothing to check.
+            if self.services().next().is_some() {
+                self.report(DirectorEvent::Converged);
+            }
         }
     }
 

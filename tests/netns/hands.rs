@@ -12,7 +12,8 @@ use pairbeat::names::{DirectorName, NodeName};
 use tokio::time::Instant;
 
 use crate::addresses::{on, vip};
-use crate::announcements::{Lan, mac, written};
+use crate::announcements::written;
+use crate::lan::{Lan, mac};
 use crate::nets::{Net, possible};
 
 const PATIENCE: Duration = Duration::from_secs(10);

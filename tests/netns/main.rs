@@ -6,4 +6,8 @@
 mod addresses;
 mod announcements;
 mod hands;
+#[path = "../common/lan.rs"]
+mod lan;
+#[path = "../common/nets.rs"]
 mod nets;
+mod ports;

@@ -54,7 +54,13 @@ fn each_line_says_what_is_wrong_with_it() {
         ("deadtime 2s", &["4 fault: `2s` is not a time"]),
         ("deadtime 2", &["4 fault: deadtime 2s is less than three keepalives of 1s"]),
         ("deadtime 3", &[]),
-        ("keepalive 11", &["4 fault: deadtime 30s is less than three keepalives of 11s"]),
+        (
+            "keepalive 11",
+            &[
+                "4 warning: deadtime 30s is less than three keepalives of 11s: keepalive is 10s here",
+            ],
+        ),
+        ("keepalive 15", &["4 fault: deadtime 30s is less than three keepalives of 15s"]),
         ("initdead 29", &["4 fault: initdead 29s is less than deadtime 30s"]),
         ("warntime 30", &["4 fault: warntime must be less than deadtime (30s)"]),
         ("initdead 99999999", &["4 fault: at most 86400 s"]),

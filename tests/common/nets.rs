@@ -1,4 +1,4 @@
-//! Throw-away network namespaces.
+//! Throw-away network namespaces. Used by the tests of `netns` and `pair`.
 
 use std::future::Future;
 use std::process::Command;
@@ -26,7 +26,7 @@ pub(crate) fn possible() -> bool {
     able
 }
 
-fn sh(command: &str) -> String {
+pub(crate) fn sh(command: &str) -> String {
     let mut words = command.split_whitespace();
     let out = Command::new(words.next().unwrap()).args(words).output().unwrap();
     assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
@@ -57,26 +57,6 @@ impl Net {
     /// `ip -n NAME ...`
     pub(crate) fn ip(&self, rest: &str) -> String {
         sh(&format!("ip -n {} {rest}", self.name))
-    }
-
-    /// Many lines for ip(8) at once.
-    pub(crate) fn batch(&self, lines: &str) {
-        let path = std::env::temp_dir().join(format!("{}.batch", self.name));
-        std::fs::write(&path, lines).unwrap();
-        self.ip(&format!("-batch {}", path.display()));
-        std::fs::remove_file(&path).unwrap();
-    }
-
-    /// A command inside.
-    pub(crate) fn sh(&self, command: &str) -> String {
-        sh(&format!("ip netns exec {} {command}", self.name))
-    }
-
-    /// An interface that is up and has carrier, with nobody behind it.
-    pub(crate) fn port(&self, name: &str) {
-        self.ip(&format!("link add {name} type veth peer name {name}-far"));
-        self.ip(&format!("link set {name} up"));
-        self.ip(&format!("link set {name}-far up"));
     }
 
     /// A veth pair between two, with the given interface names; both ends up.

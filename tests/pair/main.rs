@@ -1,0 +1,19 @@
+//! The real binary: a pair of nodes, a gateway and a client in network namespaces.
+//!
+//! What is waited for is waited for as a level, with a deadline. This kernel need not have IPVS:
+//! groups are virtual IPs and scripts. Needs root. Where that is missing the tests print SKIP, and
+//! fail when `PAIRBEAT_REQUIRE_ALL=1`.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
+#[path = "../common/lan.rs"]
+mod lan;
+mod moves;
+#[path = "../common/nets.rs"]
+mod nets;
+mod node;
+mod pair;
+mod refusals;
+mod reload;
+mod roles;
+mod scripts;
+mod strangers;
