@@ -144,7 +144,14 @@ impl Invocation {
             .clone()
             .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         let node = NodeName::new(&name).map_err(|e| format!("--node {name}: {e}"))?;
-        let (runtime_dir, state_dir) = (self.runtime_dir.clone(), self.state_dir.clone());
-        Ok(Paths { config, node, runtime_dir, state_dir })
+        // Scripts run in `/`, and so do the daemon's other processes.
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()));
+        Ok(Paths {
+            config: absolute(&config)?,
+            node,
+            runtime_dir: absolute(&self.runtime_dir)?,
+            state_dir: absolute(&self.state_dir)?,
+        })
     }
 }

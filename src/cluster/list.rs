@@ -13,7 +13,7 @@ use crate::names::ActionId;
 use crate::time::Instant;
 
 /// How much longer than the driver's own limit the core waits for an answer.
-pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(10);
 /// Failed stops are tried again so many times at the short interval, as in Heartbeat.
 pub(super) const STOP_TRIES_QUICK: u32 = 10;
 const STOP_AGAIN_QUICK: Duration = Duration::from_secs(1);

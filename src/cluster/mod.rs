@@ -159,6 +159,12 @@ impl Core {
         }
     }
 
+    /// The digest of this node's configuration after a reload, told with the next beat.
+    pub fn set_config(&mut self, digest: u64) {
+        self.settings.config = digest;
+        self.peer.set_own_config(digest);
+    }
+
     /// Whether the peer may have taken over while we stood still and we do not know yet: until
     /// then nothing should be served that it may serve (design 5.7).
     pub fn in_doubt(&self) -> bool {

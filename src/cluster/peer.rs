@@ -115,6 +115,10 @@ impl Peer {
         &self.links
     }
 
+    pub(super) fn set_own_config(&mut self, digest: u64) {
+        self.own_config = digest;
+    }
+
     pub(super) fn config_differs(&self) -> bool {
         self.config != self.own_config
     }

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -22,6 +22,8 @@ use crate::control::protocol::{Call, ErrorReply, REQUEST_LEN_MAX};
 const CONNECTIONS_MAX: usize = 64;
 /// Most calls that wait for the daemon's loop.
 pub const CALLS_MAX: usize = CONNECTIONS_MAX;
+/// Pause after a connection that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time a client may take to send its request.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,7 +83,11 @@ impl Server {
 async fn serve(listener: UnixListener, calls: mpsc::Sender<Asked>, slots: Arc<Semaphore>) {
     while !calls.is_closed() {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: they come back.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         let calls = calls.clone();
         tokio::task::spawn_local(async move {
             connection(stream, calls).await;
@@ -99,6 +105,8 @@ async fn connection(stream: UnixStream, calls: mpsc::Sender<Asked>) {
     // A client that went away is no event of ours.
     let _gone = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

@@ -80,6 +80,8 @@ pub enum Order {
     },
     /// Our own address on a group's service LAN.
     Via(GroupId, Option<IpAddr>),
+    /// The digest of a configuration that was reloaded.
+    Config(u64),
     /// End at once and without a word, as if killed.
     Halt,
 }
@@ -329,6 +331,7 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
+                Order::Config(digest) => Input::Config(digest),
                 Order::Halt => {
                     self.end = true;
                     return;

@@ -19,7 +19,7 @@ use crate::lvs::check::{CHECKS_MAX, CheckResult, CheckSpec, Verdict};
 use crate::probe::schedule::{Run, RunId, Schedule};
 use crate::probe::tls::Trust;
 use crate::probe::{Context, probe};
-use crate::sys::log;
+use crate::sys::{log, signal};
 use crate::time::Instant;
 
 /// Results wait this long for company before they are sent: far below any interval, and it turns
@@ -89,6 +89,7 @@ fn start() -> Result<(), CheckerError> {
     let trust = Arc::new(Trust::system());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(CheckerError::Start)?.block_on(async {
+        signal::leave_to_supervisor().map_err(CheckerError::Start)?;
         let stream = channel::from_stdin().map_err(CheckerError::Start)?;
         serve(stream, trust, parallel).await
     })

@@ -4,16 +4,18 @@
 //! carries orders to those who do the work, and their answers back.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
-use crate::cluster::event::{Action, Answer, GroupState, Outcome, Request};
+use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Reloaded};
 use crate::control::server::{self, Asked, Server};
@@ -21,6 +23,7 @@ use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
+use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, sentence, work};
 use crate::engine::{Engine, Identity};
@@ -29,14 +32,20 @@ use crate::kernel::handover;
 use crate::link::udp::{Farewell, OpenError, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
 use crate::sys::files::Machine;
-use crate::sys::{clock, log, sched};
+use crate::sys::{clock, log, sched, signal};
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
 const NOTES_MAX: usize = 256;
 /// Finished actions that wait for this loop: one per group at most.
 const ENDED_MAX: usize = crate::cluster::message::GROUPS_MAX;
+/// Configurations that wait for this loop: reloads come from operators.
+const LOADED_MAX: usize = 4;
 /// Longest wait for the last replies to reach their callers.
 const DRAIN: Duration = Duration::from_secs(1);
+/// Longest wait for an earlier core of this node to end.
+const EARLIER_CORE_MAX: Duration = Duration::from_secs(5);
+/// From one look for it to the next.
+const EARLIER_CORE_LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the core until it has left or its supervisor is gone.
 ///
@@ -54,9 +63,9 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
         let (mut core, listener) = Core::start(paths, config, force).await?;
         let (calls, asked) = mpsc::channel(server::CALLS_MAX);
         let server = Server::start(listener, calls);
-        core.run(asked).await;
+        let ended = core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
-        Ok(())
+        ended
     })
 }
 
@@ -65,6 +74,9 @@ type Ended = (ActionId, Outcome);
 
 struct Core {
     paths: Paths,
+    /// One core a node, also when its supervisor is gone.
+    _lock: File,
+    keeper: Keeper,
     config: Rc<Config>,
     supervisor: Channel<FromCore, ToCore>,
     notes: mpsc::Receiver<Note>,
@@ -77,6 +89,12 @@ struct Core {
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
+    /// Whether there is a supervisor.
+    supervised: bool,
+    /// The last addresses told to the cluster.
+    vias: BTreeMap<GroupId, IpAddr>,
+    /// Where configurations arrive that were read again.
+    loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
     /// Where finished actions arrive; the sender is cloned into each one.
     ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
     /// Operators that wait for the end of a switch.
@@ -94,6 +112,15 @@ enum Happening {
     Supervisor(Option<ToCore>),
     Asked(Asked),
     Ended(ActionId, Outcome),
+    Loaded(Loaded),
+    Look,
+}
+
+/// A configuration that was read again, and who waits to hear of it.
+struct Loaded {
+    config: Option<Config>,
+    diagnostics: Vec<String>,
+    reply: Option<oneshot::Sender<Vec<u8>>>,
 }
 
 impl Core {
@@ -106,16 +133,20 @@ impl Core {
         if let Err(why) = sched::lock_memory() {
             warn!("memory is not locked, the kernel may swap this process out: {why}");
         }
+        signal::leave_to_supervisor().map_err(|e| system(&e))?;
+        let lock = only_core(paths).await?;
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
         let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
         let managed: Vec<_> = config.addresses().collect();
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
         supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
         let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
-        let hands = Rc::new(Hands::new(surroundings).map_err(|e| system(&e))?);
-        for error in hands.sweep(&managed).await {
-            error!("a stray address can't be removed: {error}");
+        let hands = Rc::new(Hands::new(surroundings.clone()).map_err(|e| system(&e))?);
+        // Before the first beat, for that says that nothing is held here.
+        if let Some(error) = hands.sweep(&managed).await.first() {
+            return Err(Fatal::System(format!("a stray address can't be removed: {error}")));
         }
+        work::settle_scripts(&config, &surroundings).await?;
         let links = open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director = director::start(paths, &config).map_err(|e| system(&e))?;
@@ -131,6 +162,8 @@ impl Core {
         refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
+            _lock: lock,
+            keeper: Keeper::default(),
             config: Rc::new(config),
             supervisor,
             notes,
@@ -140,6 +173,9 @@ impl Core {
             beat,
             hands,
             director,
+            supervised: true,
+            vias: BTreeMap::new(),
+            loaded: mpsc::channel(LOADED_MAX),
             ended: mpsc::channel(ENDED_MAX),
             waiting: BTreeMap::new(),
             next_request: 1,
@@ -151,31 +187,28 @@ impl Core {
         Ok((core, listener))
     }
 
-    async fn run(&mut self, mut asked: mpsc::Receiver<Asked>) {
+    /// Runs until the cluster has left.
+    async fn run(&mut self, mut asked: mpsc::Receiver<Asked>) -> Result<(), Fatal> {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let happening = tokio::select! {
                 biased;
                 note = self.notes.recv() => Happening::Note(note),
                 Some((id, outcome)) = self.ended.1.recv() => Happening::Ended(id, outcome),
-                said = self.supervisor.recv() => Happening::Supervisor(said.ok().flatten()),
+                said = self.supervisor.recv(), if self.supervised => {
+                    Happening::Supervisor(said.ok().flatten())
+                }
+                Some(loaded) = self.loaded.1.recv() => Happening::Loaded(loaded),
                 Some(asked) = asked.recv() => Happening::Asked(asked),
+                _ = look.tick() => Happening::Look,
             };
             match happening {
-                Happening::Note(Some(Note::Left) | None) => break,
-                Happening::Note(Some(note)) => self.note(note).await,
-                Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
-                Happening::Supervisor(Some(ToCore::Reload)) => {
-                    let reloaded = self.reload();
-                    report_reload(&reloaded);
+                Happening::Note(Some(Note::Left)) => break,
+                Happening::Note(None) => {
+                    return Err(Fatal::System("the beat thread has ended".to_owned()));
                 }
-                Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
-                Happening::Supervisor(None) => {
-                    error!("the supervisor is gone; leaving");
-                    self.leave(None);
-                    self.without_supervisor(&mut asked).await;
-                    break;
-                }
-                Happening::Asked(asked) => self.answer(asked),
+                happening => self.happened(happening).await,
             }
             self.pass_farewell().await;
         }
@@ -184,27 +217,34 @@ impl Core {
         if self.hands.held().is_empty() {
             guard::end().await;
         }
+        Ok(())
     }
 
-    /// The same loop, with nobody above any more.
-    async fn without_supervisor(&mut self, asked: &mut mpsc::Receiver<Asked>) {
-        loop {
-            let happening = tokio::select! {
-                biased;
-                note = self.notes.recv() => Happening::Note(note),
-                Some((id, outcome)) = self.ended.1.recv() => Happening::Ended(id, outcome),
-                Some(asked) = asked.recv() => Happening::Asked(asked),
-            };
-            match happening {
-                Happening::Note(Some(Note::Left) | None) | Happening::Supervisor(_) => return,
-                Happening::Note(Some(note)) => self.note(note).await,
-                Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
-                Happening::Asked(asked) => self.answer(asked),
+    async fn happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::Note(note) => {
+                if let Some(note) = note {
+                    self.note(note);
+                }
+            }
+            Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
+            Happening::Supervisor(Some(ToCore::Reload)) => self.load(None),
+            Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
+            Happening::Supervisor(None) => {
+                error!("the supervisor is gone; leaving");
+                self.supervised = false;
+                self.leave(None);
+            }
+            Happening::Loaded(loaded) => self.reload(loaded),
+            Happening::Asked(asked) => self.answer(asked),
+            Happening::Look => {
+                self.tell_vias().await;
+                self.keeper.look(&self.config, &self.hands);
             }
         }
     }
 
-    async fn note(&mut self, note: Note) {
+    fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
             Note::Announce(group) => {
@@ -215,6 +255,11 @@ impl Core {
             Note::Answer { id, answer } => self.reply(id, &answer),
             Note::Report(at, event) => {
                 info!(at = %at, "{}", sentence::sentence(&self.config, &event));
+                if let Event::Role { group, state: GroupState::Active, .. } = &event
+                    && let Some(group) = work::group_id(&self.config, group)
+                {
+                    self.keeper.serves(group);
+                }
             }
             Note::Gasp(farewell) => {
                 self.farewell = farewell;
@@ -232,11 +277,14 @@ impl Core {
 
     /// Carries out one order of the cluster in a task of its own.
     fn act(&self, action: Action) {
-        let ended = self.ended.0.clone();
+        let (ended, keeper) = (self.ended.0.clone(), self.keeper.clone());
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
         let director = self.director.clone();
+        keeper.works(action.group);
         tokio::task::spawn_local(async move {
+            let turn = keeper.turn(action.group).await;
             let outcome = work::perform(&config, &hands, &director, &action).await;
+            drop(turn);
             if let Outcome::Failed(why) = &outcome {
                 warn!("{:?} failed: {why}", action.operation);
             }
@@ -254,11 +302,7 @@ impl Core {
     fn answer(&mut self, asked: Asked) {
         match asked.call {
             Call::Status => self.status(asked.reply),
-            Call::Reload => {
-                let reloaded = self.reload();
-                report_reload(&reloaded);
-                send(asked.reply, &reloaded);
-            }
+            Call::Reload => self.load(Some(asked.reply)),
             Call::Stop => self.leave(Some(asked.reply)),
             Call::Standby(m) => self.request(Request::Standby(m.which), m.wait, asked.reply),
             Call::Takeover(m) => self.request(Request::Takeover(m.which), m.wait, asked.reply),
@@ -315,15 +359,14 @@ impl Core {
         }
     }
 
-    /// Tells the cluster this node's own address on each group's service LAN.
-    async fn tell_vias(&self) {
-        for (index, _) in self.config.groups.iter().enumerate() {
-            let Ok(index) = u16::try_from(index) else { continue };
+    /// Tells the cluster this node's own address on each group's service LAN, when it is new.
+    async fn tell_vias(&mut self) {
+        for index in 0..u16::try_from(self.config.groups.len()).unwrap_or(u16::MAX) {
             let group = GroupId(index);
-            if let Some(address) = work::addresses(&self.config, group).next()
-                && let Ok(placement) = self.hands.addresses().place(address).await
-                && let Some(source) = placement.source
-            {
+            let Some(address) = work::addresses(&self.config, group).next() else { continue };
+            let Ok(placement) = self.hands.addresses().place(address).await else { continue };
+            let Some(source) = placement.source else { continue };
+            if self.vias.insert(group, source) != Some(source) {
                 self.order(Order::Via(group, Some(source)));
             }
         }
@@ -344,23 +387,45 @@ impl Core {
         self.farewell_given = keepable;
     }
 
-    /// Reads the configuration again. Applies all of it or nothing.
-    fn reload(&mut self) -> Reloaded {
-        let (config, found) =
-            config::load(&self.paths.config, &self.paths.node, &Machine::default());
-        let mut diagnostics: Vec<String> = found.iter().map(ToString::to_string).collect();
-        let Some(config) = config else { return Reloaded { applied: false, diagnostics } };
+    /// Reads the configuration again, on a thread of its own: names are looked up, and that may
+    /// take long.
+    fn load(&self, reply: Option<oneshot::Sender<Vec<u8>>>) {
+        let (paths, loaded) = (self.paths.clone(), self.loaded.0.clone());
+        tokio::task::spawn_local(async move {
+            let read = move || config::load(&paths.config, &paths.node, &Machine::default());
+            let Ok((config, found)) = tokio::task::spawn_blocking(read).await else { return };
+            let diagnostics = found.iter().map(ToString::to_string).collect();
+            let _ending = loaded.send(Loaded { config, diagnostics, reply }).await;
+        });
+    }
+
+    /// Applies all of a configuration, or nothing of it.
+    fn reload(&mut self, loaded: Loaded) {
+        let Loaded { config, mut diagnostics, reply } = loaded;
+        let applied = config.is_some_and(|config| match self.apply(config) {
+            Ok(()) => true,
+            Err(reasons) => {
+                diagnostics.extend(reasons);
+                false
+            }
+        });
+        let reloaded = Reloaded { applied, diagnostics };
+        report_reload(&reloaded);
+        if let Some(reply) = reply {
+            send(reply, &reloaded);
+        }
+    }
+
+    fn apply(&mut self, config: Config) -> Result<(), Vec<String>> {
         let fixed = work::needs_restart(&self.config, &config);
         if !fixed.is_empty() {
-            diagnostics.extend(fixed);
-            return Reloaded { applied: false, diagnostics };
+            return Err(fixed);
         }
-        if let Err(why) = self.director.configure(config.directors.values().cloned().collect()) {
-            diagnostics.push(why.to_owned());
-            return Reloaded { applied: false, diagnostics };
-        }
+        let directors = config.directors.values().cloned().collect();
+        self.director.configure(directors).map_err(|why| vec![why.to_owned()])?;
+        self.order(Order::Config(config::digest(&config)));
         self.config = Rc::new(config);
-        Reloaded { applied: true, diagnostics }
+        Ok(())
     }
 }
 
@@ -394,6 +459,29 @@ fn engine(config: &Config) -> Result<Engine, Fatal> {
         deadtime: config.timing.deadtime,
     };
     Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
+}
+
+/// Waits for an earlier core of this node: sweeping while it serves would take its addresses.
+async fn only_core(paths: &Paths) -> Result<File, Fatal> {
+    let path = paths.core_lock_file();
+    let wrap = |source| Fatal::File { path: path.clone(), source };
+    let file = File::create(&path).map_err(wrap)?;
+    let locked = async {
+        loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(EARLIER_CORE_LOOK).await,
+                other => return other,
+            }
+        }
+    };
+    match timeout(EARLIER_CORE_MAX, locked).await {
+        Ok(Ok(())) => Ok(file),
+        Ok(Err(TryLockError::Error(source))) => Err(wrap(source)),
+        Ok(Err(TryLockError::WouldBlock)) | Err(_) => Err(Fatal::System(format!(
+            "an earlier core of this node has not ended yet; `fuser {}` shows it",
+            path.display()
+        ))),
+    }
 }
 
 /// Shortest deadtime that is kept without real-time priority on a loaded machine.

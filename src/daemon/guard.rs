@@ -5,6 +5,7 @@ use tracing::{info, warn};
 use crate::config::{Config, ResourceKind};
 use crate::daemon::beat::Pulse;
 use crate::daemon::hands::Hands;
+use crate::kernel::addr::AddressError;
 use crate::kernel::lease::{self, Guarded, Lease};
 
 /// Begins the lease of every VIP whose interface is known. What it says is for the status; where
@@ -12,6 +13,7 @@ use crate::kernel::lease::{self, Guarded, Lease};
 pub(super) async fn begin(config: &Config, hands: &Hands) -> (String, Option<Pulse>) {
     let guarded = guarded(config, hands).await;
     if guarded.is_empty() {
+        end().await;
         return ("none: no virtual IP with a known interface".to_owned(), None);
     }
     let length = Lease::length(config.timing.deadtime);
@@ -26,6 +28,8 @@ pub(super) async fn begin(config: &Config, hands: &Hands) -> (String, Option<Pul
             (format!("lease of {} ms", length.as_millis()), Some(pulse))
         }
         Err(why) => {
+            // One of an earlier life would keep the VIPs dark.
+            end().await;
             warn!("no lease: a killed node goes on to answer for its VIPs: {why}");
             (format!("none: {why}"), None)
         }
@@ -50,7 +54,13 @@ async fn guarded(config: &Config, hands: &Hands) -> Guarded {
             Ok(placement) => {
                 guarded.insert(address.ip, placement.interface);
             }
-            Err(e) => warn!("{} is not guarded: {e}", address.ip),
+            // As written: it may be down only for now.
+            Err(e) => match &address.interface {
+                Some(interface) if !matches!(e, AddressError::NoInterface { .. }) => {
+                    guarded.insert(address.ip, interface.clone());
+                }
+                _ => warn!("{} is not guarded: {e}", address.ip),
+            },
         }
     }
     guarded

@@ -10,6 +10,7 @@ pub mod core;
 pub mod director;
 mod guard;
 pub mod hands;
+mod keeper;
 pub mod messages;
 mod picture;
 mod sentence;
@@ -48,6 +49,11 @@ impl Paths {
     /// Locked while a daemon runs with this runtime directory.
     pub(crate) fn lock_file(&self) -> PathBuf {
         self.runtime_dir.join("lock")
+    }
+
+    /// Locked while a core runs, also one whose supervisor is gone.
+    pub(crate) fn core_lock_file(&self) -> PathBuf {
+        self.runtime_dir.join("core.lock")
     }
 
     /// Virtual services that this node has put into the kernel.

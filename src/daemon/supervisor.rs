@@ -21,7 +21,7 @@ use crate::config::{self, Config};
 use crate::daemon::channel::Channel;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths};
-use crate::kernel::addr::Addresses;
+use crate::kernel::addr::{AddressError, Addresses};
 use crate::link::udp::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
 use crate::sys::files::Machine;
@@ -35,6 +35,10 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 const FAREWELL_REPEATS: usize = 3;
 /// Pause between two of them.
 const FAREWELL_PAUSE: Duration = Duration::from_millis(10);
+/// Longest wait for what a dead core had said before.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+/// Longest wait for the end of a core whose words have ended; then it is killed.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// Longest wait for one address to be removed.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a core may take to stop beside its resources and its director: late answers, the last
@@ -115,6 +119,17 @@ struct Core {
     farewell: Vec<Farewell>,
 }
 
+impl Core {
+    /// The end of a core whose words have ended.
+    async fn end(&mut self) -> std::io::Result<ExitStatus> {
+        if let Ok(end) = timeout(END_LIMIT, self.child.wait()).await {
+            return end;
+        }
+        self.child.start_kill()?;
+        self.child.wait().await
+    }
+}
+
 struct Supervisor<'a> {
     paths: &'a Paths,
     force: bool,
@@ -123,6 +138,8 @@ struct Supervisor<'a> {
     kernel: Addresses,
     signals: Signals,
     stop_limit: Duration,
+    /// Whether a core of ours has been in service: from then on another one is always tried.
+    served: bool,
     /// When a core that was told to stop, or has said that it leaves, is killed.
     stopping: Option<Instant>,
 }
@@ -171,7 +188,16 @@ impl<'a> Supervisor<'a> {
         };
         let kernel = Addresses::open().map_err(|e| Fatal::System(e.to_string()))?;
         let (addresses, stop_limit) = (config.addresses().collect(), stop_limit(config));
-        Ok(Self { paths, force, addresses, kernel, signals, stop_limit, stopping: None })
+        Ok(Self {
+            paths,
+            force,
+            addresses,
+            kernel,
+            signals,
+            stop_limit,
+            served: false,
+            stopping: None,
+        })
     }
 
     async fn run(&mut self) -> Result<(), Fatal> {
@@ -202,9 +228,9 @@ impl<'a> Supervisor<'a> {
                     self.listen(&mut core, message);
                     checker = self.wanted(&core, checker);
                 }
-                // The end of the process follows the end of its words.
+                // The end of the process follows the end of its words, within a moment.
                 Happening::Said(None) => {
-                    let end = core.child.wait().await;
+                    let end = core.end().await;
                     return self.core_ended(core, end).await;
                 }
                 Happening::CoreEnded(end) => return self.core_ended(core, end).await,
@@ -264,6 +290,7 @@ impl<'a> Supervisor<'a> {
             FromCore::Farewell(farewell) => core.farewell = farewell,
             FromCore::Ready => {
                 core.ready = true;
+                self.served = true;
                 let _not_under_systemd = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
                 info!(node = %self.paths.node, "in service");
             }
@@ -277,7 +304,7 @@ impl<'a> Supervisor<'a> {
         let system = |what: &str, e: std::io::Error| Fatal::System(format!("{what}: {e}"));
         let (ours, theirs) = UnixStream::pair().map_err(|e| system("socket pair", e))?;
         let theirs = theirs.into_std().map_err(|e| system("socket pair", e))?;
-        let mut command = self.command("core")?;
+        let mut command = self.command("core");
         if self.force {
             command.arg("--force");
         }
@@ -301,15 +328,17 @@ impl<'a> Supervisor<'a> {
 
     async fn connect_checker(&self, path: &Path) -> std::io::Result<Child> {
         let stream = timeout(CHECKER_CONNECT_TIMEOUT, UnixStream::connect(path)).await??;
-        let mut command = self.command("checker").map_err(std::io::Error::other)?;
+        let mut command = self.command("checker");
         command.stdin(Stdio::from(OwnedFd::from(stream.into_std()?))).spawn()
     }
 
-    fn command(&self, role: &str) -> Result<Command, Fatal> {
-        let program = std::env::current_exe()
-            .map_err(|e| Fatal::System(format!("the path of this program: {e}")))?;
-        let mut command = Command::new(program);
+    fn command(&self, role: &str) -> Command {
+        // What runs now, also when a package upgrade has replaced the file meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command
+            .arg0("pairbeat")
+            // Signals to the terminal's group are the supervisor's alone.
+            .process_group(0)
             .arg("--config")
             .arg(&self.paths.config)
             .args(["--node", self.paths.node.as_str()])
@@ -320,14 +349,17 @@ impl<'a> Supervisor<'a> {
             .arg(role)
             .stdout(Stdio::null())
             .kill_on_drop(true);
-        Ok(command)
+        command
     }
 
     async fn core_ended(
         &mut self,
-        core: Core,
+        mut core: Core,
         end: std::io::Result<ExitStatus>,
     ) -> Result<Ended, Fatal> {
+        while let Ok(Ok(Some(word))) = timeout(LAST_WORDS, core.channel.recv()).await {
+            self.listen(&mut core, word);
+        }
         let released = self.release().await;
         if released && !core.farewell.is_empty() {
             say_farewell(&core.farewell).await;
@@ -347,7 +379,7 @@ impl<'a> Supervisor<'a> {
                 "the core died while it was stopping ({how}); {addresses}"
             )));
         }
-        if !core.ready {
+        if !core.ready && !self.served {
             return Err(Fatal::CoreNotStarted);
         }
         error!("the core died ({how}); {addresses}");
@@ -360,6 +392,8 @@ impl<'a> Supervisor<'a> {
         for ip in &self.addresses {
             match timeout(RELEASE_TIMEOUT, self.kernel.remove(*ip)).await {
                 Ok(Ok(_)) => {}
+                // The address itself is gone.
+                Ok(Err(e @ AddressError::Neighbours { .. })) => error!("{ip}: {e}"),
                 Ok(Err(e)) => {
                     error!("{ip} can't be removed: {e}");
                     released = false;
@@ -383,7 +417,7 @@ impl Signals {
     }
 }
 
-fn describe(end: std::io::Result<std::process::ExitStatus>) -> String {
+fn describe(end: std::io::Result<ExitStatus>) -> String {
     end.map_or_else(|e| e.to_string(), |status| status.to_string())
 }
 

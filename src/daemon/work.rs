@@ -2,15 +2,23 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::warn;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
 use crate::cluster::{GroupSettings, ResourceSettings, Settings, Side};
 use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind};
-use crate::daemon::Paths;
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::daemon::switch::{Switch, WARM_MAX};
-use crate::names::GroupId;
+use crate::daemon::{Fatal, Paths};
+use crate::exec::script::{self, Status, Surroundings};
+use crate::names::{GroupId, GroupName};
+
+/// How much longer than its resource a planned switch may take: less than the cluster waits.
+const SWITCH_GRACE: Duration = Duration::from_secs(3);
 
 /// The addresses of one group, in order.
 pub(crate) fn addresses(config: &Config, group: GroupId) -> impl Iterator<Item = &Address> {
@@ -21,6 +29,12 @@ pub(crate) fn addresses(config: &Config, group: GroupId) -> impl Iterator<Item =
             ResourceKind::Director(_) | ResourceKind::Script(_) => None,
         }
     })
+}
+
+/// A group by its name.
+pub(crate) fn group_id(config: &Config, name: &GroupName) -> Option<GroupId> {
+    let place = config.groups.iter().position(|group| group.name == *name)?;
+    u16::try_from(place).ok().map(GroupId)
 }
 
 /// Whether a group holds something that the supervisor could not release.
@@ -83,16 +97,24 @@ pub(crate) async fn perform(
             let switch = Switch { hands, director, resource, ip: address.ip };
             match (action.operation, action.manner) {
                 (Operation::Start, Manner::Overlap { peer }) if group.is_some_and(has_director) => {
-                    switch.take(peer).await
+                    bounded(resource, switch.take(peer)).await
                 }
                 (Operation::Stop, Manner::Overlap { .. }) if group.is_some_and(has_director) => {
-                    switch.give().await
+                    bounded(resource, switch.give()).await
                 }
                 (operation, manner) => hands.perform(resource, operation, manner).await,
             }
         }
         ResourceKind::Script(_) => hands.perform(resource, action.operation, action.manner).await,
     }
+}
+
+/// Ends before the cluster gives up on the order; what comes later would be harmful.
+async fn bounded(resource: &Resource, order: impl Future<Output = Outcome>) -> Outcome {
+    let limit = resource.start_timeout.max(resource.stop_timeout).saturating_add(SWITCH_GRACE);
+    timeout(limit, order).await.unwrap_or_else(|_| {
+        Outcome::Failed(format!("{} took longer than {} s", resource.text, limit.as_secs()))
+    })
 }
 
 fn has_director(group: &Group) -> bool {
@@ -102,6 +124,29 @@ fn has_director(group: &Group) -> bool {
 /// Heartbeat's directory, which scripts are told: the configuration where that is one.
 pub(crate) fn ha_dir(paths: &Paths) -> PathBuf {
     if paths.config.is_dir() { paths.config.clone() } else { PathBuf::from("/etc/ha.d") }
+}
+
+/// Stops every script that an earlier life left running, right to left: the first beat says that
+/// nothing is held here.
+pub(crate) async fn settle_scripts(
+    config: &Config,
+    surroundings: &Surroundings,
+) -> Result<(), Fatal> {
+    for resource in config.groups.iter().flat_map(|group| group.resources.iter().rev()) {
+        let ResourceKind::Script(program) = &resource.kind else { continue };
+        let limit = resource.stop_timeout;
+        if matches!(script::status(program, surroundings, limit).await, Ok(Status::Stopped)) {
+            continue;
+        }
+        warn!("{} is not known to be down before our start: it is stopped", resource.text);
+        if let Outcome::Failed(why) = script::stop(program, surroundings, limit).await {
+            return Err(Fatal::System(format!(
+                "{} may be running and can't be stopped: {why}; stop it by hand, then start again",
+                resource.text
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What differs between two configurations that only a restart can change; one sentence each.

@@ -43,6 +43,8 @@ pub trait Heart {
     fn farewell(&self) -> Beat;
     /// Our own address on a group's service LAN.
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>);
+    /// The digest of our configuration, when that has changed.
+    fn set_config(&mut self, digest: u64);
     /// Whether the peer may have taken over during a stall of ours.
     fn in_doubt(&self) -> bool;
     /// One picture of everything.
@@ -70,6 +72,10 @@ impl Heart for Core {
 
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>) {
         self.set_via(group, via);
+    }
+
+    fn set_config(&mut self, digest: u64) {
+        self.set_config(digest);
     }
 
     fn in_doubt(&self) -> bool {
@@ -129,6 +135,8 @@ pub enum Input {
         /// The address, where there is one.
         via: Option<IpAddr>,
     },
+    /// The digest of a configuration that was reloaded.
+    Config(u64),
     /// Nothing but the passing of time. All sockets must have been read before.
     Tick,
 }
@@ -255,6 +263,7 @@ impl<H: Heart> Engine<H> {
                 self.heart.handle(now, event::Input::Ended { action, outcome });
             }
             Input::Via { group, via } => self.heart.set_via(group, via),
+            Input::Config(digest) => self.heart.set_config(digest),
             Input::Tick => self.heart.handle(now, event::Input::Tick),
         }
         self.obey(now);

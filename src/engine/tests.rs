@@ -75,6 +75,8 @@ impl Heart for Pulse {
 
     fn set_via(&mut self, _: GroupId, _: Option<IpAddr>) {}
 
+    fn set_config(&mut self, _: u64) {}
+
     fn in_doubt(&self) -> bool {
         false
     }

@@ -24,6 +24,7 @@ use crate::kernel::sysctl::{self, SysctlError};
 use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceKey};
 use crate::lvs::plan::{Op, ServiceSettings};
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 /// Marks of ours begin with these sixteen bits ("pb").
 const MARK_BASE: u32 = 0x7062_0000;
@@ -39,6 +40,14 @@ pub enum HandoverError {
     /// A kernel setting can't be written.
     #[error(transparent)]
     Setting(#[from] SysctlError),
+    /// Direct routing keeps the address family.
+    #[error("the peer told {peer}, which can't take packets for {vip}")]
+    Families {
+        /// The VIP.
+        vip: IpAddr,
+        /// The peer's address.
+        peer: IpAddr,
+    },
     /// IPVS refused the service that passes packets on.
     #[error("IPVS: {0}")]
     Ipvs(String),
@@ -48,7 +57,6 @@ pub enum HandoverError {
 #[derive(Debug)]
 pub struct PassOn {
     vip: IpAddr,
-    sloppy_before: String,
 }
 
 impl PassOn {
@@ -61,16 +69,12 @@ impl PassOn {
         peer: IpAddr,
         ipvs: &IpvsHandle,
     ) -> Result<Self, HandoverError> {
-        let sloppy_before = sysctl::read(SLOPPY_TCP)?;
-        for result in ipvs.apply(service(vip, peer)).await.map_err(ipvs_error)? {
-            result.map_err(ipvs_error)?;
+        if vip.is_ipv4() != peer.is_ipv4() {
+            return Err(HandoverError::Families { vip, peer });
         }
-        let half = Self { vip, sloppy_before };
-        let rest = async {
-            sysctl::write(SLOPPY_TCP, "1")?;
-            Ok(nft::apply(&marking(vip)).await?)
-        };
-        match rest.await {
+        let half = Self { vip };
+        sloppy_begin()?;
+        match half.rules(peer, ipvs).await {
             Ok(()) => Ok(half),
             Err(e) => {
                 half.end(ipvs).await;
@@ -79,11 +83,41 @@ impl PassOn {
         }
     }
 
+    async fn rules(&self, peer: IpAddr, ipvs: &IpvsHandle) -> Result<(), HandoverError> {
+        // What an interrupted switch may have left.
+        let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(self.vip))]).await;
+        for result in ipvs.apply(service(self.vip, peer)).await.map_err(ipvs_error)? {
+            result.map_err(ipvs_error)?;
+        }
+        Ok(nft::apply(&marking(self.vip)).await?)
+    }
+
     /// Takes everything back; what is gone already is no fault.
     pub async fn end(self, ipvs: &IpvsHandle) {
         let _gone = nft::apply(&removal(&table("ip", self.vip))).await;
-        let _gone = sysctl::write(SLOPPY_TCP, &self.sloppy_before);
         let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(self.vip))]).await;
+        sloppy_end();
+    }
+}
+
+/// How many switches need `sloppy_tcp` now, and what it was before the first of them.
+static SLOPPY: Mutex<(u32, String)> = Mutex::new((0, String::new()));
+
+fn sloppy_begin() -> Result<(), HandoverError> {
+    let mut sloppy = SLOPPY.lock().unwrap_or_else(PoisonError::into_inner);
+    if sloppy.0 == 0 {
+        sloppy.1 = sysctl::read(SLOPPY_TCP)?;
+        sysctl::write(SLOPPY_TCP, "1")?;
+    }
+    sloppy.0 += 1;
+    Ok(())
+}
+
+fn sloppy_end() {
+    let mut sloppy = SLOPPY.lock().unwrap_or_else(PoisonError::into_inner);
+    sloppy.0 = sloppy.0.saturating_sub(1);
+    if sloppy.0 == 0 {
+        let _gone = sysctl::write(SLOPPY_TCP, &sloppy.1);
     }
 }
 
@@ -114,7 +148,11 @@ pub async fn sweep(vip: IpAddr, ipvs: &IpvsHandle) {
     for table in [table("ip", vip), hush_table(vip)] {
         let _gone = nft::apply(&removal(&table)).await;
     }
-    let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(vip))]).await;
+    let left = ipvs.apply(vec![Op::RemoveService(mark_key(vip))]).await;
+    if left.is_ok_and(|results| results.iter().all(Result::is_ok)) {
+        // It was set for that service; the kernel's default is what it was before.
+        let _gone = sysctl::write(SLOPPY_TCP, "0");
+    }
 }
 
 fn ipvs_error(e: impl std::fmt::Display) -> HandoverError {

@@ -10,7 +10,7 @@ use std::process::Command;
 const FIRST_EXTRA: libc::c_uint = 3;
 
 /// Makes the child start with ordinary scheduling, niceness 0, file mode mask 022, and no open file
-/// but the first three. Its signal mask is already emptied by the standard library.
+/// but the first three, and end with the thread that started it. Its signal mask is already emptied by the standard library.
 ///
 /// Our own descriptors are close-on-exec anyway; this is for those that we were started with. On
 /// kernels before 5.11 (close_range(2) with `CLOSE_RANGE_CLOEXEC`) these stay open.
@@ -32,6 +32,8 @@ fn cleaned() -> io::Result<()> {
         libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const normal);
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
         libc::umask(0o022);
+        // A script must not outlive the core that ordered it: the next core would not know of it.
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         let flags = libc::CLOSE_RANGE_CLOEXEC;
         libc::syscall(libc::SYS_close_range, FIRST_EXTRA, libc::c_uint::MAX, flags);
     }

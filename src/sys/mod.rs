@@ -10,3 +10,4 @@ pub(crate) mod namespace;
 pub mod packet;
 pub mod ready;
 pub mod sched;
+pub mod signal;
