@@ -121,17 +121,18 @@ open_connection() {
   wait "$standby" || true
   claim "the VIP has left the old holder" wait_for 3 "no VIP on server101" lacks_vip server101
   sleep 3
-  claim "nothing is left of the switch in nftables" no_tables
+  claim "nothing is left of the switch in nftables" tables_are "table netdev pairbeat_lease"
   claim "nor in IPVS" lacks "-f " server105
   node_ask server101 takeover >"$LAB_RUN/log/takeover" 2>&1
   wait_for 5 "server101 active" node_active server101
 }
 
 lacks_vip() { ! node_holds_vip "$1"; }
-no_tables() {
+# tables_are TEXT: both nodes have these tables of ours in nftables, and no others.
+tables_are() {
   local node
   for node in server101 server105; do
-    [[ -z $(lab_exec "$node" nft list tables) ]] || return 1
+    [[ $(lab_exec "$node" nft list tables) == "$1" ]] || return 1
   done
 }
 
@@ -169,6 +170,7 @@ nat_answers() {
 stopped() {
   headline "Stop"
   claim "both end" nodes_stop
+  claim "nothing of ours is left in nftables" tables_are ""
   claim "our services have left the kernel" lacks "$VIP:80"
   claim "the one that is not ours has not" has "192.168.2.111:8080 -r 192.168.2.106:8080 -g -w 3"
 }
