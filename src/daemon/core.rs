@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::cluster::event::{Action, Answer, GroupState, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, Reloaded};
+use crate::control::protocol::{Call, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
 use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
@@ -35,6 +35,9 @@ use crate::sys::{clock, log, sched};
 const NOTES_MAX: usize = 256;
 /// Finished actions that wait for this loop: one per group at most.
 const ENDED_MAX: usize = crate::cluster::message::GROUPS_MAX;
+/// A request that has not ended by then is under way: the beat thread answers at its next turn
+/// where there is nothing to do or it can't be done.
+const AT_ONCE: Duration = Duration::from_millis(50);
 /// Longest wait for the last replies to reach their callers.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -275,11 +278,8 @@ impl Core {
     fn request(&mut self, request: Request, wait: bool, reply: oneshot::Sender<Vec<u8>>) {
         let id = RequestId(self.next_request);
         self.next_request += 1;
-        if wait {
-            self.waiting.insert(id, reply);
-        } else {
-            send(reply, &Answer::Done { moved: Vec::new(), took_ms: 0 });
-        }
+        let reply = if wait { reply } else { hasty(reply) };
+        self.waiting.insert(id, reply);
         self.order(Order::Request { id, request });
     }
 
@@ -364,6 +364,22 @@ fn report_reload(reloaded: &Reloaded) {
         warn!("{}", diagnostic.trim_end());
     }
     error!("configuration not reloaded; everything goes on as before");
+}
+
+/// A reply for somebody who does not wait for the end: a refusal or an end that comes at once is
+/// passed on, otherwise it is under way.
+fn hasty(reply: oneshot::Sender<Vec<u8>>) -> oneshot::Sender<Vec<u8>> {
+    let (sender, answer) = oneshot::channel();
+    tokio::task::spawn_local(async move {
+        match timeout(AT_ONCE, answer).await {
+            Ok(Ok(body)) => {
+                // The operator pressed ctrl-c.
+                let _gone = reply.send(body);
+            }
+            _ => send(reply, &Moved::UnderWay { under_way: true }),
+        }
+    });
+    sender
 }
 
 fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
