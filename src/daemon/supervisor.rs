@@ -383,7 +383,7 @@ impl Signals {
     }
 }
 
-fn describe(end: std::io::Result<std::process::ExitStatus>) -> String {
+fn describe(end: std::io::Result<ExitStatus>) -> String {
     end.map_or_else(|e| e.to_string(), |status| status.to_string())
 }
 
