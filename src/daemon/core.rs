@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::cluster::event::{Action, Answer, GroupState, Outcome, Request};
+use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
@@ -27,7 +27,7 @@ use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
 use crate::link::udp::{Farewell, OpenError, UdpLinks};
-use crate::names::{ActionId, GroupId, RequestId};
+use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{clock, log, sched};
 
@@ -83,6 +83,8 @@ struct Core {
     /// Operators that wait for the end of a switch.
     waiting: BTreeMap<RequestId, oneshot::Sender<Vec<u8>>>,
     next_request: u64,
+    /// The last failure of each group that has not recovered from it.
+    failures: BTreeMap<GroupName, String>,
     /// The last farewell of the beat thread.
     farewell: Vec<Farewell>,
     /// Whether the supervisor has it, or an empty one because it could not keep its promise.
@@ -142,6 +144,7 @@ impl Core {
             ended: mpsc::channel(ENDED_MAX),
             waiting: BTreeMap::new(),
             next_request: 1,
+            failures: BTreeMap::new(),
             farewell: Vec::new(),
             farewell_given: false,
         };
@@ -211,6 +214,7 @@ impl Core {
             Note::Answer { id, answer } => self.reply(id, &answer),
             Note::Report(at, event) => {
                 info!(at = %at, "{}", sentence::sentence(&self.config, &event));
+                self.remember(event);
             }
             Note::Gasp(farewell) => {
                 self.farewell = farewell;
@@ -223,6 +227,19 @@ impl Core {
                 }
             }
             Note::Left => {}
+        }
+    }
+
+    /// Keeps why a group failed until it is as it should be again.
+    fn remember(&mut self, event: Event) {
+        match event {
+            Event::ActionFailed { group, resource, operation, why } => {
+                self.failures.insert(group, sentence::failure(resource, operation, &why));
+            }
+            Event::Role { group, state: GroupState::Active | GroupState::Standby, .. } => {
+                self.failures.remove(&group);
+            }
+            _ => {}
         }
     }
 
@@ -268,10 +285,11 @@ impl Core {
             self.early.push(reply);
             return;
         };
-        let director = self.director.clone();
+        let (director, failures) = (self.director.clone(), self.failures.clone());
         tokio::task::spawn_local(async move {
             let director = director.view().await;
-            send(reply, &picture::status(&config, &view, director.as_ref(), &hands));
+            let seen = picture::Seen { config: &config, view: &view, failures: &failures };
+            send(reply, &picture::status(&seen, director.as_ref(), &hands));
         });
     }
 

@@ -77,9 +77,9 @@ fn a_group_that_can_not_start_here_ends_at_the_peer() {
     pair.a.start();
     pair.b.start();
     pair.b.becomes("active");
-    let status = pair.a.becomes("failed");
+    let status = pair.a.wait("what failed", |status| status.notes(0).contains("no luck"));
+    assert_eq!(status.state(0), "failed");
     assert!(status.notes(0).contains("it could not be started here"), "{status:?}");
-    pair.a.logs("resource.d/last start exited with 1: no luck");
     assert!(calls(&pair.a).ends_with("last stop, first stop"), "{}", calls(&pair.a));
     assert!(!pair.a.holds(VIP) && pair.b.holds(VIP));
 }
@@ -97,6 +97,7 @@ fn a_group_that_can_not_be_stopped_is_never_released() {
     assert!(said.err.contains("failed: "), "{}", said.err);
     let status = pair.a.becomes("failed");
     assert!(status.0["warnings"].to_string().contains("failed here"), "{status:?}");
+    assert!(status.notes(0).contains("stop of resource 1 failed: "), "{status:?}");
     let refused = pair.b.ask(&["takeover"]);
     assert_eq!(refused.code, Some(4), "{}{}", refused.out, refused.err);
     assert!(refused.err.contains("the peer could not stop it"), "{}", refused.err);
