@@ -7,7 +7,7 @@ use super::exit::Code;
 use super::out;
 use crate::cluster::event::Answer;
 use crate::control::client::{self, CallError};
-use crate::control::protocol::{Call, Move, Reloaded};
+use crate::control::protocol::{Call, Move, Moved, Reloaded};
 use crate::daemon::Paths;
 use crate::status::{self, Status};
 
@@ -59,8 +59,12 @@ pub(super) fn reload(paths: &Paths) -> Code {
 }
 
 fn movement(paths: &Paths, asked: &Call, verb: &str) -> Code {
-    let answer = match call(paths, asked).and_then(|body| parse::<Answer>(&body)) {
-        Ok(answer) => answer,
+    let answer = match call(paths, asked).and_then(|body| parse::<Moved>(&body)) {
+        Ok(Moved::Answer(answer)) => answer,
+        Ok(Moved::UnderWay { .. }) => {
+            out::line("under way");
+            return Code::Well;
+        }
         Err(code) => return code,
     };
     match answer {

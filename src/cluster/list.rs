@@ -16,7 +16,7 @@ use crate::time::Instant;
 pub(super) const ANSWER_GRACE: Duration = Duration::from_secs(10);
 /// Failed stops are tried again so many times at the short interval, as in Heartbeat.
 pub(super) const STOP_TRIES_QUICK: u32 = 10;
-const STOP_AGAIN_QUICK: Duration = Duration::from_secs(1);
+pub(super) const STOP_AGAIN_QUICK: Duration = Duration::from_secs(1);
 const STOP_AGAIN_SLOW: Duration = Duration::from_secs(30);
 
 /// An order under way.

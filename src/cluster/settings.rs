@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::cluster::list::{STOP_AGAIN_QUICK, STOP_TRIES_QUICK};
 use crate::names::{GroupName, NodeName};
 
 /// Everything that the core goes by.
@@ -53,6 +54,18 @@ impl GroupSettings {
     /// Whether the whole group may be up on both nodes for an agreed moment.
     pub(super) fn overlaps(&self) -> bool {
         self.resources.iter().all(|resource| resource.overlap)
+    }
+
+    /// The longest that a node that leaves may take to give the group away: to finish its own
+    /// start, wait for the peer's, stop, and try a failed stop of a script again. A backstop for
+    /// those who wait for the end of the core.
+    pub fn leave_limit(&self) -> Duration {
+        let once = self.start_total() * 2 + self.stop_total();
+        if self.overlaps() {
+            return once;
+        }
+        let longest = self.resources.iter().map(|it| it.stop_timeout).max().unwrap_or_default();
+        once + (longest + STOP_AGAIN_QUICK) * STOP_TRIES_QUICK
     }
 
     /// The longest that all starts may take together.

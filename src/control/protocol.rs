@@ -3,13 +3,13 @@
 //! | method and path | body | reply |
 //! |---|---|---|
 //! | `GET /v1/status` | none | [`Status`](crate::status::Status) |
-//! | `POST /v1/standby`, `POST /v1/takeover` | [`Move`] | [`Answer`](crate::cluster::event::Answer) |
+//! | `POST /v1/standby`, `POST /v1/takeover` | [`Move`] | [`Moved`] |
 //! | `POST /v1/stop` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/reload` | none | [`Reloaded`] |
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::event::Which;
+use crate::cluster::event::{Answer, Which};
 
 /// Largest request body, in bytes: a request is one small object.
 pub const REQUEST_LEN_MAX: usize = 64 * 1024;
@@ -50,6 +50,19 @@ impl Default for Move {
     fn default() -> Self {
         Self { which: Which::All, wait: true }
     }
+}
+
+/// Reply to a standby or takeover.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Moved {
+    /// How it ended.
+    Answer(Answer),
+    /// Not yet ended; only for those who do not wait.
+    UnderWay {
+        /// Always true.
+        under_way: bool,
+    },
 }
 
 /// Reply to a reload.

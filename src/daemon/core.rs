@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, Reloaded};
+use crate::control::protocol::{Call, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
 use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
@@ -30,7 +30,7 @@ use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
 use crate::link::udp::{Farewell, OpenError, UdpLinks};
-use crate::names::{ActionId, GroupId, RequestId};
+use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{clock, log, sched, signal};
 
@@ -40,6 +40,9 @@ const NOTES_MAX: usize = 256;
 const ENDED_MAX: usize = crate::cluster::message::GROUPS_MAX;
 /// Configurations that wait for this loop: reloads come from operators.
 const LOADED_MAX: usize = 4;
+/// A request that has not ended by then is under way: the beat thread answers at its next turn
+/// where there is nothing to do or it can't be done.
+const AT_ONCE: Duration = Duration::from_millis(50);
 /// Longest wait for the last replies to reach their callers.
 const DRAIN: Duration = Duration::from_secs(1);
 /// Longest wait for an earlier core of this node to end.
@@ -100,6 +103,8 @@ struct Core {
     /// Operators that wait for the end of a switch.
     waiting: BTreeMap<RequestId, oneshot::Sender<Vec<u8>>>,
     next_request: u64,
+    /// The last failure of each group that has not recovered from it.
+    failures: BTreeMap<GroupName, String>,
     /// The last farewell of the beat thread.
     farewell: Vec<Farewell>,
     /// Whether the supervisor has it, or an empty one because it could not keep its promise.
@@ -179,6 +184,7 @@ impl Core {
             ended: mpsc::channel(ENDED_MAX),
             waiting: BTreeMap::new(),
             next_request: 1,
+            failures: BTreeMap::new(),
             farewell: Vec::new(),
             farewell_given: false,
         };
@@ -260,6 +266,7 @@ impl Core {
                 {
                     self.keeper.serves(group);
                 }
+                self.remember(event);
             }
             Note::Gasp(farewell) => {
                 self.farewell = farewell;
@@ -272,6 +279,19 @@ impl Core {
                 }
             }
             Note::Left => {}
+        }
+    }
+
+    /// Keeps why a group failed until it is as it should be again.
+    fn remember(&mut self, event: Event) {
+        match event {
+            Event::ActionFailed { group, resource, operation, why } => {
+                self.failures.insert(group, sentence::failure(resource, operation, &why));
+            }
+            Event::Role { group, state: GroupState::Active | GroupState::Standby, .. } => {
+                self.failures.remove(&group);
+            }
+            _ => {}
         }
     }
 
@@ -316,23 +336,21 @@ impl Core {
             self.early.push(reply);
             return;
         };
-        let (director, guard) = (self.director.clone(), self.guard.clone());
+        let (director, failures) = (self.director.clone(), self.failures.clone());
+        let guard = self.guard.clone();
         tokio::task::spawn_local(async move {
             let director = director.view().await;
-            let mut status = picture::status(&config, &view, director.as_ref(), &hands);
-            status.guard = guard;
-            send(reply, &status);
+            let seen =
+                picture::Seen { config: &config, view: &view, failures: &failures, guard: &guard };
+            send(reply, &picture::status(&seen, director.as_ref(), &hands));
         });
     }
 
     fn request(&mut self, request: Request, wait: bool, reply: oneshot::Sender<Vec<u8>>) {
         let id = RequestId(self.next_request);
         self.next_request += 1;
-        if wait {
-            self.waiting.insert(id, reply);
-        } else {
-            send(reply, &Answer::Done { moved: Vec::new(), took_ms: 0 });
-        }
+        let reply = if wait { reply } else { hasty(reply) };
+        self.waiting.insert(id, reply);
         self.order(Order::Request { id, request });
     }
 
@@ -438,6 +456,22 @@ fn report_reload(reloaded: &Reloaded) {
         warn!("{}", diagnostic.trim_end());
     }
     error!("configuration not reloaded; everything goes on as before");
+}
+
+/// A reply for somebody who does not wait for the end: a refusal or an end that comes at once is
+/// passed on, otherwise it is under way.
+fn hasty(reply: oneshot::Sender<Vec<u8>>) -> oneshot::Sender<Vec<u8>> {
+    let (sender, answer) = oneshot::channel();
+    tokio::task::spawn_local(async move {
+        match timeout(AT_ONCE, answer).await {
+            Ok(Ok(body)) => {
+                // The operator pressed ctrl-c.
+                let _gone = reply.send(body);
+            }
+            _ => send(reply, &Moved::UnderWay { under_way: true }),
+        }
+    });
+    sender
 }
 
 fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
@@ -164,11 +164,11 @@ impl Hands {
             Err(error) => return self.unannounced(address, &error.to_string()).await,
         };
         let news = announcement.news();
-        let holding =
-            Holding { placement: added.placement.clone(), announcement, rival: Arc::clone(&rival) };
+        let looking = Arc::downgrade(&rival);
+        let holding = Holding { placement: added.placement.clone(), announcement, rival };
         self.holdings().insert(ip, holding);
         if manner == Manner::Alone {
-            tokio::spawn(look_for_rival(added.placement.clone(), ip, rival));
+            tokio::spawn(look_for_rival(added.placement.clone(), ip, looking));
         }
         if targets.iter().any(|target| target.is_ipv4() == ip.is_ipv4()) {
             report_confirmation(ip, &added.placement, news).await;
@@ -275,9 +275,12 @@ async fn report_confirmation(
 
 /// A rival does not prevent the start: a peer whose core is dead may have a kernel that still
 /// answers, and that is when we are needed.
-async fn look_for_rival(placement: Placement, ip: IpAddr, found: Arc<OnceLock<Mac>>) {
+async fn look_for_rival(placement: Placement, ip: IpAddr, found: Weak<OnceLock<Mac>>) {
     let interface = &placement.interface;
-    match announce::rival(&placement, ip, RIVAL_LIMIT).await {
+    let rival = announce::rival(&placement, ip, RIVAL_LIMIT).await;
+    // The address is no longer held: the answer was that of its new holder.
+    let Some(found) = found.upgrade() else { return };
+    match rival {
         Ok(None) => {}
         Ok(Some(mac)) => {
             warn!(%ip, interface, rival = ?mac, "another station answers for this address");

@@ -1,20 +1,30 @@
 //! One picture of the node out of what the cluster, the director and the hands know.
 
+use std::collections::BTreeMap;
+
 use crate::cluster::{GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::daemon::sentence::{cause_words, state_word};
 use crate::lvs::director::View as DirectorView;
+use crate::names::GroupName;
 use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
 
+/// What the core itself knows.
+pub(crate) struct Seen<'a> {
+    pub(crate) config: &'a Config,
+    /// The beat thread's last picture.
+    pub(crate) view: &'a View,
+    /// The last failure of each group that has not recovered from it.
+    pub(crate) failures: &'a BTreeMap<GroupName, String>,
+    /// What takes the VIPs out of service when the core does not run.
+    pub(crate) guard: &'a str,
+}
+
 /// The status of this node.
-pub(crate) fn status(
-    config: &Config,
-    view: &View,
-    director: Option<&DirectorView>,
-    hands: &Hands,
-) -> Status {
+pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
+    let Seen { config, view, failures, guard } = *seen;
     let held = hands.held();
     let groups = config.groups.iter().zip(&view.engine.cluster.groups);
     Status {
@@ -22,10 +32,16 @@ pub(crate) fn status(
         node: config.node.to_string(),
         peer: peer(view),
         links: links(config, view),
-        groups: groups.map(|(group, seen)| group_status(group, seen, &held)).collect(),
+        groups: groups
+            .map(|(group, seen)| {
+                let mut status = group_status(group, seen, &held);
+                status.notes.extend(failures.get(&seen.name).cloned());
+                status
+            })
+            .collect(),
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
-        guard: String::new(),
+        guard: guard.to_owned(),
         warnings: warnings(view, director),
         refused: refused(view),
     }
@@ -140,7 +156,7 @@ fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
     warnings
 }
 
-fn refused(view: &View) -> std::collections::BTreeMap<String, u64> {
+fn refused(view: &View) -> BTreeMap<String, u64> {
     let counts = view.engine.security.refused.iter();
     counts.map(|(reason, count)| (reason.to_string(), *count)).collect()
 }

@@ -21,12 +21,7 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
             format!("{group}: {} here, epoch {epoch}: {}", state_word(*state), cause_words(*cause))
         }
         Event::ActionFailed { group, resource, operation, why } => {
-            let verb = match operation {
-                Operation::Start => "start",
-                Operation::Stop => "stop",
-            };
-            let place = resource.saturating_add(1);
-            format!("{group}: {verb} of resource {place} failed: {why}")
+            format!("{group}: {}", failure(*resource, *operation, why))
         }
         Event::Stalled { late_ms } => {
             format!("this process stood still for {late_ms} ms; not counted as the peer's silence")
@@ -40,6 +35,15 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
     }
+}
+
+/// What failed, and why; the resource by its place in the list, from 1.
+pub(crate) fn failure(resource: usize, operation: Operation, why: &str) -> String {
+    let verb = match operation {
+        Operation::Start => "start",
+        Operation::Stop => "stop",
+    };
+    format!("{verb} of resource {} failed: {why}", resource.saturating_add(1))
 }
 
 fn link_name(config: &Config, link: LinkId) -> String {

@@ -17,10 +17,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
+use crate::cluster::GroupSettings;
 use crate::config::{self, Config};
 use crate::daemon::channel::Channel;
 use crate::daemon::messages::{FromCore, ToCore};
-use crate::daemon::{Fatal, Paths};
+use crate::daemon::{Fatal, Paths, work};
 use crate::kernel::addr::{AddressError, Addresses};
 use crate::link::udp::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
@@ -73,13 +74,10 @@ fn load(paths: &Paths) -> Result<Config, Fatal> {
     config.ok_or_else(|| Fatal::Config(paths.config.clone()))
 }
 
-/// The longest that a healthy core may take to stop. A group may have to finish its start, wait for
-/// the peer's start and then stop; groups do so side by side.
+/// The longest that a healthy core may take to stop. Groups are given away side by side.
 fn stop_limit(config: &Config) -> Duration {
-    let group = |group: &config::Group| -> Duration {
-        group.resources.iter().map(|r| r.start_timeout * 2 + r.stop_timeout).sum()
-    };
-    let groups = config.groups.iter().map(group).max().unwrap_or_default();
+    let groups = work::settings(config).groups;
+    let groups = groups.iter().map(GroupSettings::leave_limit).max().unwrap_or_default();
     let directors = if config.directors.is_empty() { Duration::ZERO } else { STOP_LIMIT };
     groups + directors + STOP_GRACE
 }

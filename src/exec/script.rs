@@ -177,7 +177,7 @@ fn reason(invocation: &Invocation, ran: &Ran) -> String {
     let how = match ran.status {
         None => "could not be killed".to_owned(),
         Some(_) if ran.timed_out => {
-            format!("did not end within {} s and was killed", invocation.limit.as_secs_f32())
+            format!("did not end within {:.1} s and was killed", invocation.limit.as_secs_f32())
         }
         Some(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("exited with {code}"),

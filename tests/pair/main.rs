@@ -3,7 +3,12 @@
 //! What is waited for is waited for as a level, with a deadline. This kernel need not have IPVS:
 //! groups are virtual IPs and scripts. Needs root. Where that is missing the tests print SKIP, and
 //! fail when `PAIRBEAT_REQUIRE_ALL=1`.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    reason = "a test may end at the first surprise"
+)]
 
 #[path = "../common/lan.rs"]
 mod lan;
