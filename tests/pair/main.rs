@@ -22,3 +22,4 @@ mod reload;
 mod roles;
 mod scripts;
 mod strangers;
+mod survival;
