@@ -62,7 +62,7 @@ enum Command {
         /// What happened.
         name: String,
     },
-    /// Append a mark, then kill the processes with SIGKILL in the order given.
+    /// Append a mark, then kill the processes with SIGKILL, all at once.
     Kill {
         /// The file of marks.
         file: PathBuf,
@@ -116,6 +116,10 @@ fn mark(file: &Path, name: &str, at: u64) -> Result<(), Box<dyn Error>> {
 fn kill(file: &Path, name: &str, pids: &[i32]) -> Result<(), Box<dyn Error>> {
     let pids: Vec<Pid> = pids.iter().filter_map(|&pid| Pid::from_raw(pid)).collect();
     let at = now();
+    // Stopped first, so that none of them sees another one die and tidies up.
+    for pid in &pids {
+        let _gone = kill_process(*pid, Signal::STOP);
+    }
     let killed = pids.into_iter().filter(|&pid| kill_process(pid, Signal::KILL).is_ok()).count();
     mark(file, name, at)?;
     if killed == 0 { Err("no process was there to kill".into()) } else { Ok(()) }
