@@ -31,7 +31,8 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        // One file names another, so a name may be anything too.
+        write!(f, "{}", visible(&self.file.display().to_string()))?;
         if self.line > 0 {
             write!(f, ":{}", self.line)?;
         }
@@ -113,7 +114,8 @@ impl fmt::Display for Diagnostic {
         write!(f, "{}: {}: {}", self.place, self.severity, self.message)?;
         if let Some((line, width)) = &self.excerpt {
             write!(f, "\n{:>5} | {line}", self.place.line)?;
-            if self.place.column > 0 {
+            // A marker far beyond the excerpt helps nobody, and a width over 65,535 is a panic.
+            if (1..=EXCERPT_MAX).contains(&self.place.column) {
                 let blank = self.place.column - 1;
                 write!(f, "\n      | {:blank$}{:^<width$}", "", "", width = (*width).max(1))?;
             }
@@ -428,6 +430,24 @@ mod tests {
             rendered("é\u{1b}[2Jx", 6..7),
             "ha.cf:1:6: fault: wrong\n    1 | é [2Jx\n      |      ^\n      = help: right"
         );
+    }
+
+    #[test]
+    fn a_fault_far_to_the_right_has_no_marker_and_is_shown_all_the_same() {
+        // Wider than what a width in a format string may be.
+        let blanks = 1 << 16;
+        let text = " ".repeat(blanks) + "x";
+        let excerpt = " ".repeat(EXCERPT_MAX);
+        assert_eq!(
+            rendered(&text, blanks..blanks + 1),
+            format!("ha.cf:1:65537: fault: wrong\n    1 | {excerpt}\n      = help: right")
+        );
+    }
+
+    #[test]
+    fn a_file_name_that_a_file_gave_is_shown_without_escapes() {
+        let fault = Mark::file(Path::new("a\u{1b}[2J\n\u{2}")).fault("cannot read");
+        assert_eq!(fault.to_string(), "a\u{fffd}[2J\u{fffd}\u{fffd}: fault: cannot read");
     }
 
     #[test]

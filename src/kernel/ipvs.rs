@@ -9,6 +9,7 @@
 //! ```
 
 mod message;
+pub mod recorded;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use self::thread::{IpvsHandle, ORDERS_WAITING_MAX, spawn};
 use crate::kernel::genl::{Answer, Batch, Body, Head, answers, attribute, u16_at};
 use crate::lvs::fault::{KernelFault, OpError};
-use crate::lvs::model::{DestEntry, RealKey, ServiceKey, Table};
+use crate::lvs::model::{DestEntry, RealKey, ServiceEntry, ServiceKey, Table};
 use crate::lvs::plan::Op;
 
 /// Orders sent at once. Each is acknowledged, and a receive buffer of the default size
@@ -136,8 +137,7 @@ impl Ipvs {
         let mut table = Table::default();
         self.receive(doing, |answer| {
             let Body::Attributes(attrs) = answer.body else { return end_of_dump(doing, &answer) };
-            let read = message::read_service(attrs);
-            table.0.extend(read.ok_or(KernelFault::Unreadable("a virtual service"))?);
+            table.0.extend(service(attrs)?);
             Ok(Go::On)
         })?;
         Ok(table)
@@ -145,19 +145,18 @@ impl Ipvs {
 
     fn dump_dests(
         &mut self,
-        service: &ServiceKey,
+        of: &ServiceKey,
         mut found: impl FnMut(RealKey, DestEntry, ConnectionCount),
     ) -> Result<(), KernelFault> {
         let doing = "reading the real servers";
         let mut batch = Batch::default();
         let head = self.head(message::GET_DEST, REQUEST | DUMP);
-        batch.message(head, |batch| message::put_service(batch, service));
+        batch.message(head, |batch| message::put_service(batch, of));
         self.send(doing, &batch)?;
         self.receive(doing, |answer| {
             let Body::Attributes(attrs) = answer.body else { return end_of_dump(doing, &answer) };
-            let read = message::read_dest(attrs, service);
-            let (real, dest, count) = read.ok_or(KernelFault::Unreadable("a real server"))?;
-            found(real, dest, count);
+            let (real, entry, count) = dest(attrs, of)?;
+            found(real, entry, count);
             Ok(Go::On)
         })
     }
@@ -240,8 +239,7 @@ impl Ipvs {
             let cut = KernelFault::Unreadable("an answer larger than our buffer");
             let bytes = self.buffer.get(..length).ok_or(Received::Fault(cut))?;
             for answer in answers(bytes) {
-                let malformed = KernelFault::Unreadable("a malformed message");
-                let answer = answer.map_err(|_| Received::Fault(malformed))?;
+                let answer = answer.map_err(|_| Received::Fault(malformed()))?;
                 // Older ones belong to a request that failed half-way.
                 if answer.seq.wrapping_sub(first) > span {
                     continue;
@@ -278,6 +276,21 @@ impl Received {
             _ => Self::Fault(netlink(doing, err)),
         }
     }
+}
+
+fn service(attrs: &[u8]) -> Result<Option<(ServiceKey, ServiceEntry)>, KernelFault> {
+    message::read_service(attrs).ok_or(KernelFault::Unreadable("a virtual service"))
+}
+
+fn dest(
+    attrs: &[u8],
+    of: &ServiceKey,
+) -> Result<(RealKey, DestEntry, ConnectionCount), KernelFault> {
+    message::read_dest(attrs, of).ok_or(KernelFault::Unreadable("a real server"))
+}
+
+fn malformed() -> KernelFault {
+    KernelFault::Unreadable("a malformed message")
 }
 
 fn end_of_dump(doing: &'static str, answer: &Answer<'_>) -> Result<Go, KernelFault> {

@@ -1,0 +1,103 @@
+//! What is JSON: the control socket, the status, the channels between our processes, the file of
+//! owned services.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
+use pairbeat::control::protocol::Call;
+use pairbeat::daemon::channel::{self, Channel, ChannelError};
+use pairbeat::daemon::checker::{FromChecker, ToChecker};
+use pairbeat::daemon::messages::{FromCore, ToCore};
+use pairbeat::lvs::model::ServiceKey;
+use pairbeat::status::{Status, render};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::{Builder, Runtime};
+
+/// What fits into a socket that nobody reads yet.
+const STREAM_MAX: usize = 64 * 1024;
+
+/// A value that was read is the same after writing and reading.
+fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let text = serde_json::to_vec(value).unwrap();
+    assert_eq!(&serde_json::from_slice::<T>(&text).unwrap(), value);
+}
+
+fn read<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
+    let value = serde_json::from_slice::<T>(bytes).ok()?;
+    survives(&value);
+    Some(value)
+}
+
+/// The first line is method and path, the rest the body.
+pub(super) fn call(bytes: &[u8]) -> bool {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (head, body) = bytes.split_at(end);
+    let head = String::from_utf8_lossy(head);
+    let (method, path) = head.split_once(' ').unwrap_or((&head, ""));
+    match Call::parse(method, path, body.get(1..).unwrap_or_default()) {
+        Err(why) => {
+            assert!(!why.is_empty());
+            false
+        }
+        Ok(call) => {
+            assert_eq!(call.route(), (method, path));
+            assert_eq!(Call::parse(method, path, &call.body()), Ok(call));
+            true
+        }
+    }
+}
+
+pub(super) fn status(bytes: &[u8]) -> bool {
+    let status = read::<Status>(bytes);
+    status.is_some_and(|status| !render(&status).is_empty())
+}
+
+pub(super) fn owned_services(bytes: &[u8]) -> bool {
+    read::<BTreeSet<ServiceKey>>(bytes).is_some()
+}
+
+/// The stream as each of the four ends of our channels would hear it.
+pub(super) fn channel(bytes: &[u8]) -> bool {
+    let bytes = bytes.get(..STREAM_MAX).unwrap_or(bytes);
+    let heard = [
+        heard::<ToCore>(bytes),
+        heard::<FromCore>(bytes),
+        heard::<ToChecker>(bytes),
+        heard::<FromChecker>(bytes),
+    ];
+    heard.iter().any(|messages| *messages > 0)
+}
+
+/// How many messages of this kind are in a stream.
+fn heard<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> usize {
+    thread_local! {
+        static RUNTIME: OnceCell<Runtime> = const { OnceCell::new() };
+    }
+    let (mut near, far) = UnixStream::pair().unwrap();
+    near.write_all(bytes).unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    let work = async {
+        let mut channel = Channel::<(), T>::new(channel::from_fd(&far).unwrap());
+        let mut messages = 0;
+        loop {
+            match channel.recv().await {
+                Ok(Some(message)) => {
+                    survives(&message);
+                    messages += 1;
+                }
+                // One frame that can't be read does not spoil the next one.
+                Err(ChannelError::Malformed(_)) => {}
+                Ok(None) | Err(ChannelError::Truncated | ChannelError::Oversized(_)) => break,
+                Err(other) => panic!("{other}: {other:?}"),
+            }
+        }
+        messages
+    };
+    let new = || Builder::new_current_thread().enable_io().build().unwrap();
+    RUNTIME.with(|runtime| runtime.get_or_init(new).block_on(work))
+}

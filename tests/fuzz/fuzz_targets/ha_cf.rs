@@ -1,0 +1,9 @@
+//! See `ha_cf` in `decoders`.
+#![no_main]
+
+#[path = "../decoders/mod.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    decoders::run("ha_cf", bytes);
+});
