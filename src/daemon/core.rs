@@ -155,11 +155,7 @@ impl Core {
         let links = open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director = director::start(paths, &config).map_err(|e| system(&e))?;
-        if !config.directors.is_empty() {
-            for ip in managed {
-                handover::sweep(ip, director.ipvs()).await;
-            }
-        }
+        sweep_switches(&config, &director).await;
         let engine = engine(&config)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
@@ -219,6 +215,8 @@ impl Core {
             self.pass_farewell().await;
         }
         let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
+        // A switch may be passing packets on at this moment.
+        sweep_switches(&self.config, &self.director).await;
         self.director.shut_down().await;
         if self.hands.held().is_empty() {
             guard::end().await;
@@ -493,6 +491,16 @@ fn engine(config: &Config) -> Result<Engine, Fatal> {
         deadtime: config.timing.deadtime,
     };
     Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
+}
+
+/// Removes what switches have set up in the kernel; without a director there is nothing.
+async fn sweep_switches(config: &Config, director: &DirectorHandle) {
+    if config.directors.is_empty() {
+        return;
+    }
+    for ip in config.addresses() {
+        handover::sweep(ip, director.ipvs()).await;
+    }
 }
 
 /// Waits for an earlier core of this node: sweeping while it serves would take its addresses.
