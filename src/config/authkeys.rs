@@ -58,7 +58,7 @@ fn first_is_active(active: Option<(u8, Span)>, keys: &mut [Key], faults: &mut Fa
     let Some((id, span)) = active else {
         faults
             .fault(Span::FILE, "no `auth` line, which says what key to sign with")
-            .help("`pairbeat keygen` prints a complete file");
+            .help("`pairbeat keygen --authkeys` prints a complete file");
         return;
     };
     match keys.iter().position(|key| key.id == id) {
@@ -68,7 +68,7 @@ fn first_is_active(active: Option<(u8, Span)>, keys: &mut [Key], faults: &mut Fa
             }
         }
         None => {
-            let help = format!("`{id} sha256 SECRET`, as `pairbeat keygen` prints it");
+            let help = format!("`{id} sha256 SECRET`, as `pairbeat keygen --authkeys` prints it");
             faults.fault(span, format!("no usable key {id}")).help(help);
         }
     }
@@ -97,7 +97,7 @@ fn number(word: Word<'_>, faults: &mut Faults<'_>) -> Option<u8> {
 fn key(id: Word<'_>, rest: &[Word<'_>], faults: &mut Faults<'_>) -> Option<Key> {
     let number = number(id, faults)?;
     let Some((method, rest)) = rest.split_first() else {
-        let help = format!("`{number} sha256 SECRET`, as `pairbeat keygen` prints it");
+        let help = format!("`{number} sha256 SECRET`, as `pairbeat keygen --authkeys` prints it");
         faults.fault(id.span(), "no method and no secret").help(help);
         return None;
     };
@@ -106,12 +106,14 @@ fn key(id: Word<'_>, rest: &[Word<'_>], faults: &mut Faults<'_>) -> Option<Key> 
         "sha1" | "md5" => {
             let message = "the method is not used: the secret is read as key material and beats \
                            are signed with HMAC-SHA256";
-            faults.warn(method.span(), message).help("`pairbeat keygen` prints a `sha256` key");
+            faults
+                .warn(method.span(), message)
+                .help("`pairbeat keygen --authkeys` prints a `sha256` key");
         }
         "crc" => {
             faults
                 .fault(method.span(), "`crc` is no authentication: anybody could take the group")
-                .help("`pairbeat keygen` prints a complete file; put it on both nodes");
+                .help("`pairbeat keygen --authkeys` prints a complete file; put it on both nodes");
             return None;
         }
         _ => {
@@ -121,7 +123,7 @@ fn key(id: Word<'_>, rest: &[Word<'_>], faults: &mut Faults<'_>) -> Option<Key> 
         }
     }
     let Some((secret, extra)) = rest.split_first() else {
-        let help = "`pairbeat keygen` makes one";
+        let help = "`pairbeat keygen --authkeys` makes one";
         faults.fault(method.span(), "no secret behind the method").help(help);
         return None;
     };
@@ -139,7 +141,7 @@ fn material(method: &str, word: Word<'_>, faults: &mut Faults<'_>) -> Zeroizing<
         Some(bytes) if method == "sha256" && bytes.len() >= keys::KEY_LEN_MIN => bytes,
         _ => Zeroizing::new(word.text.as_bytes().to_vec()),
     };
-    let help = "`pairbeat keygen` prints a good one; put it on both nodes";
+    let help = "`pairbeat keygen --authkeys` prints a good one; put it on both nodes";
     match keys::weakness(word.text, &bytes) {
         None => (),
         Some(Weakness::Sample) => {

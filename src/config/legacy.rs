@@ -35,7 +35,8 @@ pub(super) fn read(
         found.extend(faults);
         groups
     });
-    let missing = "`pairbeat keygen` prints a complete file; put it on both nodes, mode 600";
+    let missing =
+        "`pairbeat keygen --authkeys` prints a complete file; put it on both nodes, mode 600";
     let keys = opened(&directory.join(AUTHKEYS), Some(missing), environment, found);
     let keys = keys.map_or(KeyRing { keys: Vec::new() }, |source| {
         let (keys, faults) = authkeys::read(&source);
