@@ -182,8 +182,17 @@ count() {
 
 minutes() { if (($1 < 90)); then echo "$1 s"; else echo "$((($1 + 30) / 60)) min"; fi; }
 
+# What a failed step says of its reason, once more at the very end: who reads only that must see it.
+reasons() {
+  local log=$logs/$1.log
+  { grep -h -A 14 'panicked at' "$log" || grep -hE '^error|FAIL' "$log" || tail -n 20 "$log"; } | cut -c -600 | head -n 80
+}
+
 summary() {
   local step
+  for step in "${chosen[@]}"; do
+    [[ ${verdict[$step]:-} != FAILED ]] || { headline "Why $step failed"; reasons "$step"; }
+  done
   headline "Summary"
   for step in "${chosen[@]}"; do
     printf '  %-10s %6s   %s\n' "$step" "$(minutes "${took[$step]:-0}")" "${verdict[$step]:-not run}"

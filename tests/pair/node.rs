@@ -229,12 +229,15 @@ impl Node {
         pids.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
     }
 
-    /// Kills all that runs in its namespace, the supervisor first: who dies last must not be able
-    /// to tidy up after the others.
+    /// Kills all that runs in its namespace so that none of them can tidy up after the others: all
+    /// are stopped first, and the supervisor dies last. Its end orphans the process groups of its
+    /// children, and the kernel lets stopped members of an orphaned group go on.
     pub(crate) fn crash(&mut self) {
         let Some(mut supervisor) = self.supervisor.take() else { return };
-        // Stopped first, so that none of them sees another one die.
-        let pids = self.processes();
+        let last = Pid::from_child(&supervisor);
+        let mut pids = self.processes();
+        pids.retain(|pid| *pid != last);
+        pids.push(last);
         for signal in [Signal::STOP, Signal::KILL] {
             for pid in &pids {
                 let _gone = kill_process(*pid, signal);
