@@ -127,6 +127,7 @@ fn roles() -> Vec<Role> {
     vec![
         idle(Stance::Willing),
         idle(Stance::Yielded),
+        idle(Stance::Relieved),
         idle(failed),
         Role::Idle {
             stance: Stance::Willing,
