@@ -10,6 +10,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::event::{Event, Restraint};
 use crate::cluster::group::{Group, holds};
 use crate::cluster::message::{Extent, NodeState, Unrest, Wish};
@@ -24,7 +26,7 @@ pub const SWITCHES_MAX: u32 = 100;
 const LEVEL_MAX: u32 = 16;
 
 /// When automatic switches of a group are too many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damping {
     /// So many are well within a window, on both nodes together; the next one begins a hold-down.
     /// 0 to [`SWITCHES_MAX`]; 0: there is no damping. Default 3.
@@ -50,7 +52,7 @@ impl Default for Damping {
 }
 
 /// What is known of one group's restlessness.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Calm {
     /// The last automatic switches, at most one more than are allowed.
     switches: VecDeque<Instant>,

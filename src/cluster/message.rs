@@ -15,7 +15,7 @@ pub const GROUPS_MAX: usize = 64;
 pub const LINKS_MAX: usize = 8;
 
 /// The sender's whole state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
     /// What the node as a whole is doing.
     pub node: NodeState,
@@ -30,7 +30,7 @@ pub struct Beat {
 }
 
 /// What the peer must know to judge the sender's silence, and to leave things alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Notice {
     /// The newest freeze or unfreeze that the sender knows of.
     pub freeze: Freeze,
@@ -71,7 +71,7 @@ pub enum Extent {
 }
 
 /// How restless a group is, as one node sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unrest {
     /// How often the sender has taken the group by itself since its start, modulo 256.
     pub taken: u8,
@@ -80,7 +80,7 @@ pub struct Unrest {
 }
 
 /// What a node as a whole is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeState {
     /// Just started; has not decided anything.
     Booting,
@@ -94,7 +94,7 @@ pub enum NodeState {
 }
 
 /// What the sender says of one group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupClaim {
     /// Which; groups are known by name, for the two nodes' files may differ.
     pub group: GroupName,
@@ -111,7 +111,7 @@ pub struct GroupClaim {
 }
 
 /// What a node holds of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hold {
     /// Nothing at all.
     Nothing,
@@ -128,7 +128,7 @@ pub enum Hold {
 }
 
 /// What a node would like to happen to a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
     /// Nothing in particular: will take it when it should.
     Content,

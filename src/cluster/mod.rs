@@ -22,6 +22,8 @@ pub mod calm;
 mod decide;
 mod epoch;
 pub mod event;
+mod evidence;
+mod forecast;
 mod group;
 mod handover;
 mod list;
@@ -29,6 +31,7 @@ pub mod message;
 mod outbox;
 mod peer;
 mod phase;
+pub mod recording;
 mod requests;
 mod settings;
 mod snapshot;
@@ -40,9 +43,13 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::awake::Awake;
 pub use self::calm::Damping;
 use self::event::{Answer, Event, Input, Output, Request};
+pub use self::evidence::{Evidence, Theirs};
+pub use self::forecast::Expected;
 use self::group::Group;
 use self::message::{Beat, Extent, Freeze, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
 use self::outbox::{Licence, Outbox, Turn};
@@ -64,7 +71,7 @@ const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
 /// The driver's loop: read every socket and hand over what came in; [`Core::handle`] a
 /// [`Input::Tick`]; obey [`Core::poll`] until it is empty; sleep until [`Core::deadline`] or until
 /// something comes in. A deadline that has passed already asks for a tick at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Core {
     settings: Settings,
     awake: Awake,
@@ -85,7 +92,28 @@ pub struct Core {
     /// The last tick, in awake time.
     ticked: Instant,
     /// When the core wants to be called, in awake time, and why.
+    #[serde(with = "due")]
     due: (Instant, &'static str),
+}
+
+/// The instant alone is kept: the reason is for the debug log.
+mod due {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::time::Instant;
+
+    pub(super) fn serialize<S: Serializer>(
+        due: &(Instant, &'static str),
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        due.0.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<(Instant, &'static str), D::Error> {
+        Instant::deserialize(from).map(|at| (at, "as recorded"))
+    }
 }
 
 impl Core {
@@ -162,7 +190,7 @@ impl Core {
             ..group.claim(Licence::Leave, self.ticked)
         });
         let groups = groups.collect();
-        Beat { groups, node: NodeState::Gone, ..self.compose(self.ticked) }
+        Beat { groups, node: NodeState::Gone, ..self.compose() }
     }
 
     /// This node's own address on a group's service LAN, told to the peer with the next beat.
@@ -376,7 +404,7 @@ impl Core {
     }
 
     fn beat(&mut self, now: Instant) {
-        let beat = self.compose(now);
+        let beat = self.compose();
         let news = self.said.as_ref().is_none_or(|said| {
             (said.node, said.config, said.notice, &said.groups)
                 != (beat.node, beat.config, beat.notice, &beat.groups)
@@ -414,7 +442,7 @@ impl Core {
         self.end();
     }
 
-    fn compose(&self, now: Instant) -> Beat {
+    fn compose(&self) -> Beat {
         let node = match self.phase {
             Phase::Booting { .. } => NodeState::Booting,
             Phase::Running { .. } => NodeState::Running,
@@ -427,7 +455,7 @@ impl Core {
             hears: self.peer.hears(),
             config: self.settings.config,
             notice: self.notice(),
-            groups: self.groups.iter().map(|group| group.claim(licence, now)).collect(),
+            groups: self.groups.iter().map(|group| group.claim(licence, self.ticked)).collect(),
         }
     }
 

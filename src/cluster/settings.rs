@@ -5,6 +5,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::calm::Damping;
 use crate::cluster::list::{STOP_AGAIN_QUICK, STOP_TRIES_QUICK};
 use crate::cluster::message::Freeze;
@@ -14,7 +16,7 @@ use crate::names::{GroupName, NodeName};
 ///
 /// Invariant, kept by the configuration readers: `keepalive * 3 <= deadtime <= initdead` and
 /// `warntime < deadtime`; `node != peer`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// This node.
     pub node: NodeName,
@@ -44,7 +46,7 @@ pub struct Settings {
 }
 
 /// What a node remembers of its earlier life.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Past {
     /// The newest word on automatic switches that it knew.
     pub freeze: Freeze,
@@ -53,7 +55,7 @@ pub struct Past {
 }
 
 /// One group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSettings {
     /// Its name, by which the peer knows it too.
     pub name: GroupName,
@@ -95,7 +97,7 @@ impl GroupSettings {
 }
 
 /// One resource of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceSettings {
     /// Whether it may be up on both nodes for an agreed moment: addresses and the director may.
     pub overlap: bool,
@@ -106,7 +108,7 @@ pub struct ResourceSettings {
 }
 
 /// One of the two nodes, as seen from this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// This node.
     Me,
