@@ -20,6 +20,7 @@
 mod awake;
 pub mod calm;
 mod decide;
+mod due;
 mod epoch;
 pub mod event;
 mod evidence;
@@ -94,26 +95,6 @@ pub struct Core {
     /// When the core wants to be called, in awake time, and why.
     #[serde(with = "due")]
     due: (Instant, &'static str),
-}
-
-/// The instant alone is kept: the reason is for the debug log.
-mod due {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::time::Instant;
-
-    pub(super) fn serialize<S: Serializer>(
-        due: &(Instant, &'static str),
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        due.0.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<(Instant, &'static str), D::Error> {
-        Instant::deserialize(from).map(|at| (at, "as recorded"))
-    }
 }
 
 impl Core {
