@@ -137,7 +137,6 @@ fn roles() -> Vec<Role> {
     vec![
         idle(Stance::Willing),
         idle(Stance::Yielded),
-        idle(Stance::Relieved),
         idle(failed),
         Role::Idle {
             stance: Stance::Willing,
@@ -165,6 +164,7 @@ fn roles() -> Vec<Role> {
             retry: Retry::Trying(order(1, Operation::Stop)),
         },
         Role::Stuck { epoch, then, resource: 1, tries: 1, retry: Retry::Waiting(ms(SECOND)) },
+        idle(Stance::Relieved),
     ]
 }
 
