@@ -54,6 +54,7 @@ pub(super) fn read(
         keys,
         groups,
         directors,
+        outside: ha_cf.outside,
     })
 }
 
