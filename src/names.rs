@@ -38,7 +38,16 @@ macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $fold:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
         pub struct $type(String);
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(&text)
+            }
+        }
 
         impl $type {
             /// A checked name; at most [`NAME_LEN_MAX`] bytes, no blanks, quotes or control

@@ -6,11 +6,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A point on the boot clock (`CLOCK_BOOTTIME`), in nanoseconds.
 ///
 /// Our own type, not `std::time::Instant`: it can be built in a test, printed in a golden file
 /// and stored in a recording, and it keeps counting while the machine is suspended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Instant(u64);
 
 impl Instant {

@@ -7,11 +7,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::settings::Settings;
 use crate::time::Instant;
 
 /// The clock, and the lateness that is too much.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Awake {
     lag: Duration,
     /// The last stall: the lag before it, the awake instant at which it happened, and its end on

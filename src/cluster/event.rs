@@ -13,7 +13,7 @@ use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Input {
     /// A beat of the peer's current session that echoes ours: the only proof of life.
     Heard {
@@ -95,7 +95,7 @@ pub enum Outcome {
 }
 
 /// An order to the driver. The core never waits for it; the answer comes back as an [`Input`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Output {
     /// Send this state to the peer on every link, now.
     Send(Beat),
@@ -117,7 +117,7 @@ pub enum Output {
 }
 
 /// One order to start or stop one resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// To be repeated in [`Input::Ended`].
     pub id: ActionId,
@@ -142,7 +142,7 @@ pub enum Operation {
 }
 
 /// Whether a start or stop is one half of an agreed overlap (design 5.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Manner {
     /// On its own: nobody else serves.
     Alone,

@@ -10,6 +10,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::epoch::Numbering;
 use crate::cluster::event::{Cause, Event, GroupState, Manner, Output};
 use crate::cluster::list::{Order, STOP_TRIES_QUICK};
@@ -26,7 +28,7 @@ pub(super) const BACKOFF_MIN: Duration = Duration::from_secs(5);
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// What this node does with the group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Role {
     /// Nothing of it is held.
     Idle {
@@ -62,7 +64,7 @@ pub(super) enum Role {
 }
 
 /// How an idle node stands to the group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Stance {
     /// Takes it when it should.
     Willing,
@@ -73,28 +75,28 @@ pub(super) enum Stance {
 }
 
 /// A wish to be given the group by a peer that holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Asking {
     pub(super) cause: Cause,
     pub(super) until: Instant,
 }
 
 /// An offer to a peer that may take the group while we still serve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Offer {
     pub(super) cause: Cause,
     pub(super) until: Instant,
 }
 
 /// The next try to stop what could not be stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Retry {
     Waiting(Instant),
     Trying(Order),
 }
 
 /// Why a request came to nothing; its text is for the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Setback {
     PeerDeclined,
     PeerGone,
@@ -124,7 +126,7 @@ impl fmt::Display for Setback {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Group {
     pub(super) id: GroupId,
     pub(super) settings: GroupSettings,

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::event::{Action, Cause, Event, Manner, Operation, Outcome, Output};
 use crate::cluster::group::{BACKOFF_MAX, BACKOFF_MIN, Group, Retry, Role, Setback, Stance};
 use crate::cluster::outbox::{Licence, Turn};
@@ -20,7 +22,7 @@ pub(super) const STOP_AGAIN_QUICK: Duration = Duration::from_secs(1);
 const STOP_AGAIN_SLOW: Duration = Duration::from_secs(30);
 
 /// An order under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) id: ActionId,
     pub(super) resource: usize,

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::GroupName;
 
 /// Most groups a node may have: all of them must fit into the pieces of one beat.
@@ -13,7 +15,7 @@ pub const GROUPS_MAX: usize = 64;
 pub const LINKS_MAX: usize = 8;
 
 /// The sender's whole state.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
     /// What the node as a whole is doing.
     pub node: NodeState,
@@ -26,7 +28,7 @@ pub struct Beat {
 }
 
 /// What a node as a whole is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeState {
     /// Just started; has not decided anything.
     Booting,
@@ -40,7 +42,7 @@ pub enum NodeState {
 }
 
 /// What the sender says of one group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupClaim {
     /// Which; groups are known by name, for the two nodes' files may differ.
     pub group: GroupName,
@@ -55,7 +57,7 @@ pub struct GroupClaim {
 }
 
 /// What a node holds of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hold {
     /// Nothing at all.
     Nothing,
@@ -72,7 +74,7 @@ pub enum Hold {
 }
 
 /// What a node would like to happen to a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
     /// Nothing in particular: will take it when it should.
     Content,

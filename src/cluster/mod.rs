@@ -18,8 +18,11 @@
 
 mod awake;
 mod decide;
+mod due;
 mod epoch;
 pub mod event;
+mod evidence;
+mod forecast;
 mod group;
 mod handover;
 mod list;
@@ -27,6 +30,7 @@ pub mod message;
 mod outbox;
 mod peer;
 mod phase;
+pub mod recording;
 mod requests;
 mod settings;
 mod snapshot;
@@ -38,8 +42,12 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use self::awake::Awake;
 use self::event::{Answer, Event, Input, Output, Request};
+pub use self::evidence::{Evidence, Theirs};
+pub use self::forecast::Expected;
 use self::group::Group;
 use self::message::{Beat, GroupClaim, Hold, NodeState, Wish};
 use self::outbox::{Licence, Outbox, Turn};
@@ -56,7 +64,7 @@ use crate::time::Instant;
 /// The driver's loop: read every socket and hand over what came in; [`Core::handle`] a
 /// [`Input::Tick`]; obey [`Core::poll`] until it is empty; sleep until [`Core::deadline`] or until
 /// something comes in. A deadline that has passed already asks for a tick at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Core {
     settings: Settings,
     awake: Awake,
@@ -75,6 +83,7 @@ pub struct Core {
     /// The last tick, in awake time.
     ticked: Instant,
     /// When the core wants to be called, in awake time, and why.
+    #[serde(with = "due")]
     due: (Instant, &'static str),
 }
 

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::event::{Event, Output};
 use crate::cluster::message::Beat;
 use crate::cluster::peer::Peer;
@@ -13,7 +15,7 @@ use crate::names::ActionId;
 use crate::time::Instant;
 
 /// Orders on their way to the driver, and the two counters that number them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Outbox {
     queue: VecDeque<Output>,
     sent: u64,

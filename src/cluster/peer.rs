@@ -6,6 +6,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::event::Event;
 use crate::cluster::message::{Beat, Hold, NodeState, Wish};
 use crate::cluster::outbox::Outbox;
@@ -14,7 +16,7 @@ use crate::names::{GroupName, LinkId, NodeName};
 use crate::time::Instant;
 
 /// What we believe about the peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum PeerState {
     /// Not heard of since our start.
     Unknown,
@@ -27,7 +29,7 @@ pub(super) enum PeerState {
 }
 
 /// One link, as the peer's beats show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Link {
     /// Nothing has come in yet.
     Unknown,
@@ -39,7 +41,7 @@ pub(super) enum Link {
 
 /// What the peer says of one group. A group that it does not speak of is one that it does not
 /// hold and can't take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PeerClaim {
     pub(super) epoch: u64,
     pub(super) hold: Hold,
@@ -51,7 +53,7 @@ impl PeerClaim {
     const ABSENT: Self = Self { epoch: 0, hold: Hold::Nothing, wish: Wish::Decline, via: None };
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Peer {
     node: NodeName,
     deadtime: Duration,

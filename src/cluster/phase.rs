@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::settings::Settings;
 use crate::names::{GroupName, RequestId};
 use crate::time::Instant;
@@ -13,7 +15,7 @@ pub(super) const FAREWELLS: u32 = 3;
 const FAREWELL_SPACING: Duration = Duration::from_millis(50);
 
 /// What the node as a whole is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
     /// Waits for the peer, or for initdead.
     Booting { since: Instant, doubt: Option<Doubt> },
@@ -28,7 +30,7 @@ pub(super) enum Phase {
 }
 
 /// A request to leave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leave {
     pub(super) id: RequestId,
     pub(super) since: Instant,
@@ -38,7 +40,7 @@ pub(super) struct Leave {
 
 /// After a stall of our own that the peer may have taken for our death. Ends when the peer has
 /// heard a beat that we sent afterwards and answers, or after one deadtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Doubt {
     /// The first beat after the stall.
     pub(super) sequence: u64,

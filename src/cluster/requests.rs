@@ -4,6 +4,8 @@
 //! be done, watches the groups, and answers once every one of them has come to an end. A group is
 //! in one request at a time, which bounds the list.
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::event::{Answer, Cause, Output, Which};
 use crate::cluster::group::{Group, Role, Setback, Stance, can_take};
 use crate::cluster::message::{Hold, Wish};
@@ -14,7 +16,7 @@ use crate::names::{GroupId, GroupName, RequestId};
 use crate::time::Instant;
 
 /// Which way the groups of a request go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Direction {
     /// Standby: to the peer.
     Away,
@@ -23,14 +25,14 @@ pub(super) enum Direction {
 }
 
 /// How far one group of a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Progress {
     Underway,
     Done,
     Failed(Setback),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub(super) id: RequestId,
     pub(super) direction: Direction,
@@ -40,7 +42,7 @@ pub(super) struct Pending {
 }
 
 /// All requests that wait for their end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Requests {
     pending: Vec<Pending>,
 }

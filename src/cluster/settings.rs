@@ -5,6 +5,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::list::{STOP_AGAIN_QUICK, STOP_TRIES_QUICK};
 use crate::names::{GroupName, NodeName};
 
@@ -12,7 +14,7 @@ use crate::names::{GroupName, NodeName};
 ///
 /// Invariant, kept by the configuration readers: `keepalive * 3 <= deadtime <= initdead` and
 /// `warntime < deadtime`; `node != peer`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// This node.
     pub node: NodeName,
@@ -38,7 +40,7 @@ pub struct Settings {
 }
 
 /// One group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSettings {
     /// Its name, by which the peer knows it too.
     pub name: GroupName,
@@ -80,7 +82,7 @@ impl GroupSettings {
 }
 
 /// One resource of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceSettings {
     /// Whether it may be up on both nodes for an agreed moment: addresses and the director may.
     pub overlap: bool,
@@ -91,7 +93,7 @@ pub struct ResourceSettings {
 }
 
 /// One of the two nodes, as seen from this one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Side {
     /// This node.
     Me,

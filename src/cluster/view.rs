@@ -1,6 +1,6 @@
 //! The core as the operator sees it: one snapshot, from which every status is rendered.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Cause, GroupState};
 use crate::names::{GroupName, NodeName};
@@ -21,7 +21,7 @@ pub struct View {
 }
 
 /// What this node is doing as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeView {
     /// Waits for the peer to be heard, or for initdead.
@@ -38,7 +38,7 @@ pub enum NodeView {
 }
 
 /// The peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
     /// Its name.
     pub node: NodeName,
@@ -51,7 +51,7 @@ pub struct PeerView {
 }
 
 /// What the peer is known to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PeerLife {
     /// Not heard of since our start.
@@ -65,7 +65,7 @@ pub enum PeerLife {
 }
 
 /// One heartbeat link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {
     /// What it is known to be.
     pub state: LinkState,
@@ -74,7 +74,7 @@ pub struct LinkView {
 }
 
 /// Whether a link carries the peer's beats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
     /// Not heard of yet.

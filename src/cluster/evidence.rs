@@ -1,0 +1,53 @@
+//! What the core knew when it changed a role: the evidence in the journal's record of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Core;
+use crate::cluster::message::{Hold, Wish};
+use crate::cluster::view::{LinkView, NodeView, PeerLife};
+use crate::names::GroupName;
+use crate::time::Instant;
+
+/// What was known of the peer and of this node's own health, at the moment of a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What this node was doing as a whole.
+    pub node: NodeView,
+    /// What the peer was known to be.
+    pub peer: PeerLife,
+    /// For how long it had been silent, in milliseconds of our own awake time.
+    pub silent_ms: u64,
+    /// When each link was last heard, in the order of the configuration.
+    pub links: Vec<LinkView>,
+    /// What the peer said last of the group; `None` where nothing of it counts: it is not alive.
+    pub theirs: Option<Theirs>,
+}
+
+/// The peer's word on one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Theirs {
+    /// Highest epoch it knows of.
+    pub epoch: u64,
+    /// What it holds.
+    pub hold: Hold,
+    /// What it would like.
+    pub wish: Wish,
+}
+
+impl Core {
+    /// What is known at `now` that bears on `group`.
+    pub fn evidence(&self, now: Instant, group: &GroupName) -> Evidence {
+        let view = self.view(now);
+        let theirs = self.peer.is_alive().then(|| {
+            let claim = self.peer.claim(group);
+            Theirs { epoch: claim.epoch, hold: claim.hold, wish: claim.wish }
+        });
+        Evidence {
+            node: view.state,
+            peer: view.peer.state,
+            silent_ms: view.peer.silent_ms,
+            links: view.links,
+            theirs,
+        }
+    }
+}
