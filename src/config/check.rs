@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
 use crate::config::outside::Outside;
@@ -55,6 +56,7 @@ pub(super) struct Draft {
     pub(super) nodes: Vec<(NodeName, Mark)>,
     pub(super) timing: Timing,
     pub(super) auto_failback: AutoFailback,
+    pub(super) damping: Damping,
     pub(super) links: Vec<Link>,
     pub(super) keys: KeyRing,
     pub(super) groups: Vec<DraftGroup>,
@@ -86,6 +88,7 @@ pub(super) fn finish(
         peer: peer?,
         timing: draft.timing,
         auto_failback: draft.auto_failback,
+        damping: draft.damping,
         links: draft.links,
         keys: draft.keys,
         groups: draft.groups.into_iter().map(|group| group.group).collect(),

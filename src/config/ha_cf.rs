@@ -12,6 +12,9 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::cluster::Damping;
+use crate::cluster::calm::SWITCHES_MAX;
+use crate::config::damping::{self, Written};
 use crate::config::diag::{
     Diagnostic, Excerpts, Faults, Mark, Severity, Span, Word, lines, nearest,
 };
@@ -34,6 +37,8 @@ pub struct HaCf {
     pub timing: Timing,
     /// `auto_failback`.
     pub auto_failback: AutoFailback,
+    /// `damping`.
+    pub damping: Damping,
     /// `ucast` and `ucast6`, one link per interface and family.
     pub links: Vec<Link>,
     /// Ping nodes and fencing.
@@ -48,6 +53,7 @@ pub fn read(source: &Source, environment: &dyn Environment) -> (HaCf, Vec<Diagno
         nodes: Vec::new(),
         written: timing::Written::default(),
         auto_failback: None,
+        damping: Damping::default(),
         udp_port: None,
         targets: Vec::new(),
         other_media: None,
@@ -84,6 +90,7 @@ struct Reader<'a> {
     nodes: Vec<(NodeName, Mark)>,
     written: timing::Written,
     auto_failback: Option<AutoFailback>,
+    damping: Damping,
     udp_port: Option<u16>,
     targets: Vec<Target<'a>>,
     /// The first link of a kind that does not work yet.
@@ -102,6 +109,7 @@ impl<'a> Reader<'a> {
             "udpport" => self.udp_port(directive, args),
             "ucast" => self.ucast(directive, args, Family::V4),
             "ucast6" => self.ucast(directive, args, Family::V6),
+            "damping" => self.damping(directive, args),
             "auto_failback" => self.auto_failback(directive, args),
             "nice_failback" => self.nice_failback(directive, args),
             "crm" | "pacemaker" => self.crm(directive, args),
@@ -264,6 +272,35 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Ours, not Heartbeat's: `damping 3 600 300 1200`, or `damping off`.
+    fn damping(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        const HELP: &str =
+            "`damping off`, or switches, window, hold and longest hold: `damping 3 600 300 1200`";
+        let [switches, times @ ..] = args else {
+            self.faults.fault(directive.span(), "`damping` has no value").help(HELP);
+            return;
+        };
+        let count = match switches.text {
+            "off" if times.is_empty() => Some(0),
+            text => text.parse().ok().filter(|count| *count <= SWITCHES_MAX),
+        };
+        if count.is_none() || times.len() > 3 {
+            self.faults.fault(switches.span(), "not a damping").help(HELP);
+            return;
+        }
+        let mut times = times.iter().copied();
+        let mut next = || {
+            let word = times.next()?;
+            Some((self.time_value(word)?, word.span()))
+        };
+        let written = Written { switches: count, window: next(), hold: next(), hold_max: next() };
+        let (damping, faults) = damping::resolve(written);
+        self.damping = damping;
+        for (span, message) in faults {
+            self.faults.fault(span, message);
+        }
+    }
+
     fn nice_failback(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
         let Some(word) = self.one(directive, args) else { return };
         if self.switch(word).is_some() {
@@ -369,8 +406,13 @@ impl<'a> Reader<'a> {
         let auto_failback = self.auto_failback.unwrap_or(AutoFailback::Off);
         let mut found = self.faults.into_list();
         found.extend(timing_faults);
+<<<<<<< HEAD
         let Self { nodes, outside, .. } = self;
         (HaCf { nodes, timing, auto_failback, links, outside }, found)
+=======
+        let damping = self.damping;
+        (HaCf { nodes: self.nodes, timing, auto_failback, damping, links }, found)
+>>>>>>> main
     }
 
     /// One link per interface and family, in the order of the file.

@@ -5,6 +5,7 @@
 
 pub mod authkeys;
 mod check;
+mod damping;
 pub mod diag;
 mod digest;
 pub mod ha_cf;
@@ -26,6 +27,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cluster::Damping;
 use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, GroupName, LinkName, NodeName};
@@ -97,6 +99,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether a returning preferred node takes its groups back by itself.
     pub auto_failback: AutoFailback,
+    /// When automatic switches of a group are too many.
+    pub damping: Damping,
     /// Heartbeat links; at least one, at most [`crate::cluster::message::LINKS_MAX`].
     pub links: Vec<Link>,
     /// Keys; at least one.

@@ -23,6 +23,7 @@
 //! ```
 
 mod check;
+mod damping;
 mod director;
 mod group;
 mod outside;
@@ -79,6 +80,7 @@ pub(super) fn read(
     }
     let mut fields = Fields::new(document.get_ref(), Span::FILE);
     let cluster = cluster(fields.take("cluster"), &mut walk);
+    let damping = damping::read(fields.take("damping"), &mut walk);
     let links = links(fields.take("link"), &mut walk);
     let groups = group::read(fields.take("group"), &mut walk);
     let directors = directors(fields.take("director"), &mut walk);
@@ -98,6 +100,7 @@ pub(super) fn read(
         nodes: cluster.nodes,
         timing: cluster.timing,
         auto_failback: cluster.auto_failback,
+        damping,
         links,
         keys,
         groups,

@@ -123,7 +123,7 @@ enum Happening {
 
 /// A configuration that was read again, and who waits to hear of it.
 struct Loaded {
-    config: Option<Config>,
+    config: Option<Box<Config>>,
     diagnostics: Vec<String>,
     reply: Option<oneshot::Sender<Vec<u8>>>,
 }
@@ -411,6 +411,7 @@ impl Core {
             let read = move || config::load(&paths.config, &paths.node, &Machine::default());
             let Ok((config, found)) = tokio::task::spawn_blocking(read).await else { return };
             let diagnostics = found.iter().map(ToString::to_string).collect();
+            let config = config.map(Box::new);
             let _ending = loaded.send(Loaded { config, diagnostics, reply }).await;
         });
     }
@@ -418,7 +419,7 @@ impl Core {
     /// Applies all of a configuration, or nothing of it.
     fn reload(&mut self, loaded: Loaded) {
         let Loaded { config, mut diagnostics, reply } = loaded;
-        let applied = config.is_some_and(|config| match self.apply(config) {
+        let applied = config.is_some_and(|config| match self.apply(*config) {
             Ok(()) => true,
             Err(reasons) => {
                 diagnostics.extend(reasons);

@@ -1,6 +1,7 @@
 //! Events of the cluster as sentences for the log.
 
-use crate::cluster::event::{Cause, Event, GroupState, Operation};
+use crate::cluster::event::{Cause, Event, GroupState, Operation, Restraint};
+use crate::cluster::message::Extent;
 use crate::config::Config;
 use crate::names::LinkId;
 
@@ -31,8 +32,34 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
                 "{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it"
             )
         }
+        Event::HeldDown { group, seconds } => format!(
+            "{group}: it has switched by itself too often; it stays where it is for {seconds} s"
+        ),
+        Event::Restrained { group, why } => {
+            format!("{group}: not taken: {}", restraint_words(*why))
+        }
+        Event::Freeze { extent } => freeze_words(*extent).to_owned(),
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
+        }
+    }
+}
+
+fn restraint_words(why: Restraint) -> &'static str {
+    match why {
+        Restraint::Frozen => {
+            "automatic switches are frozen; `pairbeat takeover` takes it, `pairbeat unfreeze` ends that"
+        }
+        Restraint::HeldDown => "it has switched by itself too often; `pairbeat status` counts down",
+    }
+}
+
+fn freeze_words(extent: Extent) -> &'static str {
+    match extent {
+        Extent::Nothing => "automatic switches go on again",
+        Extent::ExceptDead => "automatic switches are frozen, but for those from a dead node",
+        Extent::All => {
+            "automatic switches are frozen: whatever happens, each group stays where it is"
         }
     }
 }

@@ -125,6 +125,7 @@ const ACTED_ON: &[&str] = &[
     "ucast",
     "ucast6",
     "auto_failback",
+    "damping",
     "nice_failback",
     "crm",
     "pacemaker",

@@ -9,7 +9,9 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::cluster::event::{GroupState, Which};
-use crate::cluster::{Core, GroupSettings, PeerLife, ResourceSettings, Settings, Side};
+use crate::cluster::{
+    Core, Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+};
 use crate::config::{Key, KeyRing, Link};
 use crate::engine::Identity;
 use crate::names::{GroupName, LinkName, NodeName};
@@ -41,6 +43,8 @@ fn settings(me: usize) -> Settings {
             via: None,
         }],
         config: 1,
+        damping: Damping::default(),
+        past: Past::default(),
     }
 }
 
