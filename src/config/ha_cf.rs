@@ -406,13 +406,8 @@ impl<'a> Reader<'a> {
         let auto_failback = self.auto_failback.unwrap_or(AutoFailback::Off);
         let mut found = self.faults.into_list();
         found.extend(timing_faults);
-<<<<<<< HEAD
-        let Self { nodes, outside, .. } = self;
-        (HaCf { nodes, timing, auto_failback, links, outside }, found)
-=======
-        let damping = self.damping;
-        (HaCf { nodes: self.nodes, timing, auto_failback, damping, links }, found)
->>>>>>> main
+        let Self { nodes, outside, damping, .. } = self;
+        (HaCf { nodes, timing, auto_failback, damping, links, outside }, found)
     }
 
     /// One link per interface and family, in the order of the file.
