@@ -79,7 +79,7 @@ INIT
 }
 
 # The first process of the machine, as this machine numbers it.
-machine_init() { cat "/proc/${MACHINE_PID[$1]}/task/${MACHINE_PID[$1]}/children" | tr -d ' '; }
+machine_init() { tr -d " " <"/proc/${MACHINE_PID[$1]}/task/${MACHINE_PID[$1]}/children"; }
 
 # machine_off NAME: power off. Its addresses go with it, as those of a machine would.
 machine_off() {
