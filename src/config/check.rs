@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
+use crate::config::outside::Outside;
 use crate::config::{AutoFailback, Config, Group, KeyRing, Link, ResourceKind, Timing};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::Director;
@@ -60,11 +61,17 @@ pub(super) struct Draft {
     pub(super) keys: KeyRing,
     pub(super) groups: Vec<DraftGroup>,
     pub(super) directors: Vec<DraftDirector>,
+    pub(super) outside: Outside,
 }
 
 /// The configuration of `node`; `None` where `found` has or gets a fault.
-pub(super) fn finish(draft: Draft, node: &NodeName, found: &mut Vec<Diagnostic>) -> Option<Config> {
+pub(super) fn finish(
+    mut draft: Draft,
+    node: &NodeName,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Config> {
     let file = Mark::file(&draft.file);
+    draft.outside.check(&draft.nodes, &draft.timing, found);
     let peer = nodes(&draft, node, &file, found);
     if draft.links.len() > LINKS_MAX {
         let message = format!("{} heartbeat links; at most {LINKS_MAX}", draft.links.len());
@@ -90,6 +97,10 @@ pub(super) fn finish(draft: Draft, node: &NodeName, found: &mut Vec<Diagnostic>)
             .into_iter()
             .map(|draft| (draft.director.name.clone(), draft.director))
             .collect(),
+        deadping: draft.outside.deadping(&draft.timing),
+        ipfail: draft.outside.ipfail,
+        ping_nodes: draft.outside.ping_nodes.into_iter().map(|(ping, _)| ping).collect(),
+        fence: draft.outside.fence.into_iter().map(|draft| draft.device).collect(),
     })
 }
 

@@ -4,6 +4,7 @@
 //! and named in a warning, so that nobody believes in a link or a fence that is not there. What
 //! holds across files is checked in `config::check`.
 
+mod outside;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::config::damping::{self, Written};
 use crate::config::diag::{
     Diagnostic, Excerpts, Faults, Mark, Severity, Span, Word, lines, nearest,
 };
+use crate::config::outside::Outside;
 use crate::config::source::Source;
 use crate::config::{AutoFailback, Environment, Family, Link, Timing, timing, value};
 use crate::names::{LinkName, NodeName};
@@ -27,7 +29,7 @@ pub const UDP_PORT: u16 = 694;
 pub const TARGETS_MAX: usize = 16;
 
 /// What ha.cf says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct HaCf {
     /// The nodes, in the order of the file, with their places.
     pub nodes: Vec<(NodeName, Mark)>,
@@ -39,6 +41,8 @@ pub struct HaCf {
     pub damping: Damping,
     /// `ucast` and `ucast6`, one link per interface and family.
     pub links: Vec<Link>,
+    /// Ping nodes and fencing.
+    pub(super) outside: Outside,
 }
 
 /// Reads the whole file; the value is only good when no fault is among the diagnostics.
@@ -53,12 +57,13 @@ pub fn read(source: &Source, environment: &dyn Environment) -> (HaCf, Vec<Diagno
         udp_port: None,
         targets: Vec::new(),
         other_media: None,
+        outside: Outside::default(),
     };
     for line in lines(&source.text) {
         let text = line.split_once("#").map_or(line, |(before, _)| before);
         let words = text.split(|c| c.is_whitespace() || c == ',');
         if let Some((directive, args)) = words.split_first() {
-            reader.directive(*directive, args);
+            reader.directive(*directive, args, text);
         }
     }
     reader.finish()
@@ -90,10 +95,11 @@ struct Reader<'a> {
     targets: Vec<Target<'a>>,
     /// The first link of a kind that does not work yet.
     other_media: Option<Span>,
+    outside: Outside,
 }
 
 impl<'a> Reader<'a> {
-    fn directive(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+    fn directive(&mut self, directive: Word<'a>, args: &[Word<'a>], line: Word<'a>) {
         match directive.text {
             "node" => self.node(directive, args),
             "keepalive" => self.time(Time::Keepalive, directive, args),
@@ -108,6 +114,13 @@ impl<'a> Reader<'a> {
             "nice_failback" => self.nice_failback(directive, args),
             "crm" | "pacemaker" => self.crm(directive, args),
             "autojoin" => self.autojoin(directive, args),
+            "ping" => self.ping(directive, args, Family::V4),
+            "ping6" => self.ping(directive, args, Family::V6),
+            "ping_group" => self.ping_group(directive, args),
+            "deadping" => self.deadping(directive, args),
+            "stonith" => self.stonith(directive, args),
+            "stonith_host" => self.stonith_host(directive, args, line),
+            "respawn" if is_ipfail(args) => self.outside.ipfail = true,
             _ => self.other(directive, args),
         }
     }
@@ -335,11 +348,7 @@ impl<'a> Reader<'a> {
         }
         self.shape(directive, args, known.shape);
         let message = format!("`{}` is not acted on{}", directive.text, known.area.consequence());
-        let warning = self.faults.warn(directive.span(), message);
-        if known.area == table::Area::Fencing {
-            // The parameters of a fencing device have its password among them.
-            warning.conceal();
-        }
+        self.faults.warn(directive.span(), message);
     }
 
     fn unknown(&mut self, directive: Word<'a>) {
@@ -397,8 +406,8 @@ impl<'a> Reader<'a> {
         let auto_failback = self.auto_failback.unwrap_or(AutoFailback::Off);
         let mut found = self.faults.into_list();
         found.extend(timing_faults);
-        let damping = self.damping;
-        (HaCf { nodes: self.nodes, timing, auto_failback, damping, links }, found)
+        let Self { nodes, outside, damping, .. } = self;
+        (HaCf { nodes, timing, auto_failback, damping, links, outside }, found)
     }
 
     /// One link per interface and family, in the order of the file.
@@ -452,4 +461,9 @@ pub(super) fn numbered(interface: &str, count: usize) -> String {
         0 => interface.to_owned(),
         _ => format!("{interface}-{}", count + 1),
     }
+}
+
+/// `respawn hacluster /usr/lib/heartbeat/ipfail`: Heartbeat's program for what is built in here.
+fn is_ipfail(args: &[Word<'_>]) -> bool {
+    args.get(1).is_some_and(|program| program.text.rsplit('/').next() == Some("ipfail"))
 }

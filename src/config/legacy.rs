@@ -55,6 +55,7 @@ pub(super) fn read(
         keys,
         groups,
         directors,
+        outside: ha_cf.outside,
     })
 }
 

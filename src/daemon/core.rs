@@ -120,7 +120,7 @@ enum Happening {
     Supervisor(Option<ToCore>),
     Asked(Asked),
     Ended(ActionId, Outcome),
-    Loaded(Loaded),
+    Loaded(Box<Loaded>),
     Look,
 }
 
@@ -206,7 +206,7 @@ impl Core {
                 said = self.supervisor.recv(), if self.supervised => {
                     Happening::Supervisor(said.ok().flatten())
                 }
-                Some(loaded) = self.loaded.1.recv() => Happening::Loaded(loaded),
+                Some(loaded) = self.loaded.1.recv() => Happening::Loaded(Box::new(loaded)),
                 Some(asked) = asked.recv() => Happening::Asked(asked),
                 _ = look.tick() => Happening::Look,
             };
@@ -244,7 +244,7 @@ impl Core {
                 self.supervised = false;
                 self.leave(None);
             }
-            Happening::Loaded(loaded) => self.reload(loaded),
+            Happening::Loaded(loaded) => self.reload(*loaded),
             Happening::Asked(asked) => self.answer(asked),
             Happening::Look => {
                 self.tell_vias().await;
