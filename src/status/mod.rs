@@ -26,6 +26,7 @@ pub struct Status {
     /// The other one.
     pub peer: PeerStatus,
     /// Which automatic switches an operator has frozen: `nothing`, `except_dead`, `all`.
+    #[serde(default)]
     pub frozen: Extent,
     /// Heartbeat links in the order of the configuration.
     pub links: Vec<LinkStatus>,
