@@ -166,7 +166,7 @@ impl Group {
         if asking.is_none() && !self.may_take(turn, theirs) {
             return;
         }
-        let rank = self.rank_of(turn, theirs);
+        let rank = self.rank_of(turn, stance, theirs);
         let take = match candidate(mine, rank, self.settings.preferred) {
             Some(Side::Me) => true,
             // It should; but when it does not for a whole deadtime, then we do. It may think the
@@ -183,12 +183,12 @@ impl Group {
         }
     }
 
-    /// A peer that is frozen takes nothing by itself.
-    fn rank_of(&self, turn: &Turn<'_>, theirs: PeerClaim) -> Rank {
+    /// While switches are frozen the peer does not take by itself what was here last, unless we
+    /// have handed it over.
+    fn rank_of(&self, turn: &Turn<'_>, stance: Stance, theirs: PeerClaim) -> Rank {
+        let ours = self.was_here && stance != Stance::Yielded;
         match Rank::of(theirs.wish) {
-            Rank::Willing | Rank::Yielded if turn.frozen != Extent::Nothing && self.was_here => {
-                Rank::Unable
-            }
+            Rank::Willing | Rank::Yielded if ours && turn.frozen != Extent::Nothing => Rank::Unable,
             rank => rank,
         }
     }
