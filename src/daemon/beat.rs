@@ -32,7 +32,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
-use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
+use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
@@ -82,6 +82,8 @@ pub enum Order {
     Via(GroupId, Option<IpAddr>),
     /// The digest of a configuration that was reloaded.
     Config(u64),
+    /// An answer to one of the core's questions, or something observed.
+    Core(event::Input),
     /// End at once and without a word, as if killed.
     Halt,
 }
@@ -91,6 +93,15 @@ pub enum Order {
 pub enum Note {
     /// Start or stop a resource.
     Run(Action),
+    /// Ask the service LAN for a group's addresses.
+    Probe {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The peer's own address there.
+        peer: Option<IpAddr>,
+    },
     /// Announce a group's addresses again.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -332,6 +343,7 @@ impl Beat {
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
                 Order::Config(digest) => Input::Config(digest),
+                Order::Core(input) => Input::Core(input),
                 Order::Halt => {
                     self.end = true;
                     return;
@@ -359,6 +371,9 @@ impl Beat {
             match output {
                 Output::Send { link, bytes } => self.links.send(link, &bytes),
                 Output::Run(action) => self.tell(Note::Run(action)),
+                Output::Probe { order, group, peer } => {
+                    self.tell(Note::Probe { order, group, peer });
+                }
                 Output::Announce(group) => self.tell(Note::Announce(group)),
                 Output::Answer { id, answer } => self.tell(Note::Answer { id, answer }),
                 Output::Report(event) => {

@@ -15,6 +15,7 @@ mod memory;
 pub mod messages;
 mod picture;
 mod sentence;
+mod service;
 pub mod supervisor;
 mod switch;
 mod work;
