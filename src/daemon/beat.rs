@@ -32,6 +32,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
+use crate::cluster::Digests;
 use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
@@ -80,8 +81,8 @@ pub enum Order {
     },
     /// Our own address on a group's service LAN.
     Via(GroupId, Option<IpAddr>),
-    /// The digest of a configuration that was reloaded.
-    Config(u64),
+    /// The digests of a configuration that was reloaded.
+    Config(Digests),
     /// End at once and without a word, as if killed.
     Halt,
 }
@@ -331,7 +332,7 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
-                Order::Config(digest) => Input::Config(digest),
+                Order::Config(digests) => Input::Config(digests),
                 Order::Halt => {
                     self.end = true;
                     return;
