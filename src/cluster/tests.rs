@@ -171,6 +171,7 @@ fn roles() -> Vec<Role> {
             retry: Retry::Trying(order(1, Operation::Stop)),
         },
         Role::Stuck { epoch, then, resource: 1, tries: 1, retry: Retry::Waiting(ms(SECOND)) },
+        idle(Stance::Relieved),
     ]
 }
 

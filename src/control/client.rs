@@ -50,7 +50,7 @@ pub enum CallError {
 /// [`CallError`] tells an absent daemon from a silent and a refusing one.
 pub async fn call(socket: &Path, call: &Call) -> Result<Vec<u8>, CallError> {
     let limit = match call {
-        Call::Status => QUICK,
+        Call::Status | Call::Freeze(_) => QUICK,
         Call::Standby(_) | Call::Takeover(_) | Call::Stop | Call::Reload => SLOW,
     };
     let silent = || CallError::NoAnswer { path: socket.to_owned() };

@@ -4,12 +4,14 @@
 //! |---|---|---|
 //! | `GET /v1/status` | none | [`Status`](crate::status::Status) |
 //! | `POST /v1/standby`, `POST /v1/takeover` | [`Move`] | [`Moved`] |
+//! | `POST /v1/freeze` | [`Freezing`] | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/stop` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/reload` | none | [`Reloaded`] |
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Answer, Which};
+use crate::cluster::message::Extent;
 
 /// Largest request body, in bytes: a request is one small object.
 pub const REQUEST_LEN_MAX: usize = 64 * 1024;
@@ -25,6 +27,8 @@ pub enum Call {
     Standby(Move),
     /// Take groups from the peer.
     Takeover(Move),
+    /// Freeze automatic switches, or let them go.
+    Freeze(Freezing),
     /// Give everything away and end.
     Stop,
     /// Read the configuration again.
@@ -40,6 +44,14 @@ pub struct Move {
     /// Answer when it is done (the default), or as soon as it is under way.
     #[serde(default = "yes")]
     pub wait: bool,
+}
+
+/// Body of a freeze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freezing {
+    /// What is frozen from now on; `nothing` ends a freeze.
+    pub extent: Extent,
 }
 
 fn yes() -> bool {
@@ -88,6 +100,7 @@ impl Call {
             Self::Status => ("GET", "/v1/status"),
             Self::Standby(_) => ("POST", "/v1/standby"),
             Self::Takeover(_) => ("POST", "/v1/takeover"),
+            Self::Freeze(_) => ("POST", "/v1/freeze"),
             Self::Stop => ("POST", "/v1/stop"),
             Self::Reload => ("POST", "/v1/reload"),
         }
@@ -113,6 +126,9 @@ impl Call {
             ("GET", "/v1/status") => Ok(Self::Status),
             ("POST", "/v1/standby") => movement().map(Self::Standby),
             ("POST", "/v1/takeover") => movement().map(Self::Takeover),
+            ("POST", "/v1/freeze") => serde_json::from_slice(body)
+                .map(Self::Freeze)
+                .map_err(|e| format!("request body: {e}")),
             ("POST", "/v1/stop") => Ok(Self::Stop),
             ("POST", "/v1/reload") => Ok(Self::Reload),
             _ => Err(format!("no such call: {method} {path}")),
@@ -125,6 +141,7 @@ impl Call {
             Self::Standby(movement) | Self::Takeover(movement) => {
                 serde_json::to_vec(movement).unwrap_or_default()
             }
+            Self::Freeze(freezing) => serde_json::to_vec(freezing).unwrap_or_default(),
             Self::Status | Self::Stop | Self::Reload => Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
+use crate::cluster::{Past, Settings};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
@@ -24,6 +25,7 @@ use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
+use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, sentence, work};
 use crate::engine::{Engine, Identity};
@@ -80,6 +82,7 @@ struct Core {
     /// One core a node, also when its supervisor is gone.
     _lock: File,
     keeper: Keeper,
+    memory: Memory,
     config: Rc<Config>,
     supervisor: Channel<FromCore, ToCore>,
     notes: mpsc::Receiver<Note>,
@@ -156,7 +159,8 @@ impl Core {
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director = director::start(paths, &config).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
-        let engine = engine(&config)?;
+        let memory = Memory::open(paths);
+        let engine = engine(&config, memory.past())?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
         let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
@@ -165,6 +169,7 @@ impl Core {
             paths: paths.clone(),
             _lock: lock,
             keeper: Keeper::default(),
+            memory,
             config: Rc::new(config),
             supervisor,
             notes,
@@ -271,6 +276,7 @@ impl Core {
                 self.farewell_given = false;
             }
             Note::View(view) => {
+                self.memory.note(&view.engine.cluster);
                 self.view = Some(view);
                 for reply in std::mem::take(&mut self.early) {
                     self.status(reply);
@@ -321,6 +327,7 @@ impl Core {
         match asked.call {
             Call::Status => self.status(asked.reply),
             Call::Reload => self.load(Some(asked.reply)),
+            Call::Freeze(it) => self.request(Request::Freeze(it.extent), true, asked.reply),
             Call::Stop => self.leave(Some(asked.reply)),
             Call::Standby(m) => self.request(Request::Standby(m.which), m.wait, asked.reply),
             Call::Takeover(m) => self.request(Request::Takeover(m.which), m.wait, asked.reply),
@@ -478,12 +485,13 @@ fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
     let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }
 
-fn engine(config: &Config) -> Result<Engine, Fatal> {
+fn engine(config: &Config, past: &Past) -> Result<Engine, Fatal> {
     let mut session = [0_u8; 16];
     getrandom::fill(&mut session)
         .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
     let now = clock::now();
-    let core = crate::cluster::Core::new(work::settings(config), now);
+    let core =
+        crate::cluster::Core::new(Settings { past: past.clone(), ..work::settings(config) }, now);
     let identity = Identity {
         node: config.node.clone(),
         peer: config.peer.clone(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cluster::message::Extent;
 use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
@@ -31,6 +32,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         version: VERSION,
         node: config.node.to_string(),
         peer: peer(view),
+        frozen: view.engine.cluster.freeze.extent,
         links: links(config, view),
         groups: groups
             .map(|(group, seen)| {
@@ -98,6 +100,7 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         preferred: seen.preferred.to_string(),
         epoch: seen.epoch,
         cause: cause_words(seen.cause).to_owned(),
+        held_down_s: seen.held_down_s,
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
         notes,
     }
@@ -137,6 +140,9 @@ fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {
 
 fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
     let mut warnings = Vec::new();
+    if view.engine.cluster.freeze.extent != Extent::Nothing {
+        warnings.push("automatic switches are frozen; `pairbeat unfreeze` ends that".to_owned());
+    }
     if view.engine.cluster.peer.state != PeerLife::Alive {
         warnings.push(format!("no redundancy: {} is not there", view.engine.cluster.peer.node));
     }
