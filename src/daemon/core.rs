@@ -20,7 +20,7 @@ use crate::cluster::{Past, Settings};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
-use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
+use crate::daemon::beat::{self, BeatHandle, Habits, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
@@ -61,6 +61,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let (config, _printed_by_the_supervisor) =
         config::load(&paths.config, &paths.node, &Machine::default());
     let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
+    log::configure(&config.service.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
@@ -70,6 +71,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
         let server = Server::start(listener, calls);
         let ended = core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
+        log::flush();
         ended
     })
 }
@@ -138,7 +140,9 @@ impl Core {
         force: bool,
     ) -> Result<(Self, UnixListener), Fatal> {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
-        if let Err(why) = sched::lock_memory() {
+        if config.service.realtime
+            && let Err(why) = sched::lock_memory()
+        {
             warn!("memory is not locked, the kernel may swap this process out: {why}");
         }
         signal::leave_to_supervisor().map_err(|e| system(&e))?;
@@ -163,7 +167,9 @@ impl Core {
         let engine = engine(&config, memory.past())?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
-        let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
+        let priority = config.service.realtime.then_some(config.service.priority);
+        let habits = Habits { pulse, priority };
+        let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
@@ -237,7 +243,10 @@ impl Core {
                 }
             }
             Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
-            Happening::Supervisor(Some(ToCore::Reload)) => self.load(None),
+            Happening::Supervisor(Some(ToCore::Reload)) => {
+                log::reopen();
+                self.load(None);
+            }
             Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
             Happening::Supervisor(None) => {
                 error!("the supervisor is gone; leaving");
@@ -448,6 +457,7 @@ impl Core {
         let directors = config.directors.values().cloned().collect();
         self.director.configure(directors).map_err(|why| vec![why.to_owned()])?;
         self.order(Order::Config(config::digests(&config)));
+        log::configure(&config.service.log);
         self.config = Rc::new(config);
         Ok(())
     }
@@ -542,7 +552,7 @@ fn refuse_untimely(config: &Config, beat: &BeatHandle, force: bool) -> Result<()
     let deadtime = config.timing.deadtime;
     match beat.realtime() {
         Err(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
-            "deadtime {} ms needs real-time priority, which is refused: {why}; give the process \
+            "deadtime {} ms needs real-time priority, which there is not: {why}; give the process \
              CAP_SYS_NICE, choose a deadtime of 1 s or more, or run with --force",
             deadtime.as_millis()
         ))),

@@ -23,5 +23,6 @@ mod refusals;
 mod reload;
 mod roles;
 mod scripts;
+mod service;
 mod strangers;
 mod survival;
