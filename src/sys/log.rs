@@ -57,11 +57,7 @@ pub fn start() {
     let ansi = rustix::termios::isatty(io::stderr());
     let plain = fmt::layer().with_target(false).with_writer(io::stderr).with_ansi(ansi);
     let copy = fmt::layer().with_target(false).with_writer(Tee).with_ansi(false);
-    let started = tracing_subscriber::registry()
-        .with(filter)
-        .with(plain)
-        .with(copy)
-        .try_init();
+    let started = tracing_subscriber::registry().with(filter).with(plain).with(copy).try_init();
     // Only a second call can fail.
     if started.is_ok() {
         let _first = FILTERS.set(handle);

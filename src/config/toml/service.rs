@@ -58,7 +58,8 @@ fn facility(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Facility> {
     let found = Facility::of(word.text);
     if found.is_none() {
         let near = nearest(word.text, Facility::names());
-        let fault = walk.faults.fault(word.span(), format!("`{}` is no syslog facility", word.text));
+        let fault =
+            walk.faults.fault(word.span(), format!("`{}` is no syslog facility", word.text));
         match near {
             Some(near) => fault.help(format!("did you mean `{near}`?")),
             None => fault.help("`daemon`, or `local0` to `local7`"),

@@ -308,7 +308,13 @@ fn the_thread_ends_with_the_daemon_and_calls_its_pulse_until_then() {
         let call = Box::new(move |now| {
             let _ = tell.send(now);
         });
-        let beat = spawn(engine(0, 1), links, notes, Habits { pulse: Some(Pulse { every, call }), ..Habits::default() }).unwrap();
+        let beat = spawn(
+            engine(0, 1),
+            links,
+            notes,
+            Habits { pulse: Some(Pulse { every, call }), ..Habits::default() },
+        )
+        .unwrap();
         let first = told.recv_timeout(PATIENCE).unwrap();
         let second = told.recv_timeout(PATIENCE).unwrap();
         assert!(second.since(first) >= every);
