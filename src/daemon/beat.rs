@@ -34,6 +34,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
 use self::watch::Watch;
+use crate::cluster::Digests;
 use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
@@ -82,8 +83,8 @@ pub enum Order {
     },
     /// Our own address on a group's service LAN.
     Via(GroupId, Option<IpAddr>),
-    /// The digest of a configuration that was reloaded.
-    Config(u64),
+    /// The digests of a configuration that was reloaded.
+    Config(Digests),
     /// End at once and without a word, as if killed.
     Halt,
 }
@@ -345,7 +346,7 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
-                Order::Config(digest) => Input::Config(digest),
+                Order::Config(digests) => Input::Config(digests),
                 Order::Halt => {
                     self.end = true;
                     return;

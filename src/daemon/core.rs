@@ -448,7 +448,7 @@ impl Core {
         }
         let directors = config.directors.values().cloned().collect();
         self.director.configure(directors).map_err(|why| vec![why.to_owned()])?;
-        self.order(Order::Config(config::digest(&config)));
+        self.order(Order::Config(config::digests(&config)));
         self.config = Rc::new(config);
         Ok(())
     }

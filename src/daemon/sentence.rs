@@ -1,5 +1,6 @@
 //! Events of the cluster as sentences for the log.
 
+use crate::cluster::Difference;
 use crate::cluster::event::{Cause, Event, GroupState, Operation, Restraint};
 use crate::cluster::message::Extent;
 use crate::config::Config;
@@ -39,6 +40,10 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
             format!("{group}: not taken: {}", restraint_words(*why))
         }
         Event::Freeze { extent } => freeze_words(*extent).to_owned(),
+        Event::SectionsDiffer { sections } => {
+            format!("the peer's configuration differs in {}", list(sections))
+        }
+        Event::ConfigAgrees => "the peer runs on the same configuration again".to_owned(),
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
@@ -62,6 +67,12 @@ fn freeze_words(extent: Extent) -> &'static str {
             "automatic switches are frozen: whatever happens, each group stays where it is"
         }
     }
+}
+
+/// Sections that differ, in one line.
+pub(crate) fn list(sections: &[Difference]) -> String {
+    let words: Vec<String> = sections.iter().map(ToString::to_string).collect();
+    words.join(", ")
 }
 
 /// What failed, and why; the resource by its place in the list, from 1.

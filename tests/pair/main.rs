@@ -11,6 +11,7 @@
 )]
 
 mod calm;
+mod drift;
 #[path = "../common/lan.rs"]
 mod lan;
 mod moves;
