@@ -205,6 +205,7 @@ impl Core {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.beat.turned();
             let happening = tokio::select! {
                 biased;
                 note = self.notes.recv() => Happening::Note(note),

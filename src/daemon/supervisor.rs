@@ -27,6 +27,7 @@ use crate::link::udp::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
 use crate::sys::files::Machine;
 use crate::sys::log;
+use crate::sys::signal::HANGING;
 
 /// First pause before a dead process is started again; doubles with each death.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
@@ -419,7 +420,13 @@ impl Signals {
 }
 
 fn describe(end: std::io::Result<ExitStatus>) -> String {
-    end.map_or_else(|e| e.to_string(), |status| status.to_string())
+    match end {
+        Ok(status) if status.code() == Some(HANGING.into()) => {
+            "its main loop hung for ten seconds".to_owned()
+        }
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// Waits for that moment; for ever when there is none.
