@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Core;
 use crate::cluster::event::{Input, Output};
 use crate::cluster::message::{Beat, GROUPS_MAX, LINKS_MAX};
+use crate::cluster::{Core, Digests};
 use crate::names::{GroupId, NodeName};
 use crate::time::Instant;
 
@@ -49,7 +49,7 @@ pub enum Act {
     /// [`Core::set_via`].
     Via(GroupId, Option<IpAddr>),
     /// [`Core::set_config`].
-    Config(u64),
+    Config(Digests),
 }
 
 impl Act {
@@ -142,7 +142,7 @@ impl Core {
         match act {
             Act::Input(input) => self.handle(at, input),
             Act::Via(group, via) => self.set_via(group, via),
-            Act::Config(digest) => self.set_config(digest),
+            Act::Config(digests) => self.set_config(digests),
         }
     }
 

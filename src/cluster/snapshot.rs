@@ -49,6 +49,7 @@ impl Core {
             state,
             silent_ms: millis(self.peer.silent(now)),
             config_differs: self.peer.config_differs(),
+            differences: self.peer.differences().to_vec(),
         }
     }
 

@@ -50,7 +50,7 @@ fn settings() -> Settings {
             via: None,
             probe: false,
         }],
-        config: 7,
+        config: 7.into(),
         damping: Damping::default(),
         past: super::Past::default(),
     }
@@ -74,7 +74,14 @@ fn claim(hold: Hold, wish: Wish, epoch: u64) -> GroupClaim {
 }
 
 fn beat(node: NodeState, claim: GroupClaim) -> Beat {
-    Beat { node, hears: 1, config: 7, notice: Notice::default(), groups: vec![claim] }
+    Beat {
+        node,
+        hears: 1,
+        config: 7,
+        notice: Notice::default(),
+        groups: vec![claim],
+        sections: Vec::new(),
+    }
 }
 
 fn heard(at: Instant, claim: GroupClaim, echo: u64) -> Input {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::drift::Difference;
 use crate::cluster::event::{Bar, Cause, GroupState, ServiceLink};
 use crate::cluster::message::Freeze;
 use crate::names::{GroupName, NodeName};
@@ -51,6 +52,8 @@ pub struct PeerView {
     pub silent_ms: u64,
     /// Whether it runs on a configuration that differs from ours.
     pub config_differs: bool,
+    /// Where, as far as the peer has told.
+    pub differences: Vec<Difference>,
 }
 
 /// What the peer is known to be.

@@ -14,6 +14,7 @@
 //! beats and can't act would keep the peer from acting.
 
 mod orders;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,17 +33,17 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
+use self::watch::Watch;
+use crate::cluster::Digests;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
+use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
-use crate::sys::{clock, sched};
+use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
 use crate::wire::DATAGRAM_MAX;
 
-/// Our real-time priority, of 1 to 99: above ordinary threads and below the kernel's own, whose
-/// threaded interrupts run at 50.
-const PRIORITY: i32 = 10;
 /// Datagrams read in one turn. A flood is read in slices of some 0.3 ms, with orders and ticks
 /// between them.
 const READ_MAX: usize = 256;
@@ -80,8 +81,8 @@ pub enum Order {
     },
     /// Our own address on a group's service LAN.
     Via(GroupId, Option<IpAddr>),
-    /// The digest of a configuration that was reloaded.
-    Config(u64),
+    /// The digests of a configuration that was reloaded.
+    Config(Digests),
     /// An answer to one of the core's questions, or something observed.
     Core(event::Input),
     /// End at once and without a word, as if killed.
@@ -161,6 +162,22 @@ impl std::fmt::Debug for Pulse {
     }
 }
 
+/// How the thread runs.
+#[derive(Debug)]
+pub struct Habits {
+    /// What is done at its own interval.
+    pub pulse: Option<Pulse>,
+    /// Real-time priority (SCHED_FIFO), 1 to 99; `None`: an ordinary thread.
+    pub priority: Option<u8>,
+}
+
+impl Default for Habits {
+    /// No pulse, the priority that holds where nothing is configured.
+    fn default() -> Self {
+        Self { pulse: None, priority: Some(PRIORITY) }
+    }
+}
+
 /// The running thread.
 #[derive(Debug)]
 pub struct BeatHandle {
@@ -176,6 +193,12 @@ impl BeatHandle {
     /// [`Full`] when it has not taken the orders before; try again later.
     pub fn order(&self, order: Order) -> Result<(), Full> {
         self.orders.push(order)
+    }
+
+    /// The daemon's main loop has made a turn. From the first one on, its standing still for ten
+    /// seconds ends the process: a node that beats and can't act would keep its peer from acting.
+    pub fn turned(&self) {
+        self.orders.turned();
     }
 
     /// A way to give orders, for other parts of the daemon.
@@ -213,7 +236,7 @@ pub fn spawn(
     engine: Engine,
     links: UdpLinks,
     notes: Sender<Note>,
-    pulse: Option<Pulse>,
+    Habits { pulse, priority }: Habits,
 ) -> io::Result<BeatHandle> {
     let orders = Orders::new()?;
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
@@ -221,7 +244,10 @@ pub fn spawn(
     let (tell, told) = std::sync::mpsc::channel();
     let taken = orders.clone();
     let thread = std::thread::Builder::new().name("beat".to_owned()).spawn(move || {
-        let realtime = sched::realtime(PRIORITY);
+        let realtime = match priority {
+            Some(priority) => sched::realtime(priority.into()),
+            None => Err(sched::Refused::Unwanted),
+        };
         let pace = Pace { realtime: realtime.is_ok(), ..Pace::default() };
         // Nobody listens only when the daemon has gone already.
         let _ = tell.send(realtime);
@@ -244,6 +270,7 @@ struct Beat {
     /// Turns in which the sockets were not read to the bottom.
     put_off: u32,
     armed: Instant,
+    watch: Watch,
     pulsed: Instant,
     viewed: Instant,
     pace: Pace,
@@ -268,6 +295,7 @@ impl Beat {
             blocked: false,
             put_off: 0,
             armed: Instant::NEVER,
+            watch: Watch::new(clock::now()),
             pulsed: Instant::BOOT,
             viewed: Instant::BOOT,
             pace,
@@ -288,6 +316,10 @@ impl Beat {
     /// Sockets first, then orders, then verdicts.
     fn turn(&mut self) {
         self.note_lateness();
+        if self.watch.hangs(clock::now(), self.orders.turns()) {
+            // The supervisor cleans up and tells the peer; nothing here can.
+            signal::end_at_once(signal::HANGING);
+        }
         let drained = self.read_sockets();
         self.take_orders();
         self.put_off = if drained { 0 } else { self.put_off + 1 };
@@ -342,7 +374,7 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
-                Order::Config(digest) => Input::Config(digest),
+                Order::Config(digests) => Input::Config(digests),
                 Order::Core(input) => Input::Core(input),
                 Order::Halt => {
                     self.end = true;

@@ -20,18 +20,19 @@ use crate::cluster::{Past, Settings};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
-use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
+use crate::daemon::beat::{self, BeatHandle, Habits, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
+use crate::daemon::start::{open_links, refuse_untimely};
 use crate::daemon::{Fatal, Paths, guard, picture, sentence, service, work};
 use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
-use crate::link::udp::{Farewell, OpenError, UdpLinks};
+use crate::link::udp::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{clock, log, sched, signal};
@@ -61,6 +62,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let (config, _printed_by_the_supervisor) =
         config::load(&paths.config, &paths.node, &Machine::default());
     let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
+    log::configure(&config.service.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
@@ -70,6 +72,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
         let server = Server::start(listener, calls);
         let ended = core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
+        log::flush();
         ended
     })
 }
@@ -138,7 +141,9 @@ impl Core {
         force: bool,
     ) -> Result<(Self, UnixListener), Fatal> {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
-        if let Err(why) = sched::lock_memory() {
+        if config.service.realtime
+            && let Err(why) = sched::lock_memory()
+        {
             warn!("memory is not locked, the kernel may swap this process out: {why}");
         }
         signal::leave_to_supervisor().map_err(|e| system(&e))?;
@@ -163,7 +168,9 @@ impl Core {
         let engine = engine(&config, memory.past())?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
-        let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
+        let priority = config.service.realtime.then_some(config.service.priority);
+        let habits = Habits { pulse, priority };
+        let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
@@ -202,6 +209,7 @@ impl Core {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.beat.turned();
             let happening = tokio::select! {
                 biased;
                 note = self.notes.recv() => Happening::Note(note),
@@ -240,7 +248,10 @@ impl Core {
                 }
             }
             Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
-            Happening::Supervisor(Some(ToCore::Reload)) => self.load(None),
+            Happening::Supervisor(Some(ToCore::Reload)) => {
+                log::reopen();
+                self.load(None);
+            }
             Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
             Happening::Supervisor(None) => {
                 error!("the supervisor is gone; leaving");
@@ -459,7 +470,8 @@ impl Core {
         }
         let directors = config.directors.values().cloned().collect();
         self.director.configure(directors).map_err(|why| vec![why.to_owned()])?;
-        self.order(Order::Config(config::digest(&config)));
+        self.order(Order::Config(config::digests(&config)));
+        log::configure(&config.service.log);
         self.config = Rc::new(config);
         Ok(())
     }
@@ -545,49 +557,4 @@ async fn only_core(paths: &Paths) -> Result<File, Fatal> {
             path.display()
         ))),
     }
-}
-
-/// Shortest deadtime that is kept without real-time priority on a loaded machine.
-const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
-
-fn refuse_untimely(config: &Config, beat: &BeatHandle, force: bool) -> Result<(), Fatal> {
-    let deadtime = config.timing.deadtime;
-    match beat.realtime() {
-        Err(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
-            "deadtime {} ms needs real-time priority, which is refused: {why}; give the process \
-             CAP_SYS_NICE, choose a deadtime of 1 s or more, or run with --force",
-            deadtime.as_millis()
-        ))),
-        Err(why) => {
-            warn!("beats run without real-time priority: {why}");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
-}
-
-/// Opens the links. One that can't be used now is tried again later, as long as there is another
-/// and the fault may pass by itself.
-fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
-    let links = UdpLinks::open(&config.links, clock::now());
-    let mut faulty = std::collections::BTreeSet::new();
-    for (link, fault) in links.faults() {
-        faulty.insert(link);
-        match fault {
-            OpenError::NoInterface { .. } | OpenError::NoIpv6 | OpenError::Other { .. } => {
-                warn!("{fault}; it is tried again");
-            }
-            OpenError::PortTaken { .. }
-            | OpenError::PortForbidden { .. }
-            | OpenError::InterfaceForbidden { .. } => return Err(Fatal::System(fault.to_string())),
-        }
-    }
-    if faulty.len() < config.links.len() {
-        return Ok(links);
-    }
-    let reasons: Vec<String> = links.faults().map(|(_, fault)| fault.to_string()).collect();
-    let reasons = reasons.join("; ");
-    Err(Fatal::System(format!(
-        "no link can be used: {reasons}; correct the interfaces of the links"
-    )))
 }

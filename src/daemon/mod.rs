@@ -16,6 +16,7 @@ pub mod messages;
 mod picture;
 mod sentence;
 mod service;
+mod start;
 pub mod supervisor;
 mod switch;
 mod work;

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
-use crate::cluster::{GroupView, LinkState, PeerLife};
+use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
-use crate::daemon::sentence::{bar_words, cause_words, service_word, state_word};
+use crate::daemon::sentence::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
@@ -61,7 +61,8 @@ fn peer(view: &View) -> PeerStatus {
         PeerLife::Left => "standby",
     };
     let silent_ms = (peer.state != PeerLife::Unknown).then_some(peer.silent_ms);
-    PeerStatus { node: peer.node.to_string(), state: state.to_owned(), silent_ms }
+    let (node, state) = (peer.node.to_string(), state.to_owned());
+    PeerStatus { node, state, silent_ms, differs: peer.differences.clone() }
 }
 
 fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
@@ -151,7 +152,7 @@ fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
         warnings.push(format!("no redundancy: {} is not there", view.engine.cluster.peer.node));
     }
     if view.engine.cluster.peer.config_differs {
-        warnings.push("the peer runs on a different configuration".to_owned());
+        warnings.push(differs(&view.engine.cluster.peer.differences));
     }
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
@@ -169,6 +170,11 @@ fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
         warnings.extend(director.kernel.refused.iter().map(|r| format!("kernel: {r}")));
     }
     warnings
+}
+
+fn differs(sections: &[Difference]) -> String {
+    let base = "the peer runs on a different configuration";
+    if sections.is_empty() { base.to_owned() } else { format!("{base}: {}", list(sections)) }
 }
 
 fn refused(view: &View) -> BTreeMap<String, u64> {

@@ -1,5 +1,6 @@
 //! Events of the cluster as sentences for the log.
 
+use crate::cluster::Difference;
 use crate::cluster::event::{Bar, Cause, Event, GroupState, Operation, Restraint, ServiceLink};
 use crate::cluster::message::Extent;
 use crate::config::Config;
@@ -14,7 +15,7 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
         }
         Event::PeerLeft { node } => format!("{node} has released everything and left"),
         Event::LateBeat { node, silent_ms } => {
-            format!("late heartbeat: {node} was silent for {silent_ms} ms")
+            format!("Late heartbeat: Node {node}: interval {silent_ms} ms")
         }
         Event::LinkUp { link } => format!("link {} is up", link_name(config, *link)),
         Event::LinkDown { link } => format!("link {} is down", link_name(config, *link)),
@@ -46,6 +47,10 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
         Event::Service { group, link } => {
             format!("{group}: the way to its clients is {}", service_word(*link))
         }
+        Event::SectionsDiffer { sections } => {
+            format!("the peer's configuration differs in {}", list(sections))
+        }
+        Event::ConfigAgrees => "the peer runs on the same configuration again".to_owned(),
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
@@ -88,6 +93,12 @@ fn freeze_words(extent: Extent) -> &'static str {
             "automatic switches are frozen: whatever happens, each group stays where it is"
         }
     }
+}
+
+/// Sections that differ, in one line.
+pub(crate) fn list(sections: &[Difference]) -> String {
+    let words: Vec<String> = sections.iter().map(ToString::to_string).collect();
+    words.join(", ")
 }
 
 /// What failed, and why; the resource by its place in the list, from 1.

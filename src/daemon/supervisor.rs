@@ -27,6 +27,7 @@ use crate::link::udp::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
 use crate::sys::files::Machine;
 use crate::sys::log;
+use crate::sys::signal::HANGING;
 
 /// First pause before a dead process is started again; doubles with each death.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
@@ -55,6 +56,7 @@ const CHECKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     log::start();
     let config = load(paths)?;
+    log::configure(&config.service.log);
     let _lock = lock(paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
@@ -62,6 +64,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let end =
         local.block_on(&runtime, async { Supervisor::new(paths, force, &config)?.run().await });
     remove_sockets(paths);
+    log::flush();
     end
 }
 
@@ -250,6 +253,7 @@ impl<'a> Supervisor<'a> {
                     let _dies_anyway = core.channel.send(&ToCore::Stop).await;
                 }
                 Happening::Reload => {
+                    log::reopen();
                     let _dies_anyway = core.channel.send(&ToCore::Reload).await;
                 }
             }
@@ -416,7 +420,13 @@ impl Signals {
 }
 
 fn describe(end: std::io::Result<ExitStatus>) -> String {
-    end.map_or_else(|e| e.to_string(), |status| status.to_string())
+    match end {
+        Ok(status) if status.code() == Some(HANGING.into()) => {
+            "its main loop hung for ten seconds".to_owned()
+        }
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// Waits for that moment; for ever when there is none.

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
 use crate::cluster::{GroupSettings, Past, ResourceSettings, Settings, Side};
-use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind};
+use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind, Service};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::daemon::switch::{Switch, WARM_MAX};
@@ -54,7 +54,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         auto_failback: config.auto_failback == AutoFailback::On,
         links: u8::try_from(config.links.len()).unwrap_or(u8::MAX),
         groups: config.groups.iter().map(|group| group_settings(config, group)).collect(),
-        config: config::digest(config),
+        config: config::digests(config),
         damping: config.damping,
         past: Past::default(),
     }
@@ -152,6 +152,11 @@ pub(crate) async fn settle_scripts(
     Ok(())
 }
 
+/// What the daemon does beside the cluster, without the log.
+fn habits(config: &Config) -> Service {
+    Service { log: config::Log::default(), ..config.service.clone() }
+}
+
 /// What differs between two configurations that only a restart can change; one sentence each.
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let parts = [
@@ -160,6 +165,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("auto_failback", old.auto_failback == new.auto_failback),
         ("links", old.links == new.links),
         ("keys", old.keys == new.keys),
+        ("realtime, rtprio, watchdog and respawn", habits(old) == habits(new)),
         ("groups and their resources", old.groups == new.groups),
     ];
     parts

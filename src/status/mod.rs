@@ -7,6 +7,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Difference;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
 use crate::lvs::director::ServiceView;
@@ -56,6 +57,9 @@ pub struct PeerStatus {
     pub state: String,
     /// Since its last beat, in milliseconds.
     pub silent_ms: Option<u64>,
+    /// Where its configuration differs from ours, as far as it has told; empty when it is the same.
+    #[serde(default)]
+    pub differs: Vec<Difference>,
 }
 
 /// A link.

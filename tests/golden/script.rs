@@ -179,7 +179,7 @@ fn settings(
         auto_failback: failback,
         links: links as u8,
         groups: groups.collect(),
-        config: 1,
+        config: 1.into(),
         damping: Damping::default(),
         past: Past::default(),
     }

@@ -10,7 +10,9 @@
     reason = "a test may end at the first surprise"
 )]
 
+mod cables;
 mod calm;
+mod drift;
 #[path = "../common/lan.rs"]
 mod lan;
 mod moves;
@@ -18,9 +20,12 @@ mod moves;
 mod nets;
 mod node;
 mod pair;
+mod prober;
 mod refusals;
 mod reload;
 mod roles;
 mod scripts;
+mod service;
+mod standstill;
 mod strangers;
 mod survival;

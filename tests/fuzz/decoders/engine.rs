@@ -58,7 +58,7 @@ fn settings(me: usize) -> Settings {
         auto_failback: true,
         links: 2,
         groups: [("web", 0, true), ("mail", 1, false)].map(group).to_vec(),
-        config: 0x0123_4567_89ab_cdef,
+        config: 0x0123_4567_89ab_cdef.into(),
         damping: Damping::default(),
         past: Past::default(),
     }
