@@ -90,6 +90,8 @@ struct Core {
     notes: mpsc::Receiver<Note>,
     /// The beat thread's last picture.
     view: Option<Arc<View>>,
+    /// Whether the beat thread has said anything since the last look.
+    reported: bool,
     /// What takes the VIPs out of service when this process does not run, in words.
     guard: String,
     /// Those who asked for it before there was one; bounded by the control socket's connections.
@@ -180,6 +182,7 @@ impl Core {
             supervisor,
             notes,
             view: None,
+            reported: false,
             guard,
             early: Vec::new(),
             beat,
@@ -259,7 +262,15 @@ impl Core {
             Happening::Look => {
                 self.tell_vias().await;
                 self.keeper.look(&self.config, &self.hands);
+                self.prove_life().await;
             }
+        }
+    }
+
+    /// The supervisor feeds the watchdog by this.
+    async fn prove_life(&mut self) {
+        if std::mem::take(&mut self.reported) {
+            let _supervisor_gone = self.supervisor.send(&FromCore::Alive).await;
         }
     }
 
@@ -288,6 +299,7 @@ impl Core {
             Note::View(view) => {
                 self.memory.note(&view.engine.cluster);
                 self.view = Some(view);
+                self.reported = true;
                 for reply in std::mem::take(&mut self.early) {
                     self.status(reply);
                 }
