@@ -12,8 +12,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One LAN; every station has eth0 with 192.168.2.N and fd00:2::N.
 pub(crate) struct Lan {
-    /// What they are plugged in, at portN.
-    pub(crate) bridge: Net,
+    _bridge: Net,
     pub(crate) node: Net,
     pub(crate) other: Net,
     pub(crate) gateway: Net,
@@ -39,7 +38,7 @@ impl Lan {
             node.ip("route add default via 192.168.2.1");
             node.ip("-6 route add default via fd00:2::1");
         }
-        Self { bridge, node, other, gateway, client }
+        Self { _bridge: bridge, node, other, gateway, client }
     }
 }
 

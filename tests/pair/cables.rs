@@ -3,13 +3,20 @@
 use rustix::process::Signal;
 
 use crate::lan::mac;
-use crate::nets::possible;
+use crate::nets::{Net, possible};
 use crate::node::Node;
 use crate::pair::{Pair, Setup, VIP};
 
 /// How often each cut is made: `RUNS`, else once.
 fn runs() -> u32 {
     std::env::var("RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
+}
+
+/// The other end of a node's cable to the LAN, the port of the bridge, goes up or down.
+fn lan_port(node: &Net, port: &str, state: &str) {
+    let shown = node.ip("link show eth0");
+    let bridge = shown.split("link-netns ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    Net::borrowed(bridge.unwrap()).ip(&format!("link set {port} {state}"));
 }
 
 /// Whether the client's questions for the VIP are answered by this node alone.
@@ -85,7 +92,7 @@ fn with_the_owners_lan_cut_and_the_heartbeats_alive_the_peer_has_it() {
     let pair = Pair::settled(&Setup::cable());
     for _ in 0..runs() {
         let begun = std::time::Instant::now();
-        pair.lan.bridge.ip("link set port101 down");
+        lan_port(&pair.lan.node, "port101", "down");
         pair.b.becomes("active");
         eprintln!("the peer has it {} ms after the cut", begun.elapsed().as_millis());
         pair.a.becomes("standby");
@@ -94,7 +101,7 @@ fn with_the_owners_lan_cut_and_the_heartbeats_alive_the_peer_has_it() {
         assert_eq!(status.0["groups"][0]["service_link"], "down");
         // It can't be moved to where nobody reaches it.
         assert_eq!(pair.b.ask(&["standby"]).code, Some(4));
-        pair.lan.bridge.ip("link set port101 up");
+        lan_port(&pair.lan.node, "port101", "up");
         pair.a.wait("the LAN again", |status| status.0["groups"][0]["service_link"] == "up");
         let said = pair.a.ask(&["takeover"]);
         assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
@@ -108,14 +115,14 @@ fn a_node_without_a_way_to_the_clients_takes_nothing_from_a_dead_peer_until_it_h
         return;
     }
     let mut pair = Pair::settled(&Setup::cable());
-    pair.lan.bridge.ip("link set port105 down");
+    lan_port(&pair.lan.other, "port105", "down");
     pair.b.wait("no LAN", |status| status.0["groups"][0]["service_link"] == "down");
     pair.a.crash();
     pair.b.wait("a reason", |status| {
         status.peer() == "dead" && status.0["groups"][0]["jeopardy"].is_string()
     });
     assert_eq!(pair.b.status().unwrap().state(0), "standby");
-    pair.lan.bridge.ip("link set port105 up");
+    lan_port(&pair.lan.other, "port105", "up");
     pair.b.becomes("active");
     assert!(answered_by(&pair, &pair.b));
 }
