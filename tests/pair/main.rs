@@ -15,6 +15,7 @@ mod drift;
 #[path = "../common/lan.rs"]
 mod lan;
 mod moves;
+mod names;
 #[path = "../common/nets.rs"]
 mod nets;
 mod node;
