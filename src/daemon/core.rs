@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
-use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
+use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
@@ -28,7 +28,7 @@ use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
-use crate::daemon::{Fatal, Paths, guard, picture, sentence, work};
+use crate::daemon::{Fatal, Paths, guard, picture, sentence, service, work};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
 use crate::link::udp::Farewell;
@@ -164,7 +164,7 @@ impl Core {
         let memory = Memory::open(paths);
         let engine = begin::engine(&config, memory.past())?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let (guard, pulse) = guard::begin(&config, &hands).await;
+        let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
         let priority = config.service.realtime.then_some(config.service.priority);
         let habits = Habits { pulse, priority };
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
@@ -194,6 +194,9 @@ impl Core {
             farewell: Vec::new(),
             farewell_given: false,
         };
+        core.order(Order::Core(Input::Guarded(whole)));
+        let (config, hands) = (Rc::clone(&core.config), Rc::clone(&core.hands));
+        tokio::task::spawn_local(service::watch(config, hands, core.beat.orders()));
         core.tell_vias().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
@@ -273,6 +276,15 @@ impl Core {
     fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
+            Note::Probe { order, group, peer } => {
+                let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+                let orders = self.beat.orders();
+                tokio::task::spawn_local(async move {
+                    let answer = service::probe(&config, &hands, (order, group, peer)).await;
+                    // The core does not wait for ever.
+                    let _full = orders.push(Order::Core(answer));
+                });
+            }
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
                     self.hands.announce_again(address.ip);
