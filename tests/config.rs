@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pairbeat::config::diag::Severity;
-use pairbeat::config::{self, Config, Environment, Family, ResourceKind, SourceFile};
+use pairbeat::config::{self, Arbiter, Config, Environment, Family, ResourceKind, SourceFile};
 use pairbeat::lvs::check::CheckKind;
 use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
@@ -132,6 +132,10 @@ fn summary(text: &mut String, config: &Config) {
             };
             writeln!(text, "  {} ({start:?}, {stop:?}): {kind}", resource.text).unwrap();
         }
+    }
+    for arbiter in &config.arbiters {
+        let Arbiter { name, required, timeout, kind } = arbiter;
+        writeln!(text, "arbiter {name} required {required} timeout {timeout:?} {kind:?}").unwrap();
     }
     for director in config.directors.values() {
         writeln!(text, "director {}", director.name).unwrap();
