@@ -1,16 +1,19 @@
 //! One picture of the node out of what the cluster, the director and the hands know.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
 use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
-use crate::daemon::sentence::{cause_words, list, state_word};
+use crate::daemon::sentence::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::wire::Refusal;
 
 /// What the core itself knows.
 pub(crate) struct Seen<'a> {
@@ -44,14 +47,16 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
         guard: guard.to_owned(),
-        warnings: warnings(view, director),
+        warnings: unmet(config, view).into_iter().chain(warnings(view, director)).collect(),
         refused: refused(view),
     }
 }
 
 fn peer(view: &View) -> PeerStatus {
     let peer = &view.engine.cluster.peer;
+    let served = |group: &GroupView| group.jeopardy == Some(Bar::Served);
     let state = match peer.state {
+        _ if view.engine.cluster.groups.iter().any(served) => "jeopardy",
         PeerLife::Unknown => "unknown",
         PeerLife::Alive => "up",
         PeerLife::Dead => "dead",
@@ -101,6 +106,8 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         epoch: seen.epoch,
         cause: cause_words(seen.cause).to_owned(),
         held_down_s: seen.held_down_s,
+        jeopardy: seen.jeopardy.map(|why| bar_words(why).to_owned()),
+        service_link: service_word(seen.service).to_owned(),
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
         notes,
     }
@@ -138,6 +145,32 @@ fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {
     })
 }
 
+/// Silence that is worth a warning, and not yet a verdict.
+fn late(config: &Config, view: &View) -> Option<String> {
+    let peer = &view.engine.cluster.peer;
+    let silent = Duration::from_millis(peer.silent_ms);
+    let late = peer.state == PeerLife::Alive && silent > config.timing.warntime;
+    late.then(|| {
+        format!("late heartbeat: nothing heard of {} for {} ms", peer.node, peer.silent_ms)
+    })
+}
+
+/// What may keep the two nodes from meeting.
+fn unmet(config: &Config, view: &View) -> Option<String> {
+    let alive = view.engine.cluster.peer.state == PeerLife::Alive;
+    let own = view
+        .engine
+        .security
+        .refused
+        .iter()
+        .any(|(reason, count)| *reason == Refusal::Reflected && *count > 0);
+    let node = &config.node;
+    let namesake = (own && !alive).then(|| {
+        format!("beats in the name of {node} come in: is the other node called {node} too?")
+    });
+    namesake.or_else(|| late(config, view))
+}
+
 fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
     let mut warnings = Vec::new();
     if view.engine.cluster.freeze.extent != Extent::Nothing {
@@ -152,6 +185,10 @@ fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
+        }
+        warnings.extend(group.jeopardy.map(|why| format!("{}: {}", group.name, bar_words(why))));
+        if group.service == ServiceLink::Down {
+            warnings.push(format!("{}: the way to its clients is down here", group.name));
         }
     }
     if let Some(director) = director {

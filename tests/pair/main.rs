@@ -10,11 +10,13 @@
     reason = "a test may end at the first surprise"
 )]
 
+mod cables;
 mod calm;
 mod drift;
 #[path = "../common/lan.rs"]
 mod lan;
 mod moves;
+mod names;
 #[path = "../common/nets.rs"]
 mod nets;
 mod node;

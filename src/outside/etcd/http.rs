@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Body as _;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, StatusCode};
@@ -157,6 +158,10 @@ impl Link {
         self.sender.ready().await.map_err(|error| broken(&error))?;
         let answer = self.sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = answer.status();
+        let length = answer.body().size_hint().lower();
+        if length > ANSWER_MAX as u64 {
+            return Err(EtcdError::Nonsense(format!("an answer of {length} bytes")));
+        }
         let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
         let body = body.map_err(|error| EtcdError::Broken(error.to_string()))?.to_bytes();
         match status {

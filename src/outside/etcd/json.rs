@@ -179,7 +179,10 @@ pub fn refusal(status: u16, body: &[u8]) -> EtcdError {
         UNAUTHENTICATED => EtcdError::Unauthenticated,
         _ if text.contains("user name is empty") => EtcdError::Unauthenticated,
         NOT_FOUND => EtcdError::Refused(format!("not there: {}", one_line(&text, REASON_MAX))),
-        _ if text.is_empty() => EtcdError::Nonsense(format!("HTTP status {status}")),
+        _ if text.is_empty() => {
+            let said = one_line(String::from_utf8_lossy(body).trim(), REASON_MAX);
+            EtcdError::Nonsense(format!("HTTP status {status} {said}"))
+        }
         _ => EtcdError::Refused(one_line(&text, REASON_MAX)),
     }
 }
