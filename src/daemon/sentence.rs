@@ -115,6 +115,7 @@ pub(crate) fn cause_words(cause: Cause) -> &'static str {
         Cause::HigherEpoch => "the peer holds it with a higher epoch",
         Cause::Leave => "this node is leaving",
         Cause::Completed => "done",
+        Cause::Reload => "the configuration has it no more",
         Cause::HandoverFailed => "the hand-over came to nothing",
     }
 }
