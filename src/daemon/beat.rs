@@ -36,6 +36,7 @@ pub use self::orders::{Full, Orders};
 use self::watch::Watch;
 use crate::cluster::Settings;
 use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
+use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
@@ -43,9 +44,6 @@ use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
 use crate::wire::DATAGRAM_MAX;
 
-/// Our real-time priority, of 1 to 99: above ordinary threads and below the kernel's own, whose
-/// threaded interrupts run at 50.
-const PRIORITY: i32 = 10;
 /// Datagrams read in one turn. A flood is read in slices of some 0.3 ms, with orders and ticks
 /// between them.
 const READ_MAX: usize = 256;
@@ -162,6 +160,22 @@ impl std::fmt::Debug for Pulse {
     }
 }
 
+/// How the thread runs.
+#[derive(Debug)]
+pub struct Habits {
+    /// What is done at its own interval.
+    pub pulse: Option<Pulse>,
+    /// Real-time priority (SCHED_FIFO), 1 to 99; `None`: an ordinary thread.
+    pub priority: Option<u8>,
+}
+
+impl Default for Habits {
+    /// No pulse, the priority that holds where nothing is configured.
+    fn default() -> Self {
+        Self { pulse: None, priority: Some(PRIORITY) }
+    }
+}
+
 /// The running thread.
 #[derive(Debug)]
 pub struct BeatHandle {
@@ -220,7 +234,7 @@ pub fn spawn(
     engine: Engine,
     links: UdpLinks,
     notes: Sender<Note>,
-    pulse: Option<Pulse>,
+    Habits { pulse, priority }: Habits,
 ) -> io::Result<BeatHandle> {
     let orders = Orders::new()?;
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
@@ -228,7 +242,10 @@ pub fn spawn(
     let (tell, told) = std::sync::mpsc::channel();
     let taken = orders.clone();
     let thread = std::thread::Builder::new().name("beat".to_owned()).spawn(move || {
-        let realtime = sched::realtime(PRIORITY);
+        let realtime = match priority {
+            Some(priority) => sched::realtime(priority.into()),
+            None => Err(sched::Refused::Unwanted),
+        };
         let pace = Pace { realtime: realtime.is_ok(), ..Pace::default() };
         // Nobody listens only when the daemon has gone already.
         let _ = tell.send(realtime);

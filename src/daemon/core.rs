@@ -3,10 +3,11 @@
 //! It decides nothing. The cluster decides on the beat thread, the director in `lvs`; this loop
 //! carries orders to those who do the work, and their answers back.
 
+mod begin;
 mod reload;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,11 +20,10 @@ use tracing::{error, info, warn};
 
 use self::reload::{Adjusted, Loaded, Reloading};
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
-use crate::cluster::{Past, Settings};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Moved};
 use crate::control::server::{self, Asked, Server};
-use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
+use crate::daemon::beat::{self, BeatHandle, Habits, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
@@ -31,13 +31,12 @@ use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, sentence, work};
-use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
-use crate::link::udp::{Farewell, OpenError, UdpLinks};
+use crate::link::udp::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
-use crate::sys::{clock, log, sched, signal};
+use crate::sys::{log, sched, signal};
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
 const NOTES_MAX: usize = 256;
@@ -50,10 +49,6 @@ const LOADED_MAX: usize = 4;
 const AT_ONCE: Duration = Duration::from_millis(50);
 /// Longest wait for the last replies to reach their callers.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Longest wait for an earlier core of this node to end.
-const EARLIER_CORE_MAX: Duration = Duration::from_secs(5);
-/// From one look for it to the next.
-const EARLIER_CORE_LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the core until it has left or its supervisor is gone.
 ///
@@ -64,6 +59,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let (config, _printed_by_the_supervisor) =
         config::load(&paths.config, &paths.node, &Machine::default());
     let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
+    log::configure(&config.service.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
@@ -73,6 +69,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
         let server = Server::start(listener, calls);
         let ended = core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
+        log::flush();
         ended
     })
 }
@@ -91,6 +88,8 @@ struct Core {
     notes: mpsc::Receiver<Note>,
     /// The beat thread's last picture.
     view: Option<Arc<View>>,
+    /// Whether the beat thread has said anything since the last look.
+    reported: bool,
     /// What takes the VIPs out of service when this process does not run, in words.
     guard: String,
     /// Those who asked for it before there was one; bounded by the control socket's connections.
@@ -139,11 +138,13 @@ impl Core {
         force: bool,
     ) -> Result<(Self, UnixListener), Fatal> {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
-        if let Err(why) = sched::lock_memory() {
+        if config.service.realtime
+            && let Err(why) = sched::lock_memory()
+        {
             warn!("memory is not locked, the kernel may swap this process out: {why}");
         }
         signal::leave_to_supervisor().map_err(|e| system(&e))?;
-        let lock = only_core(paths).await?;
+        let lock = begin::only_core(paths).await?;
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
         let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
         let managed: Vec<_> = config.addresses().collect();
@@ -156,16 +157,18 @@ impl Core {
             return Err(Fatal::System(format!("a stray address can't be removed: {error}")));
         }
         work::settle_scripts(&config, &surroundings).await?;
-        let links = open_links(&config)?;
+        let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director = director::start(paths, &config).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let engine = engine(&config, memory.past())?;
+        let engine = begin::engine(&config, memory.past())?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
-        let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
-        refuse_untimely(&config, &beat, force)?;
+        let priority = config.service.realtime.then_some(config.service.priority);
+        let habits = Habits { pulse, priority };
+        let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
+        begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
             _lock: lock,
@@ -175,6 +178,7 @@ impl Core {
             supervisor,
             notes,
             view: None,
+            reported: false,
             guard,
             early: Vec::new(),
             beat,
@@ -245,7 +249,10 @@ impl Core {
                 }
             }
             Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
-            Happening::Supervisor(Some(ToCore::Reload)) => self.load(None),
+            Happening::Supervisor(Some(ToCore::Reload)) => {
+                log::reopen();
+                self.load(None);
+            }
             Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
             Happening::Supervisor(None) => {
                 error!("the supervisor is gone; leaving");
@@ -258,7 +265,15 @@ impl Core {
             Happening::Look => {
                 self.tell_vias().await;
                 self.keeper.look(&self.config, &self.hands);
+                self.prove_life().await;
             }
+        }
+    }
+
+    /// The supervisor feeds the watchdog by this.
+    async fn prove_life(&mut self) {
+        if std::mem::take(&mut self.reported) {
+            let _supervisor_gone = self.supervisor.send(&FromCore::Alive).await;
         }
     }
 
@@ -287,6 +302,7 @@ impl Core {
             Note::View(view) => {
                 self.memory.note(&view.engine.cluster);
                 self.view = Some(view);
+                self.reported = true;
                 for reply in std::mem::take(&mut self.early) {
                     self.status(reply);
                 }
@@ -445,23 +461,6 @@ fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
     let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }
 
-fn engine(config: &Config, past: &Past) -> Result<Engine, Fatal> {
-    let mut session = [0_u8; 16];
-    getrandom::fill(&mut session)
-        .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
-    let now = clock::now();
-    let core =
-        crate::cluster::Core::new(Settings { past: past.clone(), ..work::settings(config) }, now);
-    let identity = Identity {
-        node: config.node.clone(),
-        peer: config.peer.clone(),
-        session,
-        links: u8::try_from(config.links.len()).unwrap_or(u8::MAX),
-        deadtime: config.timing.deadtime,
-    };
-    Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
-}
-
 /// Removes what switches have set up in the kernel; without a director there is nothing.
 async fn sweep_switches(config: &Config, director: &DirectorHandle) {
     if config.directors.is_empty() {
@@ -470,72 +469,4 @@ async fn sweep_switches(config: &Config, director: &DirectorHandle) {
     for ip in config.addresses() {
         handover::sweep(ip, director.ipvs()).await;
     }
-}
-
-/// Waits for an earlier core of this node: sweeping while it serves would take its addresses.
-async fn only_core(paths: &Paths) -> Result<File, Fatal> {
-    let path = paths.core_lock_file();
-    let wrap = |source| Fatal::File { path: path.clone(), source };
-    let file = File::create(&path).map_err(wrap)?;
-    let locked = async {
-        loop {
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(EARLIER_CORE_LOOK).await,
-                other => return other,
-            }
-        }
-    };
-    match timeout(EARLIER_CORE_MAX, locked).await {
-        Ok(Ok(())) => Ok(file),
-        Ok(Err(TryLockError::Error(source))) => Err(wrap(source)),
-        Ok(Err(TryLockError::WouldBlock)) | Err(_) => Err(Fatal::System(format!(
-            "an earlier core of this node has not ended yet; `fuser {}` shows it",
-            path.display()
-        ))),
-    }
-}
-
-/// Shortest deadtime that is kept without real-time priority on a loaded machine.
-const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
-
-fn refuse_untimely(config: &Config, beat: &BeatHandle, force: bool) -> Result<(), Fatal> {
-    let deadtime = config.timing.deadtime;
-    match beat.realtime() {
-        Err(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
-            "deadtime {} ms needs real-time priority, which is refused: {why}; give the process \
-             CAP_SYS_NICE, choose a deadtime of 1 s or more, or run with --force",
-            deadtime.as_millis()
-        ))),
-        Err(why) => {
-            warn!("beats run without real-time priority: {why}");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
-}
-
-/// Opens the links. One that can't be used now is tried again later, as long as there is another
-/// and the fault may pass by itself.
-fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
-    let links = UdpLinks::open(&config.links, clock::now());
-    let mut faulty = std::collections::BTreeSet::new();
-    for (link, fault) in links.faults() {
-        faulty.insert(link);
-        match fault {
-            OpenError::NoInterface { .. } | OpenError::NoIpv6 | OpenError::Other { .. } => {
-                warn!("{fault}; it is tried again");
-            }
-            OpenError::PortTaken { .. }
-            | OpenError::PortForbidden { .. }
-            | OpenError::InterfaceForbidden { .. } => return Err(Fatal::System(fault.to_string())),
-        }
-    }
-    if faulty.len() < config.links.len() {
-        return Ok(links);
-    }
-    let reasons: Vec<String> = links.faults().map(|(_, fault)| fault.to_string()).collect();
-    let reasons = reasons.join("; ");
-    Err(Fatal::System(format!(
-        "no link can be used: {reasons}; correct the interfaces of the links"
-    )))
 }

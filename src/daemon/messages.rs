@@ -27,6 +27,8 @@ pub enum FromCore {
     Addresses(Vec<IpAddr>),
     /// In service: beats are sent, the control socket answers.
     Ready,
+    /// The core's loop runs, and its beat thread reports; said about once a second.
+    Alive,
     /// Everything is given away: the process ends soon and wants no checker any more.
     Leaving,
     /// The longest that a stop of this core may take; after a reload.

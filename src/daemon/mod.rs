@@ -14,9 +14,11 @@ mod keeper;
 mod memory;
 pub mod messages;
 mod picture;
+mod respawn;
 mod sentence;
 pub mod supervisor;
 mod switch;
+mod watchdog;
 mod work;
 
 use std::path::PathBuf;

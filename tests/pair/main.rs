@@ -24,6 +24,7 @@ mod refusals;
 mod reload;
 mod roles;
 mod scripts;
+mod service;
 mod standstill;
 mod strangers;
 mod survival;

@@ -18,7 +18,8 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::{Core, DEADTIME_PLAIN_MIN, send};
+use super::begin::DEADTIME_PLAIN_MIN;
+use super::{Core, send};
 use crate::cluster::event::{Answer, GroupState, Manner, Operation, Outcome};
 use crate::config::{self, Config, Group, Resource, ResourceKind};
 use crate::control::protocol::Reloaded;
@@ -30,6 +31,7 @@ use crate::daemon::switch::WARM_MAX;
 use crate::daemon::{guard, supervisor, work};
 use crate::names::{GroupName, RequestId};
 use crate::sys::files::Machine;
+use crate::sys::log;
 
 /// A configuration that was read again, and who waits to hear of it.
 pub(super) struct Loaded {
@@ -211,6 +213,7 @@ impl Core {
         for word in [addresses, limit] {
             let _supervisor_gone = self.supervisor.send(&word).await;
         }
+        log::configure(&self.config.service.log);
         self.vias.clear();
         self.tell_vias().await;
         finish(reply, &Reloaded { applied: true, diagnostics });
