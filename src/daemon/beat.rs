@@ -35,7 +35,7 @@ use tokio::sync::mpsc::error::TrySendError;
 pub use self::orders::{Full, Orders};
 use self::watch::Watch;
 use crate::cluster::Settings;
-use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
+use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
@@ -92,6 +92,8 @@ pub enum Order {
     },
     /// Another lease of the VIPs takes the place of the present one.
     Pulse(Option<Pulse>),
+    /// An answer to one of the core's questions, or something observed.
+    Core(event::Input),
     /// End at once and without a word, as if killed.
     Halt,
 }
@@ -101,6 +103,15 @@ pub enum Order {
 pub enum Note {
     /// Start or stop a resource.
     Run(Action),
+    /// Ask the service LAN for a group's addresses.
+    Probe {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The peer's own address there.
+        peer: Option<IpAddr>,
+    },
     /// Announce a group's addresses again.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -379,6 +390,7 @@ impl Beat {
                     self.pulse = pulse;
                     continue;
                 }
+                Order::Core(input) => Input::Core(input),
                 Order::Halt => {
                     self.end = true;
                     return;
@@ -406,6 +418,9 @@ impl Beat {
             match output {
                 Output::Send { link, bytes } => self.links.send(link, &bytes),
                 Output::Run(action) => self.tell(Note::Run(action)),
+                Output::Probe { order, group, peer } => {
+                    self.tell(Note::Probe { order, group, peer });
+                }
                 Output::Announce(group) => self.tell(Note::Announce(group)),
                 Output::Answer { id, answer } => self.tell(Note::Answer { id, answer }),
                 Output::Report(event) => {

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
 use self::reload::{Adjusted, Loaded, Reloading};
-use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
+use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, Moved};
 use crate::control::server::{self, Asked, Server};
@@ -30,7 +30,7 @@ use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
-use crate::daemon::{Fatal, Paths, guard, picture, sentence, work};
+use crate::daemon::{Fatal, Paths, guard, picture, sentence, service, work};
 use crate::exec::script::Surroundings;
 use crate::kernel::handover;
 use crate::link::udp::Farewell;
@@ -118,6 +118,8 @@ struct Core {
     farewell: Vec<Farewell>,
     /// Whether the supervisor has it, or an empty one because it could not keep its promise.
     farewell_given: bool,
+    /// The watch over the groups' service links.
+    watching: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// What wakes the loop.
@@ -164,7 +166,7 @@ impl Core {
         let memory = Memory::open(paths);
         let engine = begin::engine(&config, memory.past())?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let (guard, pulse) = guard::begin(&config, &hands).await;
+        let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
         let priority = config.service.realtime.then_some(config.service.priority);
         let habits = Habits { pulse, priority };
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
@@ -195,7 +197,10 @@ impl Core {
             failures: BTreeMap::new(),
             farewell: Vec::new(),
             farewell_given: false,
+            watching: None,
         };
+        core.order(Order::Core(Input::Guarded(whole)));
+        core.watch_service();
         core.tell_vias().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
@@ -280,6 +285,15 @@ impl Core {
     fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
+            Note::Probe { order, group, peer } => {
+                let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+                let orders = self.beat.orders();
+                tokio::task::spawn_local(async move {
+                    let answer = service::probe(&config, &hands, (order, group, peer)).await;
+                    // The core does not wait for ever.
+                    let _full = orders.push(Order::Core(answer));
+                });
+            }
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
                     self.hands.announce_again(address.ip);
@@ -431,6 +445,16 @@ impl Core {
         let word = if keepable { self.farewell.clone() } else { Vec::new() };
         let _supervisor_gone = self.supervisor.send(&FromCore::Farewell(word)).await;
         self.farewell_given = keepable;
+    }
+
+    /// Watches the service links of the groups as they are configured now.
+    fn watch_service(&mut self) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        let watch = service::watch(config, hands, self.beat.orders());
+        let before = self.watching.replace(tokio::task::spawn_local(watch));
+        if let Some(before) = before {
+            before.abort();
+        }
     }
 
     fn new_request(&mut self) -> RequestId {

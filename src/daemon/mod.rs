@@ -16,6 +16,7 @@ pub mod messages;
 mod picture;
 mod respawn;
 mod sentence;
+mod service;
 pub mod supervisor;
 mod switch;
 mod watchdog;

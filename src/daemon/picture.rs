@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
 use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
-use crate::daemon::sentence::{cause_words, list, state_word};
+use crate::daemon::sentence::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
@@ -56,7 +57,9 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
 
 fn peer(view: &View) -> PeerStatus {
     let peer = &view.engine.cluster.peer;
+    let served = |group: &GroupView| group.jeopardy == Some(Bar::Served);
     let state = match peer.state {
+        _ if view.engine.cluster.groups.iter().any(served) => "jeopardy",
         PeerLife::Unknown => "unknown",
         PeerLife::Alive => "up",
         PeerLife::Dead => "dead",
@@ -106,6 +109,8 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         epoch: seen.epoch,
         cause: cause_words(seen.cause).to_owned(),
         held_down_s: seen.held_down_s,
+        jeopardy: seen.jeopardy.map(|why| bar_words(why).to_owned()),
+        service_link: service_word(seen.service).to_owned(),
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
         notes,
     }
@@ -167,6 +172,10 @@ fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
+        }
+        warnings.extend(group.jeopardy.map(|why| format!("{}: {}", group.name, bar_words(why))));
+        if group.service == ServiceLink::Down {
+            warnings.push(format!("{}: the way to its clients is down here", group.name));
         }
     }
     if let Some(director) = director {

@@ -1,7 +1,7 @@
 //! Events of the cluster as sentences for the log.
 
 use crate::cluster::Difference;
-use crate::cluster::event::{Cause, Event, GroupState, Operation, Restraint};
+use crate::cluster::event::{Bar, Cause, Event, GroupState, Operation, Restraint, ServiceLink};
 use crate::cluster::message::Extent;
 use crate::config::Config;
 use crate::names::LinkId;
@@ -40,6 +40,13 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
             format!("{group}: not taken: {}", restraint_words(*why))
         }
         Event::Freeze { extent } => freeze_words(*extent).to_owned(),
+        Event::Jeopardy { group, why } => format!("{group}: not taken: {}", bar_words(*why)),
+        Event::JeopardyOver { group } => {
+            format!("{group}: nothing stands against taking it any more")
+        }
+        Event::Service { group, link } => {
+            format!("{group}: the way to its clients is {}", service_word(*link))
+        }
         Event::SectionsDiffer { sections } => {
             format!("the peer's configuration differs in {}", list(sections))
         }
@@ -47,6 +54,25 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
+    }
+}
+
+/// Why a group is not taken from a silent peer.
+pub(crate) fn bar_words(why: Bar) -> &'static str {
+    match why {
+        Bar::Served => {
+            "jeopardy: the peer is silent on every heartbeat link and still serves it on the service LAN"
+        }
+        Bar::NoLink => "this node's own way to its clients is down",
+    }
+}
+
+/// A service link's state in one word.
+pub(crate) fn service_word(link: ServiceLink) -> &'static str {
+    match link {
+        ServiceLink::Unknown => "unknown",
+        ServiceLink::Up => "up",
+        ServiceLink::Down => "down",
     }
 }
 
@@ -114,6 +140,7 @@ pub(crate) fn cause_words(cause: Cause) -> &'static str {
         Cause::StopFailed => "a stop failed here",
         Cause::HigherEpoch => "the peer holds it with a higher epoch",
         Cause::Leave => "this node is leaving",
+        Cause::ServiceLinkDown => "this node can't reach the clients, the peer can",
         Cause::Completed => "done",
         Cause::Reload => "the configuration has it no more",
         Cause::HandoverFailed => "the hand-over came to nothing",

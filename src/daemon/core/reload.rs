@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use super::begin::DEADTIME_PLAIN_MIN;
 use super::{Core, send};
-use crate::cluster::event::{Answer, GroupState, Manner, Operation, Outcome};
+use crate::cluster::event::{Answer, GroupState, Input, Manner, Operation, Outcome};
 use crate::config::{self, Config, Group, Resource, ResourceKind};
 use crate::control::protocol::Reloaded;
 use crate::daemon::beat::Order;
@@ -204,9 +204,11 @@ impl Core {
         }
         drop(turns);
         if guard_changes {
-            let (guard, pulse) = guard::begin(&self.config, &self.hands).await;
-            self.guard = guard;
+            let guard::Begun { words, pulse, whole } =
+                guard::begin(&self.config, &self.hands).await;
+            self.guard = words;
             self.order(Order::Pulse(pulse));
+            self.order(Order::Core(Input::Guarded(whole)));
         }
         let addresses = FromCore::Addresses(self.config.addresses().collect());
         let limit = FromCore::StopLimit(supervisor::stop_limit(&self.config));
@@ -214,6 +216,7 @@ impl Core {
             let _supervisor_gone = self.supervisor.send(&word).await;
         }
         log::configure(&self.config.service.log);
+        self.watch_service();
         self.vias.clear();
         self.tell_vias().await;
         finish(reply, &Reloaded { applied: true, diagnostics });
