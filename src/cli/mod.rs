@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod check;
+mod cl_status;
 pub mod exit;
 mod keygen;
 mod out;
@@ -35,6 +36,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Unfreeze => ask::unfreeze(&paths),
         Command::Stop => ask::stop(&paths),
         Command::Reload => ask::reload(&paths),
+        Command::ClStatus(words) => cl_status::cl_status(&paths, &words),
         Command::Check => check::check(&paths),
         Command::Keygen { authkeys } => keygen::keygen(authkeys),
     }

@@ -13,6 +13,7 @@ use crate::daemon::sentence::{bar_words, cause_words, list, service_word, state_
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::wire::Refusal;
 
 /// What the core itself knows.
 pub(crate) struct Seen<'a> {
@@ -50,7 +51,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
         guard: guard.to_owned(),
-        warnings: late(config, view).into_iter().chain(warnings(view, director)).collect(),
+        warnings: unmet(config, view).into_iter().chain(warnings(view, director)).collect(),
         refused: refused(view),
     }
 }
@@ -156,6 +157,22 @@ fn late(config: &Config, view: &View) -> Option<String> {
     late.then(|| {
         format!("late heartbeat: nothing heard of {} for {} ms", peer.node, peer.silent_ms)
     })
+}
+
+/// What may keep the two nodes from meeting.
+fn unmet(config: &Config, view: &View) -> Option<String> {
+    let alive = view.engine.cluster.peer.state == PeerLife::Alive;
+    let own = view
+        .engine
+        .security
+        .refused
+        .iter()
+        .any(|(reason, count)| *reason == Refusal::Reflected && *count > 0);
+    let node = &config.node;
+    let namesake = (own && !alive).then(|| {
+        format!("beats in the name of {node} come in: is the other node called {node} too?")
+    });
+    namesake.or_else(|| late(config, view))
 }
 
 fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {

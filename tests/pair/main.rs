@@ -16,6 +16,7 @@ mod drift;
 #[path = "../common/lan.rs"]
 mod lan;
 mod moves;
+mod names;
 #[path = "../common/nets.rs"]
 mod nets;
 mod node;
