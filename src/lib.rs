@@ -20,6 +20,7 @@ pub mod control;
 pub mod exec;
 pub mod kernel;
 pub mod link;
+pub mod outside;
 pub mod probe;
 pub mod sys;
 // Floor 4: the daemon.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pairbeat::config::diag::Severity;
-use pairbeat::config::{self, Config, Environment, Family, ResourceKind, SourceFile};
+use pairbeat::config::{self, Arbiter, Config, Environment, Family, ResourceKind, SourceFile};
 use pairbeat::lvs::check::CheckKind;
 use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
@@ -144,6 +144,10 @@ fn summary(text: &mut String, config: &Config) {
 
 /// Only where something was said.
 fn outside_summary(text: &mut String, config: &Config) {
+    for arbiter in &config.arbiters {
+        let Arbiter { name, required, timeout, kind } = arbiter;
+        writeln!(text, "arbiter {name} required {required} timeout {timeout:?} {kind:?}").unwrap();
+    }
     for ping in &config.ping_nodes {
         writeln!(text, "ping {} {:?}", ping.name, ping.members).unwrap();
     }

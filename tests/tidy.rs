@@ -30,6 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("kernel", 3),
     ("probe", 3),
     ("exec", 3),
+    ("outside", 3),
     ("control", 3),
     // The daemon, and the commands.
     ("daemon", 4),
@@ -50,6 +51,9 @@ const SIDEWAYS: &[(&str, &str, &[&str])] = &[
     ("kernel", "sys", &[]),
     ("probe", "sys", &[]),
     ("exec", "sys", &[]),
+    // Its questions are checks and programs.
+    ("outside", "probe", &[]),
+    ("outside", "exec", &[]),
     ("control", "sys", &[]),
 ];
 

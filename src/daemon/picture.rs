@@ -30,7 +30,11 @@ pub(crate) struct Seen<'a> {
 pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
     let Seen { config, view, failures, guard } = *seen;
     let held = hands.held();
-    let groups = config.groups.iter().zip(&view.engine.cluster.groups);
+    // For a moment after a reload the picture is older than the configuration.
+    let groups = config.groups.iter().filter_map(|group| {
+        let mut seen = view.engine.cluster.groups.iter();
+        seen.find(|seen| seen.name == group.name).map(|seen| (group, seen))
+    });
     Status {
         version: VERSION,
         node: config.node.to_string(),

@@ -142,6 +142,7 @@ pub(crate) fn cause_words(cause: Cause) -> &'static str {
         Cause::Leave => "this node is leaving",
         Cause::ServiceLinkDown => "this node can't reach the clients, the peer can",
         Cause::Completed => "done",
+        Cause::Reload => "the configuration has it no more",
         Cause::HandoverFailed => "the hand-over came to nothing",
     }
 }

@@ -61,7 +61,7 @@ pub(super) async fn only_core(paths: &Paths) -> Result<File, Fatal> {
 }
 
 /// Shortest deadtime that is kept without real-time priority on a loaded machine.
-const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
+pub(super) const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
 
 pub(super) fn refuse_untimely(
     config: &Config,

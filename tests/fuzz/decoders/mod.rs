@@ -21,6 +21,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("status", json::status),
     ("channel", json::channel),
     ("owned_services", json::owned_services),
+    ("etcd_answer", json::etcd_answer),
     ("ha_cf", config::ha_cf),
     ("haresources", config::haresources),
     ("authkeys", config::authkeys),
