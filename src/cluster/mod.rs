@@ -13,7 +13,7 @@
 //!  awake   own clock, without our own stalls     list      start left to right, stop right to left
 //!  peer    is it alive, what did it say          decide    who takes, and with whose consent
 //!  calm    damping and freeze: leave it where it is
-//!  reload  other settings, all or none
+//!  reload  other settings, all or none             clearance  what the service LAN says of silence
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
 //!  group   one group's role                      requests  what operators asked for
 //! ```
