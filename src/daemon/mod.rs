@@ -13,7 +13,7 @@ pub mod hands;
 mod keeper;
 pub mod messages;
 mod picture;
-mod sentence;
+
 pub mod supervisor;
 mod switch;
 mod work;

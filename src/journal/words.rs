@@ -1,11 +1,29 @@
-//! Events of the cluster as sentences for the log.
+//! Events of the cluster in words: one sentence each, for log, journal and status alike.
 
 use crate::cluster::event::{Cause, Event, GroupState, Operation};
-use crate::config::Config;
-use crate::names::LinkId;
+use crate::journal::Severity;
+use crate::names::{LinkId, LinkName};
 
-/// What happened, for the operator.
-pub(crate) fn sentence(config: &Config, event: &Event) -> String {
+/// The stable name of an event, by which scripts know it, and how grave it is.
+pub fn kind(event: &Event) -> (&'static str, Severity) {
+    match event {
+        Event::PeerAlive { .. } => ("peer_alive", Severity::Info),
+        Event::PeerDead { .. } => ("peer_dead", Severity::Alarm),
+        Event::PeerLeft { .. } => ("peer_left", Severity::Warning),
+        Event::LateBeat { .. } => ("late_beat", Severity::Warning),
+        Event::LinkUp { .. } => ("link_up", Severity::Info),
+        Event::LinkDown { .. } => ("link_down", Severity::Warning),
+        Event::Role { state: GroupState::Failed, .. } => ("role", Severity::Alarm),
+        Event::Role { .. } => ("role", Severity::Info),
+        Event::ActionFailed { .. } => ("action_failed", Severity::Alarm),
+        Event::Stalled { .. } => ("stalled", Severity::Warning),
+        Event::Conflict { .. } => ("conflict", Severity::Alarm),
+        Event::ConfigDiffers => ("config_differs", Severity::Warning),
+    }
+}
+
+/// What happened, for the operator. `links` are this node's, in the order of the configuration.
+pub fn sentence(links: &[LinkName], event: &Event) -> String {
     match event {
         Event::PeerAlive { node } => format!("{node} is up"),
         Event::PeerDead { node, silent_ms } => {
@@ -15,8 +33,8 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
         Event::LateBeat { node, silent_ms } => {
             format!("late heartbeat: {node} was silent for {silent_ms} ms")
         }
-        Event::LinkUp { link } => format!("link {} is up", link_name(config, *link)),
-        Event::LinkDown { link } => format!("link {} is down", link_name(config, *link)),
+        Event::LinkUp { link } => format!("link {} is up", link_name(links, *link)),
+        Event::LinkDown { link } => format!("link {} is down", link_name(links, *link)),
         Event::Role { group, state, epoch, cause } => {
             format!("{group}: {} here, epoch {epoch}: {}", state_word(*state), cause_words(*cause))
         }
@@ -38,7 +56,7 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
 }
 
 /// What failed, and why; the resource by its place in the list, from 1.
-pub(crate) fn failure(resource: usize, operation: Operation, why: &str) -> String {
+pub fn failure(resource: usize, operation: Operation, why: &str) -> String {
     let verb = match operation {
         Operation::Start => "start",
         Operation::Stop => "stop",
@@ -46,13 +64,13 @@ pub(crate) fn failure(resource: usize, operation: Operation, why: &str) -> Strin
     format!("{verb} of resource {} failed: {why}", resource.saturating_add(1))
 }
 
-fn link_name(config: &Config, link: LinkId) -> String {
-    let known = config.links.get(usize::from(link.0));
-    known.map_or_else(|| format!("number {}", link.0), |link| link.name.to_string())
+fn link_name(links: &[LinkName], link: LinkId) -> String {
+    let known = links.get(usize::from(link.0));
+    known.map_or_else(|| format!("number {}", link.0), ToString::to_string)
 }
 
 /// A group's state in one word.
-pub(crate) fn state_word(state: GroupState) -> &'static str {
+pub fn state_word(state: GroupState) -> &'static str {
     match state {
         GroupState::Standby => "standby",
         GroupState::Starting => "starting",
@@ -63,7 +81,7 @@ pub(crate) fn state_word(state: GroupState) -> &'static str {
 }
 
 /// Why a role changed, in a few words.
-pub(crate) fn cause_words(cause: Cause) -> &'static str {
+pub fn cause_words(cause: Cause) -> &'static str {
     match cause {
         Cause::Boot => "first decision after the start",
         Cause::PeerDead => "the peer is dead",
