@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use pairbeat::cluster::event::{Event, GroupState, Outcome};
 use pairbeat::cluster::message::GROUPS_MAX;
-use pairbeat::cluster::{Core, GroupSettings, PeerLife, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{
+    Core, Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+};
 use pairbeat::config::{Key, KeyRing};
 use pairbeat::engine::{Engine, Identity, Input, Output, View};
 use pairbeat::names::{GroupName, LinkId, NodeName};
@@ -39,6 +41,8 @@ fn settings(me: usize, groups: usize) -> Settings {
         links: 2,
         groups: (0..groups).map(group).collect(),
         config: 1,
+        damping: Damping::default(),
+        past: Past::default(),
     }
 }
 

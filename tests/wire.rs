@@ -10,7 +10,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use pairbeat::cluster::message::{Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Wish};
+use pairbeat::cluster::message::{
+    Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, Unrest, Wish,
+};
 use pairbeat::names::{GroupName, NAME_LEN_MAX, NodeName};
 use pairbeat::wire::auth::{Auth, KeyError, TAG_LEN};
 use pairbeat::wire::frame::{self, Echo, Extras, HEADER_LEN, Header};
@@ -44,12 +46,25 @@ fn header(session: u8) -> Header {
 fn claim(group: &str) -> GroupClaim {
     let via = Some(IpAddr::from([192, 168, 2, 101]));
     let group = GroupName::new(group).unwrap();
-    GroupClaim { group, epoch: 3, hold: Hold::Active, wish: Wish::Content, via }
+    GroupClaim {
+        group,
+        epoch: 3,
+        hold: Hold::Active,
+        wish: Wish::Content,
+        via,
+        unrest: Unrest::default(),
+    }
 }
 
 fn beat(groups: &[&str]) -> Beat {
     let groups = groups.iter().map(|group| claim(group)).collect();
-    Beat { node: NodeState::Running, hears: 0b11, config: 0x0123_4567_89ab_cdef, groups }
+    Beat {
+        node: NodeState::Running,
+        hears: 0b11,
+        config: 0x0123_4567_89ab_cdef,
+        notice: Notice::default(),
+        groups,
+    }
 }
 
 fn seal(beat: &Beat, auth: &Auth) -> Vec<Vec<u8>> {
@@ -390,6 +405,7 @@ impl Vector {
             node,
             hears: self.one("hears").parse().unwrap(),
             config: u64::from_str_radix(self.one("config"), 16).unwrap(),
+            notice: Notice::default(),
             groups: self.all("group").map(Self::group).collect(),
         }
     }
@@ -417,6 +433,7 @@ impl Vector {
             hold: holds.iter().find(|(word, _)| *word == hold).unwrap().1,
             wish: wishes.iter().find(|(word, _)| *word == wish).unwrap().1,
             via: (via != "-").then(|| via.parse().unwrap()),
+            unrest: Unrest::default(),
         }
     }
 

@@ -3,9 +3,12 @@
 mod args;
 mod ask;
 mod check;
+mod events;
 pub mod exit;
+mod explain;
 mod keygen;
 mod out;
+mod replay;
 
 use std::ffi::OsString;
 
@@ -33,6 +36,12 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Takeover { which, no_wait } => ask::takeover(&paths, which, no_wait),
         Command::Stop => ask::stop(&paths),
         Command::Reload => ask::reload(&paths),
+        Command::Events { dump: Some(file), .. } => events::dump(&paths, &file),
+        Command::Events { follow, json, since, last, dump: None } => {
+            events::events(&paths, &events::Wanted { follow, json, since, last })
+        }
+        Command::Explain { group, json } => explain::explain(&paths, group, json),
+        Command::Replay { file, all } => replay::replay(&file, all),
         Command::Check => check::check(&paths),
         Command::Keygen { authkeys } => keygen::keygen(authkeys),
     }

@@ -10,9 +10,10 @@ pub(super) fn refusal(refusal: &clap::Error) -> Code {
     if refusal.use_stderr() { Code::Usage } else { Code::Well }
 }
 
-/// Text to standard output.
-pub(super) fn text(text: &str) {
-    let _closed_pipe = std::io::stdout().lock().write_all(text.as_bytes());
+/// Text to standard output; whether somebody still reads it.
+pub(super) fn text(text: &str) -> bool {
+    let mut terminal = std::io::stdout().lock();
+    terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush()).is_ok()
 }
 
 /// A line to standard output.

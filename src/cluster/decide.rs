@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::cluster::event::{Cause, Manner};
 use crate::cluster::group::{Asking, Group, Role, Setback, Stance};
 use crate::cluster::list::ANSWER_GRACE;
-use crate::cluster::message::{Hold, NodeState, Wish};
+use crate::cluster::message::{Extent, Hold, NodeState, Wish};
 use crate::cluster::outbox::{Licence, Turn};
 use crate::cluster::peer::{PeerClaim, PeerState};
 use crate::cluster::settings::{Settings, Side};
@@ -114,8 +114,13 @@ impl Group {
             (None, _) if turn.peer.ever_alive() => Cause::PeerDead,
             (None, _) => Cause::Boot,
         };
+        if asking.is_none() && !self.may_take(turn, PeerClaim::ABSENT) {
+            return;
+        }
         let epoch = self.new_epoch(0);
         self.start(turn, epoch, (Manner::Alone, None), cause);
+        // Who leaves on request is there to be asked.
+        self.by_itself |= matches!(cause, Cause::PeerDead | Cause::PeerLeft);
     }
 
     /// The peer is alive.
@@ -147,7 +152,11 @@ impl Group {
             (Stance::Yielded, None) => Rank::Yielded,
             (Stance::Failed(_), None) => Rank::Unable,
         };
-        let take = match candidate(mine, Rank::of(theirs.wish), self.settings.preferred) {
+        if asking.is_none() && !self.may_take(turn, theirs) {
+            return;
+        }
+        let rank = self.rank_of(turn, theirs);
+        let take = match candidate(mine, rank, self.settings.preferred) {
             Some(Side::Me) => true,
             // It should; but when it does not for a whole deadtime, then we do. It may think the
             // same of us, for the two files may differ.
@@ -160,6 +169,16 @@ impl Group {
         };
         if take {
             self.begin_claim(turn, stance, cause_of(stance, asking, theirs, turn));
+        }
+    }
+
+    /// A peer that is frozen takes nothing by itself.
+    fn rank_of(&self, turn: &Turn<'_>, theirs: PeerClaim) -> Rank {
+        match Rank::of(theirs.wish) {
+            Rank::Willing | Rank::Yielded if turn.frozen != Extent::Nothing && self.was_here => {
+                Rank::Unable
+            }
+            rank => rank,
         }
     }
 
@@ -176,7 +195,7 @@ impl Group {
         let settled =
             turn.settled.is_some_and(|since| turn.now >= since.plus(turn.settings.keepalive * 2));
         let due = settled && turn.now >= self.failback_after;
-        if wanted && due && stance == Stance::Willing && asking.is_none() {
+        if wanted && due && stance == Stance::Willing && asking.is_none() && self.may_switch(turn) {
             self.ask(turn, Cause::Failback);
         }
     }

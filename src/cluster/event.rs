@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::message::Beat;
+use crate::cluster::message::{Beat, Extent};
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
 
@@ -69,6 +69,8 @@ pub enum Request {
     Takeover(Which),
     /// Give everything away, say good-bye, end (SIGTERM, `pairbeat stop`).
     Leave,
+    /// Freeze automatic switches on both nodes, or let them go again.
+    Freeze(Extent),
 }
 
 /// Which groups are meant, in Heartbeat's words (hb_standby(1)).
@@ -254,6 +256,35 @@ pub enum Event {
     },
     /// The peer runs on a different configuration. Never a reason to call it dead.
     ConfigDiffers,
+    /// Automatic switches were too many: for a time none is made from a node that serves.
+    HeldDown {
+        /// The group.
+        group: GroupName,
+        /// For how long.
+        seconds: u64,
+    },
+    /// A group would be taken now, and is not.
+    Restrained {
+        /// The group.
+        group: GroupName,
+        /// Why not.
+        why: Restraint,
+    },
+    /// An operator has frozen automatic switches, or let them go, here or at the peer.
+    Freeze {
+        /// What is frozen now.
+        extent: Extent,
+    },
+}
+
+/// Why a group that would be taken is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restraint {
+    /// An operator has frozen automatic switches.
+    Frozen,
+    /// There were too many of them.
+    HeldDown,
 }
 
 /// A group on this node.

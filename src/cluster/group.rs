@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::calm::Calm;
 use crate::cluster::epoch::Numbering;
-use crate::cluster::event::{Cause, Event, GroupState, Manner, Output};
+use crate::cluster::event::{Cause, Event, GroupState, Manner, Output, Restraint};
 use crate::cluster::list::{Order, STOP_TRIES_QUICK};
 use crate::cluster::message::{GroupClaim, Hold, Wish};
 use crate::cluster::outbox::{Licence, Turn};
@@ -148,6 +149,13 @@ pub(super) struct Group {
     rival: bool,
     /// Its addresses are to be announced again.
     pub(super) announce: bool,
+    pub(super) calm: Calm,
+    /// The taking under way was nobody's wish.
+    pub(super) by_itself: bool,
+    /// This node had it last: while all is frozen it may take it again, and the peer may not.
+    pub(super) was_here: bool,
+    /// Why it was not taken, as last reported.
+    pub(super) restrained: Option<Restraint>,
 }
 
 impl Group {
@@ -165,11 +173,15 @@ impl Group {
             failback_after: Instant::BOOT,
             rival: false,
             announce: false,
+            calm: Calm::default(),
+            by_itself: false,
+            was_here: settings.past.here.contains(&group.name),
+            restrained: None,
         }
     }
 
     /// What the peer is told.
-    pub(super) fn claim(&self, licence: Licence) -> GroupClaim {
+    pub(super) fn claim(&self, licence: Licence, now: Instant) -> GroupClaim {
         let (hold, epoch) = match self.role {
             Role::Idle { .. } => (Hold::Nothing, self.seen),
             Role::Claiming { epoch, .. } => (Hold::Claiming, epoch),
@@ -179,7 +191,8 @@ impl Group {
             Role::Stuck { epoch, .. } => (Hold::Stuck, epoch),
         };
         let via = if hold == Hold::Active { self.settings.via } else { None };
-        GroupClaim { group: self.settings.name.clone(), epoch, hold, wish: self.wish(licence), via }
+        let (wish, unrest) = (self.wish(licence), self.calm.unrest(now));
+        GroupClaim { group: self.settings.name.clone(), epoch, hold, wish, via, unrest }
     }
 
     fn wish(&self, licence: Licence) -> Wish {
@@ -380,7 +393,7 @@ impl Group {
         };
         let patience = self.waited.map(|at| (at.plus(settings.deadtime), "patience"));
         let failback = settings.auto_failback.then_some((self.failback_after, "failback"));
-        role.into_iter().chain(patience).chain(failback)
+        role.into_iter().chain(patience).chain(failback).chain(self.calm.deadlines())
     }
 
     /// Nothing of the past stands in the way of giving it away; what is stuck is tried at once.

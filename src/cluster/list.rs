@@ -56,6 +56,7 @@ impl Group {
         cause: Cause,
     ) {
         self.setback = None;
+        self.by_itself = matches!(cause, Cause::Failback | Cause::PeerDeclined);
         self.enter(turn, Role::Starting { epoch, manner, from, next: 0, order: None }, cause);
         self.step_starting(turn);
     }
@@ -74,6 +75,7 @@ impl Group {
             }
             None => {
                 self.backoff = BACKOFF_MIN;
+                self.count_taking(turn);
                 self.enter(turn, Role::Active { epoch, from, offer: None }, Cause::Completed);
             }
         }

@@ -23,8 +23,60 @@ pub struct Beat {
     pub hears: u8,
     /// First eight bytes of the digest of the sender's configuration; nodes that should agree do.
     pub config: u64,
+    /// What the peer must know to judge the sender's silence, and to leave things alone.
+    pub notice: Notice,
     /// One claim per group.
     pub groups: Vec<GroupClaim>,
+}
+
+/// What the peer must know to judge the sender's silence, and to leave things alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Notice {
+    /// The newest freeze or unfreeze that the sender knows of.
+    pub freeze: Freeze,
+    /// The sender restarts with all that it holds, and is back within so many milliseconds: its
+    /// silence means nothing before. 0: it does not restart. At most
+    /// [`crate::cluster::RESTART_MAX`] counts, whatever is said.
+    pub back_ms: u32,
+    /// The sender's own deadtime in milliseconds; 0: not told. Whoever beats keeps to it, whatever
+    /// its own file says.
+    pub deadtime_ms: u32,
+}
+
+/// An operator's word on automatic switches; the newest of either node counts on both.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Freeze {
+    /// Grows with each word, on whichever node it was given.
+    pub generation: u32,
+    /// What it says.
+    pub extent: Extent,
+}
+
+/// What is frozen. Of two words of one generation, said on both sides of a split, the later one
+/// of this list counts.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Extent {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Automatic switches, but for those from a node that is dead or has left.
+    ExceptDead,
+    /// Every automatic switch: a group stays where it was last, whatever happens there.
+    All,
+}
+
+/// How restless a group is, as one node sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Unrest {
+    /// How often the sender has taken the group by itself since its start, modulo 256.
+    pub taken: u8,
+    /// For how many more seconds the sender wants it to stay where it is.
+    pub hold_s: u16,
 }
 
 /// What a node as a whole is doing.
@@ -54,6 +106,8 @@ pub struct GroupClaim {
     pub wish: Wish,
     /// Its own address on the group's service LAN, where it has one (for [`Hold::Active`]).
     pub via: Option<IpAddr>,
+    /// How restless it is.
+    pub unrest: Unrest,
 }
 
 /// What a node holds of a group.

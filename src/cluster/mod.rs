@@ -12,11 +12,13 @@
 //! ```text
 //!  awake   own clock, without our own stalls     list      start left to right, stop right to left
 //!  peer    is it alive, what did it say          decide    who takes, and with whose consent
+//!  calm    damping and freeze: leave it where it is
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
 //!  group   one group's role                      requests  what operators asked for
 //! ```
 
 mod awake;
+pub mod calm;
 mod decide;
 mod due;
 mod epoch;
@@ -45,19 +47,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::awake::Awake;
+pub use self::calm::Damping;
 use self::event::{Answer, Event, Input, Output, Request};
 pub use self::evidence::{Evidence, Theirs};
 pub use self::forecast::Expected;
 use self::group::Group;
-use self::message::{Beat, GroupClaim, Hold, NodeState, Wish};
+use self::message::{Beat, Extent, Freeze, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
 use self::outbox::{Licence, Outbox, Turn};
 use self::peer::{Peer, PeerState, millis};
 use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end, farewell_spacing};
 use self::requests::{Direction, Requests, answer};
-pub use self::settings::{GroupSettings, ResourceSettings, Settings, Side};
+pub use self::settings::{GroupSettings, Past, ResourceSettings, Settings, Side};
 pub use self::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
 use crate::names::{GroupId, LinkId, RequestId};
 use crate::time::Instant;
+
+/// Beats that must fit into the peer's deadtime; two lost packets in a row never look like death.
+const BEATS_PER_DEADTIME: u32 = 3;
+/// However short a deadtime the peer states: as the shortest keepalive of the configuration.
+const KEEPALIVE_MIN: Duration = Duration::from_millis(10);
 
 /// One node's half of the cluster.
 ///
@@ -72,6 +80,8 @@ pub struct Core {
     peer: Peer,
     groups: Vec<Group>,
     requests: Requests,
+    /// The newest word on automatic switches, of whichever node.
+    freeze: Freeze,
     outbox: Outbox,
     /// The last beat sent.
     said: Option<Beat>,
@@ -97,6 +107,7 @@ impl Core {
             peer: Peer::new(&settings, now),
             groups: groups.map(|(group, id)| Group::new(GroupId(id), &settings, group)).collect(),
             requests: Requests::default(),
+            freeze: settings.past.freeze,
             outbox: Outbox::default(),
             said: None,
             reply: false,
@@ -156,9 +167,11 @@ impl Core {
             hold: Hold::Nothing,
             wish: Wish::Decline,
             via: None,
-            ..group.claim(Licence::Leave)
+            unrest: Unrest::default(),
+            ..group.claim(Licence::Leave, self.ticked)
         });
-        Beat { groups: groups.collect(), node: NodeState::Gone, ..self.compose() }
+        let groups = groups.collect();
+        Beat { groups, node: NodeState::Gone, ..self.compose() }
     }
 
     /// This node's own address on a group's service LAN, told to the peer with the next beat.
@@ -226,6 +239,7 @@ impl Core {
             peer: &self.peer,
             licence,
             settled,
+            frozen: self.freeze.extent,
             outbox: &mut self.outbox,
         };
         (turn, &mut self.groups, &mut self.requests)
@@ -242,10 +256,12 @@ impl Core {
     fn hear(&mut self, now: Instant, at: Instant, heard: (LinkId, Beat, u64)) {
         let at = self.awake.inside(at).min(now);
         let absent = !self.peer.is_alive();
+        self.adopt_freeze(heard.1.notice.freeze);
         self.reply |= self.peer.hear(at, heard, &mut self.outbox);
         let returned = absent && self.peer.is_alive();
         let (mut turn, groups, _) = self.turn(now);
         for group in groups.iter_mut() {
+            group.hear_unrest(&mut turn, returned);
             group.heard(&mut turn);
             // It may have served while we could not hear it, and have dropped before we can.
             group.announce |= returned && group.held().is_some();
@@ -257,9 +273,27 @@ impl Core {
             Request::Standby(which) => (Direction::Away, which),
             Request::Takeover(which) => (Direction::Here, which),
             Request::Leave => return self.begin_leave(now, id),
+            Request::Freeze(extent) => return self.freeze(id, extent),
         };
         let (mut turn, groups, requests) = self.turn(now);
         requests.begin(&mut turn, groups, (id, direction, which));
+    }
+
+    /// The newest word on automatic switches counts, whoever was told it.
+    fn adopt_freeze(&mut self, word: Freeze) {
+        if word > self.freeze {
+            self.freeze = word;
+            self.outbox.report(Event::Freeze { extent: word.extent });
+        }
+    }
+
+    fn freeze(&mut self, id: RequestId, extent: Extent) {
+        if extent != self.freeze.extent {
+            let generation = self.freeze.generation.saturating_add(1);
+            self.adopt_freeze(Freeze { generation, extent });
+        }
+        self.outbox
+            .push(Output::Answer { id, answer: Answer::Done { moved: Vec::new(), took_ms: 0 } });
     }
 
     fn begin_leave(&mut self, now: Instant, id: RequestId) {
@@ -283,6 +317,7 @@ impl Core {
         let mut moved = false;
         for group in groups.iter_mut() {
             let before = group.role;
+            group.step_calm(&turn);
             group.step(&mut turn);
             moved |= group.role != before;
         }
@@ -352,15 +387,16 @@ impl Core {
     fn beat(&mut self, now: Instant) {
         let beat = self.compose();
         let news = self.said.as_ref().is_none_or(|said| {
-            (said.node, said.config, &said.groups) != (beat.node, beat.config, &beat.groups)
+            (said.node, said.config, said.notice, &said.groups)
+                != (beat.node, beat.config, beat.notice, &beat.groups)
         });
         let due = now >= self.next_beat;
+        let keepalive = self.keepalive();
         if due {
             // On an absolute schedule; beats that we were too late for are left out.
-            let missed =
-                now.since(self.next_beat).as_nanos() / self.settings.keepalive.as_nanos().max(1);
+            let missed = now.since(self.next_beat).as_nanos() / keepalive.as_nanos().max(1);
             let skip = u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1;
-            self.next_beat = self.next_beat.plus(self.settings.keepalive.saturating_mul(skip));
+            self.next_beat = self.next_beat.plus(keepalive.saturating_mul(skip));
         }
         if due || news || self.reply {
             self.reply = false;
@@ -399,8 +435,24 @@ impl Core {
             node,
             hears: self.peer.hears(),
             config: self.settings.config,
-            groups: self.groups.iter().map(|group| group.claim(licence)).collect(),
+            notice: self.notice(),
+            groups: self.groups.iter().map(|group| group.claim(licence, self.ticked)).collect(),
         }
+    }
+
+    /// From beat to beat: our own, or more often where the peer's deadtime asks for it, so that two
+    /// files that differ, or are just being changed, make nobody look dead.
+    fn keepalive(&self) -> Duration {
+        let theirs = Duration::from_millis(self.peer.notice().deadtime_ms.into());
+        match theirs / BEATS_PER_DEADTIME {
+            Duration::ZERO => self.settings.keepalive,
+            most => self.settings.keepalive.min(most.max(KEEPALIVE_MIN)),
+        }
+    }
+
+    fn notice(&self) -> Notice {
+        let deadtime_ms = u32::try_from(self.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
+        Notice { freeze: self.freeze, back_ms: 0, deadtime_ms }
     }
 
     /// The earliest instant at which something is to be done. What had its time in a tick that has

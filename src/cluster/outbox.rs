@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Event, Output};
-use crate::cluster::message::Beat;
+use crate::cluster::message::{Beat, Extent};
 use crate::cluster::peer::Peer;
 use crate::cluster::settings::Settings;
 use crate::names::ActionId;
@@ -71,5 +71,7 @@ pub(super) struct Turn<'a> {
     pub(super) licence: Licence,
     /// Since when both nodes have been in service and in contact.
     pub(super) settled: Option<Instant>,
+    /// What an operator has frozen.
+    pub(super) frozen: Extent,
     pub(super) outbox: &'a mut Outbox,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::Event;
-use crate::cluster::message::{Beat, Hold, NodeState, Wish};
+use crate::cluster::message::{Beat, Hold, NodeState, Notice, Unrest, Wish};
 use crate::cluster::outbox::Outbox;
 use crate::cluster::settings::Settings;
 use crate::names::{GroupName, LinkId, NodeName};
@@ -47,10 +47,17 @@ pub(super) struct PeerClaim {
     pub(super) hold: Hold,
     pub(super) wish: Wish,
     pub(super) via: Option<IpAddr>,
+    pub(super) unrest: Unrest,
 }
 
 impl PeerClaim {
-    const ABSENT: Self = Self { epoch: 0, hold: Hold::Nothing, wish: Wish::Decline, via: None };
+    pub(super) const ABSENT: Self = Self {
+        epoch: 0,
+        hold: Hold::Nothing,
+        wish: Wish::Decline,
+        via: None,
+        unrest: Unrest { taken: 0, hold_s: 0 },
+    };
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -139,6 +146,11 @@ impl Peer {
         self.beat.as_ref().map(|beat| beat.node)
     }
 
+    /// What it says of its silence and of a freeze; nothing unless it is alive.
+    pub(super) fn notice(&self) -> Notice {
+        self.beat.as_ref().map(|beat| beat.notice).unwrap_or_default()
+    }
+
     /// What it says of a group now. A dead peer, and one that left, say nothing.
     pub(super) fn claim(&self, group: &GroupName) -> PeerClaim {
         let claims = self.beat.iter().flat_map(|beat| &beat.groups);
@@ -152,7 +164,13 @@ impl Peer {
             Wish::Offer if leaving && claim.hold == Hold::Nothing => Wish::Decline,
             wish => wish,
         };
-        PeerClaim { epoch: claim.epoch, hold: claim.hold, wish, via: claim.via }
+        PeerClaim {
+            epoch: claim.epoch,
+            hold: claim.hold,
+            wish,
+            via: claim.via,
+            unrest: claim.unrest,
+        }
     }
 
     /// One bit per link: we hear it there.

@@ -101,6 +101,12 @@ impl Recorder {
         &self.core
     }
 
+    /// When the last call was made.
+    pub fn now(&self) -> Instant {
+        let last = self.open.as_ref().map(|step| step.at);
+        last.or_else(|| self.new.steps.last().map(|step| step.at)).unwrap_or_default()
+    }
+
     /// Makes a call and remembers it.
     pub fn act(&mut self, at: Instant, act: Act) {
         self.seal();

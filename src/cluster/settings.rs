@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::calm::Damping;
 use crate::cluster::list::{STOP_AGAIN_QUICK, STOP_TRIES_QUICK};
+use crate::cluster::message::Freeze;
 use crate::names::{GroupName, NodeName};
 
 /// Everything that the core goes by.
@@ -37,6 +39,19 @@ pub struct Settings {
     pub groups: Vec<GroupSettings>,
     /// First eight bytes of the digest of the configuration.
     pub config: u64,
+    /// When automatic switches of a group are too many.
+    pub damping: Damping,
+    /// What this node remembers of an earlier life; nothing at its first start.
+    pub past: Past,
+}
+
+/// What a node remembers of its earlier life.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Past {
+    /// The newest word on automatic switches that it knew.
+    pub freeze: Freeze,
+    /// The groups that it had last, as far as it knew.
+    pub here: Vec<GroupName>,
 }
 
 /// One group.

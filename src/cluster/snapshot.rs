@@ -25,7 +25,8 @@ impl Core {
             state,
             peer: self.peer_view(now),
             links: self.peer.links().iter().map(|link| link_view(*link, now)).collect(),
-            groups: self.groups.iter().map(|group| self.group_view(group)).collect(),
+            frozen: self.freeze.extent,
+            groups: self.groups.iter().map(|group| self.group_view(group, now)).collect(),
         }
     }
 
@@ -44,7 +45,7 @@ impl Core {
         }
     }
 
-    fn group_view(&self, group: &Group) -> GroupView {
+    fn group_view(&self, group: &Group, now: Instant) -> GroupView {
         let theirs = self.peer.claim(&group.settings.name);
         let peer = holds(theirs.hold).then_some((&self.settings.peer, theirs.epoch));
         let holder = group.held().map(|epoch| (&self.settings.node, epoch)).or(peer);
@@ -60,6 +61,7 @@ impl Core {
                 Direction::Here => "takeover",
             }),
             setback: group.setback.map(|setback| setback.to_string()),
+            held_down_s: group.calm.left(now).map(|left| left.as_secs().saturating_add(1)),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::calm::Damping;
 use super::decide::{Rank, candidate};
 use super::epoch::Numbering;
 use super::event::{
@@ -11,7 +12,7 @@ use super::event::{
 };
 use super::group::{Asking, Offer, Retry, Role, Stance};
 use super::list::Order;
-use super::message::{Beat, GroupClaim, Hold, NodeState, Wish};
+use super::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
 use super::phase::Phase;
 use super::view::{LinkState, NodeView, PeerLife};
 use super::{Core, GroupSettings, ResourceSettings, Settings, Side};
@@ -49,6 +50,8 @@ fn settings() -> Settings {
             via: None,
         }],
         config: 7,
+        damping: Damping::default(),
+        past: super::Past::default(),
     }
 }
 
@@ -59,11 +62,18 @@ fn strict() -> Settings {
 }
 
 fn claim(hold: Hold, wish: Wish, epoch: u64) -> GroupClaim {
-    GroupClaim { group: GroupName::new("web").unwrap(), epoch, hold, wish, via: None }
+    GroupClaim {
+        group: GroupName::new("web").unwrap(),
+        epoch,
+        hold,
+        wish,
+        via: None,
+        unrest: Unrest::default(),
+    }
 }
 
 fn beat(node: NodeState, claim: GroupClaim) -> Beat {
-    Beat { node, hears: 1, config: 7, groups: vec![claim] }
+    Beat { node, hears: 1, config: 7, notice: Notice::default(), groups: vec![claim] }
 }
 
 fn heard(at: Instant, claim: GroupClaim, echo: u64) -> Input {

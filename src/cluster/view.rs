@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Cause, GroupState};
+use crate::cluster::message::Extent;
 use crate::names::{GroupName, NodeName};
 
 /// Everything that the core knows, at one instant.
@@ -16,6 +17,8 @@ pub struct View {
     pub peer: PeerView,
     /// Links in the order of the configuration.
     pub links: Vec<LinkView>,
+    /// What an operator has frozen.
+    pub frozen: Extent,
     /// Groups in the order of the configuration.
     pub groups: Vec<GroupView>,
 }
@@ -104,4 +107,6 @@ pub struct GroupView {
     pub pending: Option<&'static str>,
     /// Why the last hand-over or start of it came to nothing.
     pub setback: Option<String>,
+    /// For how many more seconds it stays where it is because it has switched too often.
+    pub held_down_s: Option<u64>,
 }

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
+use crate::config::outside::Outside;
 use crate::config::{AutoFailback, Config, Group, KeyRing, Link, ResourceKind, Timing};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::Director;
@@ -54,15 +56,22 @@ pub(super) struct Draft {
     pub(super) nodes: Vec<(NodeName, Mark)>,
     pub(super) timing: Timing,
     pub(super) auto_failback: AutoFailback,
+    pub(super) damping: Damping,
     pub(super) links: Vec<Link>,
     pub(super) keys: KeyRing,
     pub(super) groups: Vec<DraftGroup>,
     pub(super) directors: Vec<DraftDirector>,
+    pub(super) outside: Outside,
 }
 
 /// The configuration of `node`; `None` where `found` has or gets a fault.
-pub(super) fn finish(draft: Draft, node: &NodeName, found: &mut Vec<Diagnostic>) -> Option<Config> {
+pub(super) fn finish(
+    mut draft: Draft,
+    node: &NodeName,
+    found: &mut Vec<Diagnostic>,
+) -> Option<Config> {
     let file = Mark::file(&draft.file);
+    draft.outside.check(&draft.nodes, &draft.timing, found);
     let peer = nodes(&draft, node, &file, found);
     if draft.links.len() > LINKS_MAX {
         let message = format!("{} heartbeat links; at most {LINKS_MAX}", draft.links.len());
@@ -79,6 +88,7 @@ pub(super) fn finish(draft: Draft, node: &NodeName, found: &mut Vec<Diagnostic>)
         peer: peer?,
         timing: draft.timing,
         auto_failback: draft.auto_failback,
+        damping: draft.damping,
         links: draft.links,
         keys: draft.keys,
         groups: draft.groups.into_iter().map(|group| group.group).collect(),
@@ -87,6 +97,10 @@ pub(super) fn finish(draft: Draft, node: &NodeName, found: &mut Vec<Diagnostic>)
             .into_iter()
             .map(|draft| (draft.director.name.clone(), draft.director))
             .collect(),
+        deadping: draft.outside.deadping(&draft.timing),
+        ipfail: draft.outside.ipfail,
+        ping_nodes: draft.outside.ping_nodes.into_iter().map(|(ping, _)| ping).collect(),
+        fence: draft.outside.fence.into_iter().map(|draft| draft.device).collect(),
     })
 }
 

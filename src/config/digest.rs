@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
+use crate::cluster::Damping;
 use crate::config::{AutoFailback, Config, Group, ResourceKind};
 use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
@@ -30,6 +31,11 @@ fn write_config(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "time {}", time.as_micros())?;
     }
     writeln!(out, "auto_failback {}", config.auto_failback == AutoFailback::On)?;
+    let damping = &config.damping;
+    if *damping != Damping::default() {
+        let times = [damping.window, damping.hold, damping.hold_max].map(|it| it.as_micros());
+        writeln!(out, "damping {} {times:?}", damping.switches)?;
+    }
     for link in &config.links {
         writeln!(out, "link {}", link.port)?;
     }

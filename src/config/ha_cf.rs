@@ -4,6 +4,7 @@
 //! and named in a warning, so that nobody believes in a link or a fence that is not there. What
 //! holds across files is checked in `config::check`.
 
+mod outside;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -11,9 +12,13 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::cluster::Damping;
+use crate::cluster::calm::SWITCHES_MAX;
+use crate::config::damping::{self, Written};
 use crate::config::diag::{
     Diagnostic, Excerpts, Faults, Mark, Severity, Span, Word, lines, nearest,
 };
+use crate::config::outside::Outside;
 use crate::config::source::Source;
 use crate::config::{AutoFailback, Environment, Family, Link, Timing, timing, value};
 use crate::names::{LinkName, NodeName};
@@ -24,7 +29,7 @@ pub const UDP_PORT: u16 = 694;
 pub const TARGETS_MAX: usize = 16;
 
 /// What ha.cf says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct HaCf {
     /// The nodes, in the order of the file, with their places.
     pub nodes: Vec<(NodeName, Mark)>,
@@ -32,8 +37,12 @@ pub struct HaCf {
     pub timing: Timing,
     /// `auto_failback`.
     pub auto_failback: AutoFailback,
+    /// `damping`.
+    pub damping: Damping,
     /// `ucast` and `ucast6`, one link per interface and family.
     pub links: Vec<Link>,
+    /// Ping nodes and fencing.
+    pub(super) outside: Outside,
 }
 
 /// Reads the whole file; the value is only good when no fault is among the diagnostics.
@@ -44,15 +53,17 @@ pub fn read(source: &Source, environment: &dyn Environment) -> (HaCf, Vec<Diagno
         nodes: Vec::new(),
         written: timing::Written::default(),
         auto_failback: None,
+        damping: Damping::default(),
         udp_port: None,
         targets: Vec::new(),
         other_media: None,
+        outside: Outside::default(),
     };
     for line in lines(&source.text) {
         let text = line.split_once("#").map_or(line, |(before, _)| before);
         let words = text.split(|c| c.is_whitespace() || c == ',');
         if let Some((directive, args)) = words.split_first() {
-            reader.directive(*directive, args);
+            reader.directive(*directive, args, text);
         }
     }
     reader.finish()
@@ -79,14 +90,16 @@ struct Reader<'a> {
     nodes: Vec<(NodeName, Mark)>,
     written: timing::Written,
     auto_failback: Option<AutoFailback>,
+    damping: Damping,
     udp_port: Option<u16>,
     targets: Vec<Target<'a>>,
     /// The first link of a kind that does not work yet.
     other_media: Option<Span>,
+    outside: Outside,
 }
 
 impl<'a> Reader<'a> {
-    fn directive(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+    fn directive(&mut self, directive: Word<'a>, args: &[Word<'a>], line: Word<'a>) {
         match directive.text {
             "node" => self.node(directive, args),
             "keepalive" => self.time(Time::Keepalive, directive, args),
@@ -96,10 +109,18 @@ impl<'a> Reader<'a> {
             "udpport" => self.udp_port(directive, args),
             "ucast" => self.ucast(directive, args, Family::V4),
             "ucast6" => self.ucast(directive, args, Family::V6),
+            "damping" => self.damping(directive, args),
             "auto_failback" => self.auto_failback(directive, args),
             "nice_failback" => self.nice_failback(directive, args),
             "crm" | "pacemaker" => self.crm(directive, args),
             "autojoin" => self.autojoin(directive, args),
+            "ping" => self.ping(directive, args, Family::V4),
+            "ping6" => self.ping(directive, args, Family::V6),
+            "ping_group" => self.ping_group(directive, args),
+            "deadping" => self.deadping(directive, args),
+            "stonith" => self.stonith(directive, args),
+            "stonith_host" => self.stonith_host(directive, args, line),
+            "respawn" if is_ipfail(args) => self.outside.ipfail = true,
             _ => self.other(directive, args),
         }
     }
@@ -251,6 +272,35 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Ours, not Heartbeat's: `damping 3 600 300 1200`, or `damping off`.
+    fn damping(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        const HELP: &str =
+            "`damping off`, or switches, window, hold and longest hold: `damping 3 600 300 1200`";
+        let [switches, times @ ..] = args else {
+            self.faults.fault(directive.span(), "`damping` has no value").help(HELP);
+            return;
+        };
+        let count = match switches.text {
+            "off" if times.is_empty() => Some(0),
+            text => text.parse().ok().filter(|count| *count <= SWITCHES_MAX),
+        };
+        if count.is_none() || times.len() > 3 {
+            self.faults.fault(switches.span(), "not a damping").help(HELP);
+            return;
+        }
+        let mut times = times.iter().copied();
+        let mut next = || {
+            let word = times.next()?;
+            Some((self.time_value(word)?, word.span()))
+        };
+        let written = Written { switches: count, window: next(), hold: next(), hold_max: next() };
+        let (damping, faults) = damping::resolve(written);
+        self.damping = damping;
+        for (span, message) in faults {
+            self.faults.fault(span, message);
+        }
+    }
+
     fn nice_failback(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
         let Some(word) = self.one(directive, args) else { return };
         if self.switch(word).is_some() {
@@ -298,11 +348,7 @@ impl<'a> Reader<'a> {
         }
         self.shape(directive, args, known.shape);
         let message = format!("`{}` is not acted on{}", directive.text, known.area.consequence());
-        let warning = self.faults.warn(directive.span(), message);
-        if known.area == table::Area::Fencing {
-            // The parameters of a fencing device have its password among them.
-            warning.conceal();
-        }
+        self.faults.warn(directive.span(), message);
     }
 
     fn unknown(&mut self, directive: Word<'a>) {
@@ -360,7 +406,8 @@ impl<'a> Reader<'a> {
         let auto_failback = self.auto_failback.unwrap_or(AutoFailback::Off);
         let mut found = self.faults.into_list();
         found.extend(timing_faults);
-        (HaCf { nodes: self.nodes, timing, auto_failback, links }, found)
+        let Self { nodes, outside, damping, .. } = self;
+        (HaCf { nodes, timing, auto_failback, damping, links, outside }, found)
     }
 
     /// One link per interface and family, in the order of the file.
@@ -414,4 +461,9 @@ pub(super) fn numbered(interface: &str, count: usize) -> String {
         0 => interface.to_owned(),
         _ => format!("{interface}-{}", count + 1),
     }
+}
+
+/// `respawn hacluster /usr/lib/heartbeat/ipfail`: Heartbeat's program for what is built in here.
+fn is_ipfail(args: &[Word<'_>]) -> bool {
+    args.get(1).is_some_and(|program| program.text.rsplit('/').next() == Some("ipfail"))
 }

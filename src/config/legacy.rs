@@ -50,10 +50,12 @@ pub(super) fn read(
         nodes: ha_cf.nodes,
         timing: ha_cf.timing,
         auto_failback: ha_cf.auto_failback,
+        damping: ha_cf.damping,
         links: ha_cf.links,
         keys,
         groups,
         directors,
+        outside: ha_cf.outside,
     })
 }
 

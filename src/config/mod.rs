@@ -5,6 +5,7 @@
 
 pub mod authkeys;
 mod check;
+mod damping;
 pub mod diag;
 mod digest;
 pub mod ha_cf;
@@ -12,6 +13,7 @@ pub mod haresources;
 pub mod keys;
 pub mod ldirectord;
 mod legacy;
+mod outside;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -25,13 +27,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cluster::Damping;
 use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, GroupName, LinkName, NodeName};
 
-pub use crate::keys::{Key, KeyRing};
+pub use crate::keys::{Key, KeyRing, Secret};
 pub use check::{DraftDirector, DraftGroup, DraftResource};
 pub use digest::digest;
+pub use outside::{
+    FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX, FenceDevice, FenceKind,
+    FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,
+};
 pub use source::{FILE_LEN_MAX, Source};
 
 /// Reads the configuration of `node` from `path`: a TOML file, or a directory in ha.d layout.
@@ -92,6 +99,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether a returning preferred node takes its groups back by itself.
     pub auto_failback: AutoFailback,
+    /// When automatic switches of a group are too many.
+    pub damping: Damping,
     /// Heartbeat links; at least one, at most [`crate::cluster::message::LINKS_MAX`].
     pub links: Vec<Link>,
     /// Keys; at least one.
@@ -100,6 +109,16 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// The directors that groups name.
     pub directors: BTreeMap<DirectorName, Director>,
+    /// What this node asks whether it reaches the world; at most [`PING_NODES_MAX`].
+    pub ping_nodes: Vec<PingNode>,
+    /// Silence after which a ping node counts as unreachable. Default: deadtime.
+    pub deadping: Duration,
+    /// Whether the node that reaches more ping nodes shall hold the groups (ipfail). Default: off
+    /// in ha.cf, on in TOML where there are ping nodes.
+    pub ipfail: bool,
+    /// What can put the peer out of service before a takeover; at most [`FENCES_MAX`]. See
+    /// [`Config::fences`].
+    pub fence: Vec<FenceDevice>,
 }
 
 /// Heartbeat timing. Invariant: `keepalive * 3 <= deadtime <= initdead`, `warntime < deadtime`.

@@ -23,8 +23,10 @@
 //! ```
 
 mod check;
+mod damping;
 mod director;
 mod group;
+mod outside;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -67,6 +69,7 @@ pub(super) fn read(
         environment,
         directory: path.parent().unwrap_or(Path::new("")),
         broken: !errors.is_empty(),
+        others: Vec::new(),
     };
     if let Some(at) = source.not_utf8 {
         walk.faults.fault(at..at + 1, "not UTF-8");
@@ -77,13 +80,16 @@ pub(super) fn read(
     }
     let mut fields = Fields::new(document.get_ref(), Span::FILE);
     let cluster = cluster(fields.take("cluster"), &mut walk);
+    let damping = damping::read(fields.take("damping"), &mut walk);
     let links = links(fields.take("link"), &mut walk);
     let groups = group::read(fields.take("group"), &mut walk);
     let directors = directors(fields.take("director"), &mut walk);
+    let outside = outside::read(fields.take("connectivity"), fields.take("fence"), &mut walk);
     group::directors_exist(&groups, &directors, &mut walk);
     fields.finish(&mut walk);
     let broken = walk.broken;
     found.extend(walk.faults.into_list());
+    found.extend(walk.others);
     found.extend(cluster.timing_faults);
     let keys = key_ring(&cluster.key_file, environment, found);
     if broken {
@@ -94,10 +100,12 @@ pub(super) fn read(
         nodes: cluster.nodes,
         timing: cluster.timing,
         auto_failback: cluster.auto_failback,
+        damping,
         links,
         keys,
         groups,
         directors,
+        outside,
     })
 }
 

@@ -33,6 +33,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
 use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
+use crate::cluster::recording::{Recorder, Recording};
+use crate::cluster::{Core, Evidence};
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
@@ -82,6 +84,10 @@ pub enum Order {
     Via(GroupId, Option<IpAddr>),
     /// The digest of a configuration that was reloaded.
     Config(u64),
+    /// Copy what is remembered: answered by [`Note::Recording`].
+    Record,
+    /// Copy the core, to ask it what it would do: answered by [`Note::Copy`].
+    Copy,
     /// End at once and without a word, as if killed.
     Halt,
 }
@@ -100,8 +106,12 @@ pub enum Note {
         /// The result.
         answer: Answer,
     },
-    /// For journal and log, with the moment it happened.
-    Report(Instant, Event),
+    /// For journal and log, with the moment it happened; a role change with what was known then.
+    Report(Instant, Event, Option<Box<Evidence>>),
+    /// What the core was told lately: at [`Order::Record`], and before [`Note::Left`].
+    Recording(Recording),
+    /// The core at that moment.
+    Copy(Instant, Box<Core>),
     /// The farewell for the supervisor to keep; replaces the one before.
     Gasp(Vec<Farewell>),
     /// A picture of everything. Dropped when the daemon is busy; the next one is newer.
@@ -199,7 +209,7 @@ impl BeatHandle {
 /// # Errors
 /// When the kernel gives no timerfd, eventfd or thread.
 pub fn spawn(
-    engine: Engine,
+    engine: Engine<Recorder>,
     links: UdpLinks,
     notes: Sender<Note>,
     pulse: Option<Pulse>,
@@ -221,7 +231,7 @@ pub fn spawn(
 }
 
 struct Beat {
-    engine: Engine,
+    engine: Engine<Recorder>,
     links: UdpLinks,
     pulse: Option<Pulse>,
     orders: Orders,
@@ -241,7 +251,7 @@ struct Beat {
 
 impl Beat {
     fn new(
-        (engine, links, pulse): (Engine, UdpLinks, Option<Pulse>),
+        (engine, links, pulse): (Engine<Recorder>, UdpLinks, Option<Pulse>),
         orders: Orders,
         notes: Sender<Note>,
         (timer, pace): (OwnedFd, Pace),
@@ -332,6 +342,16 @@ impl Beat {
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
                 Order::Config(digest) => Input::Config(digest),
+                Order::Record => {
+                    let recording = self.engine.heart_mut().recording();
+                    self.tell(Note::Recording(recording));
+                    continue;
+                }
+                Order::Copy => {
+                    let core = Box::new(self.engine.heart().core().clone());
+                    self.tell(Note::Copy(clock::now(), core));
+                    continue;
+                }
                 Order::Halt => {
                     self.end = true;
                     return;
@@ -375,6 +395,8 @@ impl Beat {
                 Output::Left => {
                     self.viewed = Instant::BOOT;
                     self.show();
+                    let recording = self.engine.heart_mut().recording();
+                    self.tell(Note::Recording(recording));
                     self.tell(Note::Left);
                 }
             }
@@ -383,7 +405,13 @@ impl Beat {
 
     fn report(&mut self, now: Instant, event: Event) {
         if self.backlog.len() < REPORTS_WAITING_MAX {
-            self.tell(Note::Report(now, event));
+            let evidence = match &event {
+                Event::Role { group, .. } => {
+                    Some(Box::new(self.engine.heart().core().evidence(now, group)))
+                }
+                _ => None,
+            };
+            self.tell(Note::Report(now, event, evidence));
         } else {
             self.pace.reports_lost += 1;
         }

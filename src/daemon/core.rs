@@ -3,6 +3,8 @@
 //! It decides nothing. The cluster decides on the beat thread, the director in `lvs`; this loop
 //! carries orders to those who do the work, and their answers back.
 
+mod telling;
+
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::net::IpAddr;
@@ -13,26 +15,30 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
+use crate::cluster::recording::Recorder;
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, Moved, Reloaded};
+use crate::control::protocol::{Call, ExplainAsked, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
 use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
+use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::messages::{FromCore, ToCore};
-use crate::daemon::{Fatal, Paths, guard, picture, sentence, work};
+use crate::daemon::{Fatal, Paths, guard, picture, work};
 use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
+use crate::journal::{Caller, words};
 use crate::kernel::handover;
 use crate::link::udp::{Farewell, OpenError, UdpLinks};
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{clock, log, sched, signal};
+use crate::time::Instant;
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
 const NOTES_MAX: usize = 256;
@@ -109,6 +115,14 @@ struct Core {
     farewell: Vec<Farewell>,
     /// Whether the supervisor has it, or an empty one because it could not keep its promise.
     farewell_given: bool,
+    /// The journal.
+    chronicle: Chronicle,
+    /// Those who wait for a copy of the core; bounded by the control socket's connections.
+    curious: Vec<(ExplainAsked, oneshot::Sender<Vec<u8>>)>,
+    /// When what the core was told is to be written to a file.
+    record_at: Option<Instant>,
+    /// Those who wait for that file, likewise.
+    recorders: Vec<oneshot::Sender<Vec<u8>>>,
 }
 
 /// What wakes the loop.
@@ -117,13 +131,13 @@ enum Happening {
     Supervisor(Option<ToCore>),
     Asked(Asked),
     Ended(ActionId, Outcome),
-    Loaded(Loaded),
+    Loaded(Box<Loaded>),
     Look,
 }
 
 /// A configuration that was read again, and who waits to hear of it.
 struct Loaded {
-    config: Option<Config>,
+    config: Option<Box<Config>>,
     diagnostics: Vec<String>,
     reply: Option<oneshot::Sender<Vec<u8>>>,
 }
@@ -146,7 +160,11 @@ impl Core {
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
         supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
         let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
-        let hands = Rc::new(Hands::new(surroundings.clone()).map_err(|e| system(&e))?);
+        let session = session()?;
+        let chronicle = Chronicle::begin(paths, &config, &session)?;
+        chronicle.tell(telling::begun());
+        let hands = Hands::telling(surroundings.clone(), chronicle.teller());
+        let hands = Rc::new(hands.map_err(|e| system(&e))?);
         // Before the first beat, for that says that nothing is held here.
         if let Some(error) = hands.sweep(&managed).await.first() {
             return Err(Fatal::System(format!("a stray address can't be removed: {error}")));
@@ -154,9 +172,10 @@ impl Core {
         work::settle_scripts(&config, &surroundings).await?;
         let links = open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
-        let director = director::start(paths, &config).map_err(|e| system(&e))?;
+        let director =
+            director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
-        let engine = engine(&config)?;
+        let engine = engine(&config, session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
         let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
@@ -183,6 +202,10 @@ impl Core {
             failures: BTreeMap::new(),
             farewell: Vec::new(),
             farewell_given: false,
+            chronicle,
+            curious: Vec::new(),
+            record_at: None,
+            recorders: Vec::new(),
         };
         core.tell_vias().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
@@ -201,7 +224,7 @@ impl Core {
                 said = self.supervisor.recv(), if self.supervised => {
                     Happening::Supervisor(said.ok().flatten())
                 }
-                Some(loaded) = self.loaded.1.recv() => Happening::Loaded(loaded),
+                Some(loaded) = self.loaded.1.recv() => Happening::Loaded(Box::new(loaded)),
                 Some(asked) = asked.recv() => Happening::Asked(asked),
                 _ = look.tick() => Happening::Look,
             };
@@ -221,6 +244,8 @@ impl Core {
         if self.hands.held().is_empty() {
             guard::end().await;
         }
+        self.chronicle.tell(telling::ended());
+        self.chronicle.close();
         Ok(())
     }
 
@@ -233,17 +258,21 @@ impl Core {
             }
             Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
             Happening::Supervisor(Some(ToCore::Reload)) => self.load(None),
-            Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
-            Happening::Supervisor(None) => {
-                error!("the supervisor is gone; leaving");
-                self.supervised = false;
-                self.leave(None);
+            Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None, None),
+            Happening::Supervisor(Some(ToCore::Died { at, how, released, told })) => {
+                self.chronicle.tell_at(at, telling::died(how, released, told));
             }
-            Happening::Loaded(loaded) => self.reload(loaded),
+            Happening::Supervisor(None) => {
+                self.chronicle.tell(telling::orphaned());
+                self.supervised = false;
+                self.leave(None, None);
+            }
+            Happening::Loaded(loaded) => self.reload(*loaded),
             Happening::Asked(asked) => self.answer(asked),
             Happening::Look => {
                 self.tell_vias().await;
                 self.keeper.look(&self.config, &self.hands);
+                self.record_in_time();
             }
         }
     }
@@ -257,8 +286,9 @@ impl Core {
                 }
             }
             Note::Answer { id, answer } => self.reply(id, &answer),
-            Note::Report(at, event) => {
-                info!(at = %at, "{}", sentence::sentence(&self.config, &event));
+            Note::Report(at, event, evidence) => {
+                self.chronicle.event(at, event.clone(), evidence.map(|evidence| *evidence));
+                self.record_soon(&event);
                 if let Event::Role { group, state: GroupState::Active, .. } = &event
                     && let Some(group) = work::group_id(&self.config, group)
                 {
@@ -266,6 +296,8 @@ impl Core {
                 }
                 self.remember(event);
             }
+            Note::Recording(recording) => self.recorded(recording),
+            Note::Copy(now, core) => self.explain(now, &core),
             Note::Gasp(farewell) => {
                 self.farewell = farewell;
                 self.farewell_given = false;
@@ -284,7 +316,7 @@ impl Core {
     fn remember(&mut self, event: Event) {
         match event {
             Event::ActionFailed { group, resource, operation, why } => {
-                self.failures.insert(group, sentence::failure(resource, operation, &why));
+                self.failures.insert(group, words::failure(resource, operation, &why));
             }
             Event::Role { group, state: GroupState::Active | GroupState::Standby, .. } => {
                 self.failures.remove(&group);
@@ -321,9 +353,16 @@ impl Core {
         match asked.call {
             Call::Status => self.status(asked.reply),
             Call::Reload => self.load(Some(asked.reply)),
-            Call::Stop => self.leave(Some(asked.reply)),
-            Call::Standby(m) => self.request(Request::Standby(m.which), m.wait, asked.reply),
-            Call::Takeover(m) => self.request(Request::Takeover(m.which), m.wait, asked.reply),
+            Call::Stop => self.leave(asked.by, Some(asked.reply)),
+            Call::Events(what) => self.follow(what, asked.reply),
+            Call::Explain(what) => self.ask_why(what, asked.reply),
+            Call::Record => self.record(Some(asked.reply)),
+            Call::Standby(m) => {
+                self.request(Request::Standby(m.which), m.wait, (asked.by, asked.reply))
+            }
+            Call::Takeover(m) => {
+                self.request(Request::Takeover(m.which), m.wait, (asked.by, asked.reply))
+            }
         }
     }
 
@@ -335,26 +374,34 @@ impl Core {
             return;
         };
         let (director, failures) = (self.director.clone(), self.failures.clone());
-        let guard = self.guard.clone();
+        let (guard, journal) = (self.guard.clone(), self.chronicle.status());
         tokio::task::spawn_local(async move {
             let director = director.view().await;
-            let seen =
-                picture::Seen { config: &config, view: &view, failures: &failures, guard: &guard };
+            let seen = picture::Seen {
+                config: &config,
+                view: &view,
+                failures: &failures,
+                guard: &guard,
+                journal: &journal,
+            };
             send(reply, &picture::status(&seen, director.as_ref(), &hands));
         });
     }
 
-    fn request(&mut self, request: Request, wait: bool, reply: oneshot::Sender<Vec<u8>>) {
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
+    fn request(
+        &mut self,
+        request: Request,
+        wait: bool,
+        (by, reply): (Option<Caller>, oneshot::Sender<Vec<u8>>),
+    ) {
+        let id = self.new_request(request, by);
         let reply = if wait { reply } else { hasty(reply) };
         self.waiting.insert(id, reply);
         self.order(Order::Request { id, request });
     }
 
-    fn leave(&mut self, reply: Option<oneshot::Sender<Vec<u8>>>) {
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
+    fn leave(&mut self, by: Option<Caller>, reply: Option<oneshot::Sender<Vec<u8>>>) {
+        let id = self.new_request(Request::Leave, by);
         if let Some(reply) = reply {
             self.waiting.insert(id, reply);
         }
@@ -362,14 +409,7 @@ impl Core {
     }
 
     fn reply(&mut self, id: RequestId, answer: &Answer) {
-        match answer {
-            Answer::Done { moved, took_ms } if !moved.is_empty() => {
-                let names: Vec<_> = moved.iter().map(ToString::to_string).collect();
-                info!("{} moved in {took_ms} ms", names.join(", "));
-            }
-            Answer::Done { .. } => {}
-            Answer::Refused { why } | Answer::Failed { why } => warn!("request: {why}"),
-        }
+        self.chronicle.answered(id, answer);
         if let Some(reply) = self.waiting.remove(&id) {
             send(reply, answer);
         }
@@ -411,6 +451,7 @@ impl Core {
             let read = move || config::load(&paths.config, &paths.node, &Machine::default());
             let Ok((config, found)) = tokio::task::spawn_blocking(read).await else { return };
             let diagnostics = found.iter().map(ToString::to_string).collect();
+            let config = config.map(Box::new);
             let _ending = loaded.send(Loaded { config, diagnostics, reply }).await;
         });
     }
@@ -418,7 +459,7 @@ impl Core {
     /// Applies all of a configuration, or nothing of it.
     fn reload(&mut self, loaded: Loaded) {
         let Loaded { config, mut diagnostics, reply } = loaded;
-        let applied = config.is_some_and(|config| match self.apply(config) {
+        let applied = config.is_some_and(|config| match self.apply(*config) {
             Ok(()) => true,
             Err(reasons) => {
                 diagnostics.extend(reasons);
@@ -426,7 +467,7 @@ impl Core {
             }
         });
         let reloaded = Reloaded { applied, diagnostics };
-        report_reload(&reloaded);
+        self.report_reload(&reloaded);
         if let Some(reply) = reply {
             send(reply, &reloaded);
         }
@@ -443,17 +484,6 @@ impl Core {
         self.config = Rc::new(config);
         Ok(())
     }
-}
-
-fn report_reload(reloaded: &Reloaded) {
-    if reloaded.applied {
-        info!("configuration reloaded");
-        return;
-    }
-    for diagnostic in &reloaded.diagnostics {
-        warn!("{}", diagnostic.trim_end());
-    }
-    error!("configuration not reloaded; everything goes on as before");
 }
 
 /// A reply for somebody who does not wait for the end: a refusal or an end that comes at once is
@@ -477,12 +507,17 @@ fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
     let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }
 
-fn engine(config: &Config) -> Result<Engine, Fatal> {
+/// Drawn at random for this start.
+fn session() -> Result<[u8; 16], Fatal> {
     let mut session = [0_u8; 16];
     getrandom::fill(&mut session)
         .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
+    Ok(session)
+}
+
+fn engine(config: &Config, session: [u8; 16]) -> Result<Engine<Recorder>, Fatal> {
     let now = clock::now();
-    let core = crate::cluster::Core::new(work::settings(config), now);
+    let core = Recorder::new(crate::cluster::Core::new(work::settings(config), now));
     let identity = Identity {
         node: config.node.clone(),
         peer: config.peer.clone(),

@@ -6,6 +6,7 @@
 pub mod beat;
 pub mod channel;
 pub mod checker;
+mod chronicle;
 pub mod core;
 pub mod director;
 mod guard;

@@ -6,10 +6,10 @@ use crate::cluster::{GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
-use crate::daemon::sentence::{cause_words, state_word};
+use crate::journal::words::{cause_words, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
-use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
 
 /// What the core itself knows.
 pub(crate) struct Seen<'a> {
@@ -20,11 +20,13 @@ pub(crate) struct Seen<'a> {
     pub(crate) failures: &'a BTreeMap<GroupName, String>,
     /// What takes the VIPs out of service when the core does not run.
     pub(crate) guard: &'a str,
+    /// How the journal stands.
+    pub(crate) journal: &'a JournalStatus,
 }
 
 /// The status of this node.
 pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
-    let Seen { config, view, failures, guard } = *seen;
+    let Seen { config, view, failures, guard, journal } = *seen;
     let held = hands.held();
     let groups = config.groups.iter().zip(&view.engine.cluster.groups);
     Status {
@@ -42,7 +44,8 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
         guard: guard.to_owned(),
-        warnings: warnings(view, director),
+        journal: journal.clone(),
+        warnings: warnings(view, director, journal),
         refused: refused(view),
     }
 }
@@ -134,8 +137,11 @@ fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {
     })
 }
 
-fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
+fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatus) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(why) = &journal.error {
+        warnings.push(format!("the journal can't be written: {why}"));
+    }
     if view.engine.cluster.peer.state != PeerLife::Alive {
         warnings.push(format!("no redundancy: {} is not there", view.engine.cluster.peer.node));
     }

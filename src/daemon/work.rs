@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
-use crate::cluster::{GroupSettings, ResourceSettings, Settings, Side};
+use crate::cluster::{GroupSettings, Past, ResourceSettings, Settings, Side};
 use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
@@ -55,6 +55,8 @@ pub(crate) fn settings(config: &Config) -> Settings {
         links: u8::try_from(config.links.len()).unwrap_or(u8::MAX),
         groups: config.groups.iter().map(|group| group_settings(config, group)).collect(),
         config: config::digest(config),
+        damping: config.damping,
+        past: Past::default(),
     }
 }
 

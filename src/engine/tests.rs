@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::cluster::message::Notice;
 use crate::config::Key;
 
 const KEEPALIVE: Duration = Duration::from_millis(1000);
@@ -27,7 +28,13 @@ impl Pulse {
     }
 
     fn beat(&self, node: NodeState) -> Beat {
-        Beat { node, hears: 1, config: self.told << 32 | self.said, groups: Vec::new() }
+        Beat {
+            node,
+            hears: 1,
+            config: self.told << 32 | self.said,
+            notice: Notice::default(),
+            groups: Vec::new(),
+        }
     }
 
     fn last_heard(&self) -> Option<Instant> {

@@ -168,6 +168,7 @@ impl Chains {
             Request::Standby(_) => cause == Cause::Standby,
             Request::Takeover(_) => cause == Cause::Takeover,
             Request::Leave => cause == Cause::Leave,
+            Request::Freeze(_) => false,
         };
         let mut open = self.open.iter().rev();
         let (id, (_, by)) = open.find(|(_, (request, _))| fits(request))?;
@@ -176,7 +177,9 @@ impl Chains {
 
     fn stalls_before(&self, at: Instant) -> Vec<Stall> {
         let recent = self.stalls.iter().filter(|(when, _)| at.since(*when) <= WINDOW);
-        recent.map(|(when, late_ms)| Stall { ago_ms: millis(at, *when), late_ms: *late_ms }).collect()
+        recent
+            .map(|(when, late_ms)| Stall { ago_ms: millis(at, *when), late_ms: *late_ms })
+            .collect()
     }
 }
 

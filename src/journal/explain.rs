@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Event, GroupState};
-use crate::cluster::message::{Hold, Wish};
+use crate::cluster::message::{Extent, Hold, Wish};
 use crate::cluster::{Core, Evidence, Expected, GroupView, LinkState, NodeView, PeerLife, View};
 use crate::journal::because::{Because, Stall};
-use crate::journal::words::{cause_words, state_word};
+use crate::journal::words::{cause_words, freeze_words, state_word};
 use crate::journal::{Happening, Record, printable, wall};
 use crate::names::{GroupName, LinkName};
 use crate::time::Instant;
@@ -72,7 +72,8 @@ pub fn explain(present: &Present<'_>, group: &GroupName, last: Option<&Record>) 
     let mut explained = recorded(present.links, group.as_str(), last);
     explained.now = seen.map(|seen| stands(seen, &view));
     explained.not = seen.map(|seen| not(seen, &view, present)).unwrap_or_default();
-    explained.if_peer_died = seen.map(|seen| if_peer_died(seen, &view, present)).unwrap_or_default();
+    explained.if_peer_died =
+        seen.map(|seen| if_peer_died(seen, &view, present)).unwrap_or_default();
     explained.if_we_died = seen.map(|seen| if_we_died(seen, &view, present)).unwrap_or_default();
     explained
 }
@@ -158,9 +159,8 @@ fn stalls(stalls: &[Stall]) -> String {
         return "no stall of our own in the two minutes before".to_owned();
     }
     let each = stalls.iter();
-    let each: Vec<String> = each
-        .map(|stall| format!("{} ms, {} ms before", stall.late_ms, stall.ago_ms))
-        .collect();
+    let each: Vec<String> =
+        each.map(|stall| format!("{} ms, {} ms before", stall.late_ms, stall.ago_ms)).collect();
     format!("stalls of our own: {}", each.join("; "))
 }
 
@@ -180,6 +180,12 @@ fn not(seen: &GroupView, view: &View, present: &Present<'_>) -> Vec<String> {
     let evidence = present.core.evidence(present.now, &seen.name);
     lines.push(format!("the peer is {}", peer_words(&evidence).replace(" before", " ago")));
     lines.extend(evidence.theirs.map(|it| format!("the peer says: {}", hold_words(it.hold))));
+    if view.frozen != Extent::Nothing {
+        lines.push(freeze_words(view.frozen).to_owned());
+    }
+    lines.extend(seen.held_down_s.map(|left| {
+        format!("it has switched by itself too often and stays where it is for {left} s more")
+    }));
     lines.extend(seen.pending.map(|pending| format!("{pending} is under way")));
     lines.extend(seen.setback.as_ref().map(|why| format!("the last try: {why}")));
     lines
@@ -194,7 +200,9 @@ fn if_peer_died(seen: &GroupView, view: &View, present: &Present<'_>) -> Vec<Str
     let all: Vec<&Expected> = expected.iter().filter(|it| it.group == seen.name).collect();
     let name = &view.node;
     vec![match (all.iter().find(|it| it.state == GroupState::Starting), all.last()) {
-        (None, None) if seen.state == GroupState::Active => format!("{name} would go on to serve it"),
+        (None, None) if seen.state == GroupState::Active => {
+            format!("{name} would go on to serve it")
+        }
         (Some(begin), Some(end)) if end.state == GroupState::Active => format!(
             "{name} would start it {} after the last beat: {}",
             seconds(begin.after),

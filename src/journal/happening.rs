@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Answer, Event, Request};
+use crate::cluster::message::Extent;
 use crate::journal::{Severity, words};
 use crate::names::LinkName;
 
@@ -16,7 +17,7 @@ use crate::names::LinkName;
 pub enum Happening {
     /// An event of the cluster core.
     Cluster(Event),
-    /// A core process is in service.
+    /// A core process begins.
     CoreStarted {
         /// The program's version.
         version: String,
@@ -203,7 +204,7 @@ impl Happening {
         match self {
             Self::Cluster(event) => words::sentence(links, event),
             Self::CoreStarted { version, pid } => {
-                format!("in service: pairbeat {version}, core process {pid}")
+                format!("core process {pid} of pairbeat {version} begins")
             }
             Self::CoreStopped => "everything is given away; this core ends".to_owned(),
             Self::CoreDied { how, released, told } => died(how, *released, *told),
@@ -264,10 +265,12 @@ fn answered(request: Request, by: Option<Caller>, answer: &Answer) -> String {
         Request::Standby(_) => "standby",
         Request::Takeover(_) => "takeover",
         Request::Leave => "stop",
+        Request::Freeze(Extent::Nothing) => "unfreeze",
+        Request::Freeze(_) => "freeze",
     };
     let by = by.map_or_else(|| "a signal".to_owned(), |by| by.to_string());
     let end = match answer {
-        Answer::Done { moved, .. } if moved.is_empty() => "nothing to do".to_owned(),
+        Answer::Done { moved, .. } if moved.is_empty() => "done, nothing moved".to_owned(),
         Answer::Done { moved, took_ms } => {
             let names: Vec<&str> = moved.iter().map(|name| name.as_str()).collect();
             format!("{} moved in {took_ms} ms", names.join(", "))

@@ -132,8 +132,8 @@ fn a_takeover_is_explained_with_links_stalls_and_failures() {
 #[test]
 fn what_would_happen_is_asked_of_the_core() {
     use crate::cluster::event::Input;
-    use crate::cluster::message::{Beat, GroupClaim, Hold, NodeState, Wish};
-    use crate::cluster::{Core, GroupSettings, ResourceSettings, Settings, Side};
+    use crate::cluster::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
+    use crate::cluster::{Core, Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
     use crate::names::LinkId;
     let limit = std::time::Duration::from_secs(20);
     let resource = ResourceSettings { overlap: true, start_timeout: limit, stop_timeout: limit };
@@ -150,11 +150,20 @@ fn what_would_happen_is_asked_of_the_core() {
         links: 1,
         groups: vec![group],
         config: 7,
+        damping: Damping::default(),
+        past: Past::default(),
     };
     let mut core = Core::new(settings, at(1));
-    let claim =
-        GroupClaim { group: web(), epoch: 2, hold: Hold::Active, wish: Wish::Content, via: None };
-    let beat = Beat { node: NodeState::Running, hears: 1, config: 7, groups: vec![claim] };
+    let claim = GroupClaim {
+        group: web(),
+        epoch: 2,
+        hold: Hold::Active,
+        wish: Wish::Content,
+        via: None,
+        unrest: Unrest::default(),
+    };
+    let notice = Notice::default();
+    let beat = Beat { node: NodeState::Running, hears: 1, config: 7, notice, groups: vec![claim] };
     core.handle(at(1), Input::Heard { link: LinkId(0), at: at(1), beat, echo: 1 });
     core.handle(at(1), Input::Tick);
     let links = [LinkName::new("eth1").unwrap()];

@@ -1,6 +1,7 @@
 //! Events of the cluster in words: one sentence each, for log, journal and status alike.
 
-use crate::cluster::event::{Cause, Event, GroupState, Operation};
+use crate::cluster::event::{Cause, Event, GroupState, Operation, Restraint};
+use crate::cluster::message::Extent;
 use crate::journal::Severity;
 use crate::names::{LinkId, LinkName};
 
@@ -19,6 +20,10 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::Stalled { .. } => ("stalled", Severity::Warning),
         Event::Conflict { .. } => ("conflict", Severity::Alarm),
         Event::ConfigDiffers => ("config_differs", Severity::Warning),
+        Event::HeldDown { .. } => ("held_down", Severity::Alarm),
+        Event::Restrained { .. } => ("restrained", Severity::Alarm),
+        Event::Freeze { extent: Extent::Nothing } => ("freeze", Severity::Info),
+        Event::Freeze { .. } => ("freeze", Severity::Warning),
     }
 }
 
@@ -49,8 +54,36 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
                 "{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it"
             )
         }
+        Event::HeldDown { group, seconds } => format!(
+            "{group}: it has switched by itself too often; it stays where it is for {seconds} s"
+        ),
+        Event::Restrained { group, why } => {
+            format!("{group}: not taken: {}", restraint_words(*why))
+        }
+        Event::Freeze { extent } => freeze_words(*extent).to_owned(),
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
+        }
+    }
+}
+
+/// Why a group that would be taken is not, in a few words.
+pub fn restraint_words(why: Restraint) -> &'static str {
+    match why {
+        Restraint::Frozen => {
+            "automatic switches are frozen; `pairbeat takeover` takes it, `pairbeat unfreeze` ends that"
+        }
+        Restraint::HeldDown => "it has switched by itself too often; `pairbeat status` counts down",
+    }
+}
+
+/// What is frozen, in a few words.
+pub fn freeze_words(extent: Extent) -> &'static str {
+    match extent {
+        Extent::Nothing => "automatic switches go on again",
+        Extent::ExceptDead => "automatic switches are frozen, but for those from a dead node",
+        Extent::All => {
+            "automatic switches are frozen: whatever happens, each group stays where it is"
         }
     }
 }

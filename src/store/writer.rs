@@ -175,7 +175,7 @@ fn work(mut disk: impl Disk, jobs: &Receiver<Job>, standing: &Mutex<Standing>) {
         if let (true, Err(e)) = (sync, disk.sync()) {
             let mut standing = locked(standing);
             standing.error = Some(format!("fdatasync: {e}"));
-            standing.last_error.clone_from(&standing.error);
+            standing.last_error = Some(format!("fdatasync: {e}"));
         }
     }
 }

@@ -11,7 +11,9 @@
 
 use std::net::IpAddr;
 
-use crate::cluster::message::{Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Wish};
+use crate::cluster::message::{
+    Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, Unrest, Wish,
+};
 use crate::names::{GroupName, NAME_LEN_MAX};
 use crate::wire::auth::{KEYS_ANNOUNCED_MAX, KeyCheck};
 use crate::wire::frame::Echo;
@@ -23,6 +25,8 @@ const CONFIG: u8 = 0x03;
 const GROUP: u8 = 0x84;
 const CANDIDATES: u8 = 0x05;
 const KEYS: u8 = 0x06;
+const NOTICE: u8 = 0x09;
+const UNREST: u8 = 0x0a;
 const CRITICAL: u8 = 0x80;
 
 /// Most sessions echoed in a body: those on trial, and the proven one in a copy of a beat.
@@ -57,6 +61,10 @@ impl<'a> Cursor<'a> {
         self.bytes::<1>().map(|[byte]| byte)
     }
 
+    fn u32(&mut self) -> Option<u32> {
+        self.bytes().map(u32::from_be_bytes)
+    }
+
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.bytes().map(u64::from_be_bytes)
     }
@@ -79,6 +87,7 @@ struct Fields {
     node: Option<NodeState>,
     hears: Option<u8>,
     config: Option<u64>,
+    notice: Option<Notice>,
     groups: Vec<GroupClaim>,
     candidates: Option<Vec<Echo>>,
     keys: Option<Vec<KeyCheck>>,
@@ -96,6 +105,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Body, Refusal> {
         node: fields.node.ok_or(Refusal::Missing)?,
         hears: fields.hears.ok_or(Refusal::Missing)?,
         config: fields.config.ok_or(Refusal::Missing)?,
+        notice: fields.notice.unwrap_or_default(),
         groups: fields.groups,
     };
     let candidates = fields.candidates.unwrap_or_default();
@@ -108,11 +118,18 @@ impl Fields {
             NODE => once(&mut self.node, node_state(value)),
             HEARS => once(&mut self.hears, whole(value, Cursor::byte)),
             CONFIG => once(&mut self.config, whole(value, Cursor::u64)),
+            NOTICE => once(&mut self.notice, whole(value, |cursor| notice(cursor))),
             CANDIDATES => once(&mut self.candidates, list(value, ECHOES_MAX, echo)),
             KEYS => once(&mut self.keys, list(value, KEYS_ANNOUNCED_MAX, key_check)),
             GROUP if self.groups.len() >= GROUPS_MAX => Err(Refusal::Groups),
             GROUP => {
                 self.groups.push(claim(value).ok_or(Refusal::Value)?);
+                Ok(())
+            }
+            // Of the group before it.
+            UNREST => {
+                let group = self.groups.last_mut().ok_or(Refusal::Value)?;
+                group.unrest = whole(value, |cursor| unrest(cursor)).ok_or(Refusal::Value)?;
                 Ok(())
             }
             unknown if unknown & CRITICAL != 0 => Err(Refusal::Critical),
@@ -183,7 +200,23 @@ fn claim(value: &[u8]) -> Option<GroupClaim> {
     };
     let name = std::str::from_utf8(cursor.0).ok()?;
     let group = GroupName::new(name).ok()?;
-    Some(GroupClaim { group, epoch, hold, wish, via })
+    Some(GroupClaim { group, epoch, hold, wish, via, unrest: Unrest::default() })
+}
+
+fn notice(cursor: &mut Cursor<'_>) -> Option<Notice> {
+    let extent = match cursor.byte()? {
+        0 => Extent::Nothing,
+        1 => Extent::ExceptDead,
+        2 => Extent::All,
+        _ => return None,
+    };
+    let generation = cursor.u32()?;
+    let (back_ms, deadtime_ms) = (cursor.u32()?, cursor.u32()?);
+    Some(Notice { freeze: Freeze { generation, extent }, back_ms, deadtime_ms })
+}
+
+fn unrest(cursor: &mut Cursor<'_>) -> Option<Unrest> {
+    Some(Unrest { taken: cursor.byte()?, hold_s: cursor.bytes().map(u16::from_be_bytes)? })
 }
 
 fn hold(code: u8) -> Option<Hold> {
@@ -220,6 +253,9 @@ pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) ->
     write(&mut out, NODE, &[&[state]]);
     write(&mut out, HEARS, &[&[beat.hears]]);
     write(&mut out, CONFIG, &[&beat.config.to_be_bytes()]);
+    if beat.notice != Notice::default() {
+        write_notice(&mut out, &beat.notice);
+    }
     if !candidates.is_empty() {
         let mut value = Vec::with_capacity(ECHOES_MAX * ECHO_LEN);
         for echo in candidates.iter().take(ECHOES_MAX) {
@@ -237,7 +273,17 @@ pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) ->
     out
 }
 
-/// One group's field.
+fn write_notice(out: &mut Vec<u8>, notice: &Notice) {
+    let extent = match notice.freeze.extent {
+        Extent::Nothing => 0,
+        Extent::ExceptDead => 1,
+        Extent::All => 2,
+    };
+    let numbers = [notice.freeze.generation, notice.back_ms, notice.deadtime_ms];
+    write(out, NOTICE, &[&[extent], &numbers.map(u32::to_be_bytes).concat()]);
+}
+
+/// One group's field, and what follows it.
 pub(super) fn write_claim(claim: &GroupClaim) -> Vec<u8> {
     let hold = match claim.hold {
         Hold::Nothing => 0,
@@ -261,6 +307,9 @@ pub(super) fn write_claim(claim: &GroupClaim) -> Vec<u8> {
         None => write(&mut out, GROUP, &[&head, &[0], name]),
         Some(IpAddr::V4(ip)) => write(&mut out, GROUP, &[&head, &[4], &ip.octets(), name]),
         Some(IpAddr::V6(ip)) => write(&mut out, GROUP, &[&head, &[6], &ip.octets(), name]),
+    }
+    if claim.unrest != Unrest::default() {
+        write(&mut out, UNREST, &[&[claim.unrest.taken], &claim.unrest.hold_s.to_be_bytes()]);
     }
     out
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
-use pairbeat::cluster::{GroupSettings, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
 use pairbeat::names::{GroupName, NodeName};
 
 use crate::rng::Rng;
@@ -164,6 +164,8 @@ fn settings(
         links: links as u8,
         groups: groups.collect(),
         config: 1,
+        damping: Damping::default(),
+        past: Past::default(),
     }
 }
 

@@ -10,6 +10,7 @@
     reason = "a test may end at the first surprise"
 )]
 
+mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
 mod moves;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::Hold;
-use pairbeat::cluster::{GroupSettings, PeerLife, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side};
 use pairbeat::names::{GroupName, NodeName};
 
 use crate::rng::Rng;
@@ -232,8 +232,12 @@ impl History {
             .map(|it| it.start_timeout + it.stop_timeout + Duration::from_secs(10))
             .sum();
         // A wait of 60 s before a failback or another start, one of 30 s before another stop.
-        let most =
-            settings.initdead * 2 + settings.deadtime * 6 + actions * 2 + Duration::from_secs(200);
+        let most = settings.initdead * 2
+            + settings.deadtime * 6
+            + actions * 2
+            // L7: a hold-down of each node at its longest, one after the other.
+            + settings.damping.hold_max * 2
+            + Duration::from_secs(200);
         let end = self.world.now.plus(most);
         let mut right_for = 0;
         while self.world.failure.is_none() && right_for < 6 {
@@ -314,6 +318,8 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
         links: rng.range(1, 3) as u8,
         groups,
         config: 1,
+        damping: damping(&mut rng),
+        past: Past::default(),
     };
     let mut b = a.clone();
     (b.node, b.peer) = (a.peer.clone(), a.node.clone());
@@ -337,6 +343,16 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
     world.set_offset(1, offset);
     world.nodes.iter_mut().for_each(|node| node.agent_max = agent_max);
     world
+}
+
+fn damping(rng: &mut Rng) -> Damping {
+    let hold = Duration::from_secs(rng.range(1, 30));
+    Damping {
+        switches: rng.range(0, 4) as u32,
+        window: Duration::from_secs(rng.range(1, 600)),
+        hold,
+        hold_max: hold * rng.range(1, 8) as u32,
+    }
 }
 
 fn a_group(rng: &mut Rng, number: u64) -> GroupSettings {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Action, Event, Input, Operation, Outcome, Output, Request};
-use pairbeat::cluster::message::{Beat, GroupClaim, Hold};
+use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
 use pairbeat::cluster::{Core, Settings};
 use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
 use pairbeat::time::Instant;
@@ -405,7 +405,8 @@ impl<D: Delivery> World<D> {
         let Some(process) = &mut self.nodes[node].process else { return };
         let packet = process.session.seal(&beat);
         if self.trace.is_some()
-            && (process.said != beat.groups || beat.node != self.nodes[node].facts.node)
+            && (told(&process.said) != told(&beat.groups)
+                || beat.node != self.nodes[node].facts.node)
         {
             let text = describe(&beat);
             self.note(|| format!("{} says {text}", NAMES[node]));
@@ -547,6 +548,11 @@ impl<D: Delivery> Machine<D> {
     pub(crate) fn hold(&self, group: usize) -> Hold {
         self.claim(group).map_or(Hold::Nothing, |claim| claim.hold)
     }
+}
+
+/// What is worth a line of the trace: not the countdown of a hold-down.
+fn told(groups: &[GroupClaim]) -> Vec<(Hold, u64, Wish)> {
+    groups.iter().map(|claim| (claim.hold, claim.epoch, claim.wish)).collect()
 }
 
 fn describe(beat: &Beat) -> String {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::cluster::event::{Event, GroupState, Outcome};
-use crate::cluster::message::{GroupClaim, Hold, NodeState, Wish};
-use crate::cluster::{GroupSettings, ResourceSettings, Settings, Side};
+use crate::cluster::message::{GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
+use crate::cluster::{Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
 use crate::names::{GroupName, LinkId};
 
 fn settings(preferred: Side) -> Settings {
@@ -28,13 +28,28 @@ fn settings(preferred: Side) -> Settings {
             via: None,
         }],
         config: 7,
+        damping: Damping::default(),
+        past: Past::default(),
     }
 }
 
 fn heard(at: Instant, hold: Hold, seq: u64) -> Act {
     let group = GroupName::new("web").unwrap();
-    let claim = GroupClaim { group, epoch: 2, hold, wish: Wish::Content, via: None };
-    let beat = Beat { node: NodeState::Running, hears: 3, config: 7, groups: vec![claim] };
+    let claim = GroupClaim {
+        group,
+        epoch: 2,
+        hold,
+        wish: Wish::Content,
+        via: None,
+        unrest: Unrest::default(),
+    };
+    let beat = Beat {
+        node: NodeState::Running,
+        hears: 3,
+        config: 7,
+        notice: Notice::default(),
+        groups: vec![claim],
+    };
     Act::Input(Input::Heard { link: LinkId(0), at, beat, echo: seq })
 }
 

@@ -10,8 +10,6 @@ pub(super) enum Area {
     Link,
     /// Ping nodes.
     Ping,
-    /// STONITH.
-    Fencing,
     /// Hardware watchdog.
     Watchdog,
     /// Children started along with the cluster.
@@ -30,7 +28,6 @@ impl Area {
         match self {
             Self::Link => " yet: no heartbeats go this way",
             Self::Ping => " yet: reachability of ping nodes decides nothing",
-            Self::Fencing => " yet: a takeover does not wait for a fence",
             Self::Watchdog => " yet: no hardware watchdog is fed",
             Self::Child => " yet: the program is not started",
             Self::Log => ": everything goes to the standard error, which systemd keeps",
@@ -80,12 +77,6 @@ const TABLE: &[Directive] = &[
     row("tipc", Shape::Words(1), Area::Link),
     row("rds", Shape::Words(2), Area::Link),
     row("baud", Shape::OneOf(BAUD), Area::Inner),
-    row("ping", Shape::Words(1), Area::Ping),
-    row("ping6", Shape::Words(1), Area::Ping),
-    row("ping_group", Shape::Words(2), Area::Ping),
-    row("deadping", Shape::Time, Area::Ping),
-    row("stonith", Shape::Words(2), Area::Fencing),
-    row("stonith_host", Shape::Words(2), Area::Fencing),
     row("watchdog", Shape::Words(1), Area::Watchdog),
     row("respawn", Shape::Words(2), Area::Child),
     row("failfast", Shape::Words(2), Area::Child),
@@ -134,10 +125,17 @@ const ACTED_ON: &[&str] = &[
     "ucast",
     "ucast6",
     "auto_failback",
+    "damping",
     "nice_failback",
     "crm",
     "pacemaker",
     "autojoin",
+    "ping",
+    "ping6",
+    "ping_group",
+    "deadping",
+    "stonith",
+    "stonith_host",
 ];
 
 /// The directive of that name, if it is one that is not acted on.

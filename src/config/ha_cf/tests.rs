@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::testing::{World, brief};
+use crate::config::{FenceKind, FenceParams, Secret};
 
 const GOOD: &str = "auto_failback off\nnode a b\nucast eth1 10.0.0.1\n";
 
@@ -147,4 +148,64 @@ fn without_auto_failback_there_is_a_warning_and_it_is_off() {
     let (value, found) = read(&source, &World::default());
     assert_eq!(value.auto_failback, AutoFailback::Off);
     assert_eq!(brief(&found), ["0 warning: no `auto_failback`, which is read as `off`"]);
+}
+
+#[test]
+fn ping_nodes_have_the_name_that_is_written() {
+    let (value, found) =
+        after_good("ping 10.0.0.254, web1\nping6 2001:db8::fe\nping_group Up 10.0.0.1 10.0.0.2\n");
+    assert_eq!(found, Vec::<String>::new());
+    let nodes: Vec<_> = value.outside.ping_nodes.iter().map(|(ping, _)| ping).collect();
+    let named: Vec<_> = nodes.iter().map(|it| (it.name.as_str(), it.members.len())).collect();
+    assert_eq!(named, [("10.0.0.254", 1), ("web1", 1), ("2001:db8::fe", 1), ("up", 2)]);
+    assert!(!value.outside.ipfail, "ping nodes alone decide nothing");
+    for (line, want) in [
+        ("ping", "4 fault: `ping` has no value"),
+        ("ping nobody", "4 fault: `nobody` is neither an address nor a known host"),
+        ("ping 127.0.0.1", "4 fault: a loopback address says nothing about the network"),
+        ("ping_group", "4 fault: `ping_group` has no name"),
+        ("ping_group up", "4 fault: a ping group has 1 to 16 addresses"),
+        ("ping_group up 10.0.0.1 10.0.0.1", "4 warning: 10.0.0.1 is given twice"),
+        ("deadping soon", "4 fault: `soon` is not a time"),
+    ] {
+        assert_eq!(after_good(line).1, [want], "{line:?}");
+    }
+}
+
+#[test]
+fn the_program_ipfail_turns_on_what_is_built_in() {
+    let (value, found) =
+        after_good("respawn hacluster /usr/lib/heartbeat/ipfail\nping 10.0.0.254\n");
+    assert_eq!(found, Vec::<String>::new());
+    assert!(value.outside.ipfail);
+}
+
+#[test]
+fn the_parameters_of_a_fencing_device_are_read_and_never_shown() {
+    let world = World::default()
+        .with("/etc/stonith.conf", "# comment\n\n  10.0.0.5 admin hunter2 \nmore\n");
+    let text = format!(
+        "{GOOD}stonith external/ipmi /etc/stonith.conf\n\
+         stonith_host B external/ipmi b  10.0.0.6 hunter2 # comment\n\
+         stonith_host * rps10 hunter2\n\
+         stonith_host * ../../tmp/evil hunter2\nstonith_host * x/y hunter2\nstonith_host hunter2\n"
+    );
+    let (value, found) = read(&Source::literal("ha.cf", &text), &world);
+    assert_eq!(
+        brief(&found),
+        [
+            "9 fault: `stonith_host` needs a host, a type and parameters",
+            "7 fault: `../../tmp/evil` is no type of a fencing device",
+            "8 fault: `x/y` is no type of a fencing device",
+        ]
+    );
+    assert!(found.iter().all(|it| !it.to_string().contains("hunter2")), "{found:?}");
+    assert!(!format!("{value:?}").contains("hunter2"), "{value:?}");
+    let devices: Vec<_> = value.outside.fence.iter().map(|draft| &draft.device).collect();
+    assert_eq!((devices[0].name.as_str(), devices[0].kind), ("ipmi", FenceKind::External));
+    assert_eq!((devices[2].name.as_str(), devices[2].kind), ("rps10", FenceKind::StonithPlugin));
+    let params: Vec<_> = devices.iter().map(|device| device.params.clone()).collect();
+    let line = |text| FenceParams::Positional(Secret::new(text));
+    let want = ["10.0.0.5 admin hunter2", "b  10.0.0.6 hunter2", "hunter2"].map(line);
+    assert_eq!(params, want);
 }

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use crate::config::testing::{World, brief};
-use crate::config::{Config, Environment, Recording, keys, load};
+use crate::config::{Config, Environment, FenceKind, FenceParams, Recording, keys, load};
 use crate::names::NodeName;
 
 const CLUSTER: &str = "[cluster]\nnodes = [\"a\", \"b\"]\n[[link]]\npeers = [\"10.0.0.2\"]\n";
@@ -94,5 +94,82 @@ fn a_path_that_is_no_configuration_is_named() {
         let (config, found) = load(Path::new(path), &node, &world);
         assert!(config.is_none());
         assert!(found[0].to_string().starts_with(want), "{}", found[0]);
+    }
+}
+
+#[test]
+fn ping_nodes_and_fencing_devices_are_read_and_secrets_come_from_a_file_of_their_own() {
+    let text = format!(
+        "{CLUSTER}[connectivity]\nping = [\"10.0.0.254\"]\ndeadping = \"3s\"\n\
+         ping_group = [{{ name = \"up\", members = [\"10.1.0.1\", \"10.2.0.1\"] }}]\n\
+         [[fence]]\nagent = \"fence_ipmilan\"\nnode = \"b\"\ntimeout = \"20s\"\n\
+         params = {{ ip = \"10.0.0.5\", lanplus = true, port = 623 }}\nparams_file = \"secret\"\n\
+         [[fence]]\nexternal = \"ipmi\"\nnode = \"a\"\n"
+    );
+    let world = World::default()
+        .with("/p/pairbeat.toml", &text)
+        .with("/p/secret", "# of b\npassword = hunter = 2\n")
+        .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
+    let node = NodeName::new("a").unwrap();
+    let (config, found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
+    let config = config.unwrap_or_else(|| panic!("{:?}", brief(&found)));
+    assert!(config.ipfail, "who names ping nodes wants them heard");
+    assert_eq!(config.deadping.as_secs(), 3);
+    assert_eq!(config.ping_nodes.len(), 2);
+    let [device] = config.fences().collect::<Vec<_>>()[..] else { panic!("{:?}", config.fence) };
+    assert_eq!((device.kind, device.timeout.as_secs()), (FenceKind::Agent, 20));
+    let FenceParams::Named(params) = &device.params else { panic!("{device:?}") };
+    let params: Vec<_> = params.iter().map(|(name, value)| (&**name, value.reveal())).collect();
+    assert_eq!(
+        params,
+        [("ip", "10.0.0.5"), ("lanplus", "true"), ("port", "623"), ("password", "hunter = 2")]
+    );
+    assert!(!format!("{config:?}").contains("hunter"));
+}
+
+#[test]
+fn what_is_wrong_outside_is_said_with_its_place() {
+    for (line, want) in [
+        ("[[fence]]", "6 fault: a fencing device is exactly one program"),
+        ("[[fence]]\nagent = \"a/b\"", "7 fault: `a/b` is not the name of a program"),
+        ("[[fence]]\nagent = \"x\"\nnode = \"c\"", "8 fault: c is not a node of this cluster"),
+        (
+            "[[fence]]\nagent = \"x\"\ntimeout = \"1h\"",
+            "8 fault: a timeout is more than nothing and at most 600s",
+        ),
+        (
+            "[[fence]]\nagent = \"x\"\nparams.passwd = \"hunter2\"",
+            "8 fault: `passwd` is a secret, and this file is no place for it",
+        ),
+        (
+            "[[fence]]\nagent = \"x\"\nparams = { \"a b\" = \"c\" }",
+            "8 fault: letters, digits, `_` and `-` make the name of a parameter",
+        ),
+        (
+            "[[fence]]\nagent = \"x\"\nparams_file = \"none\"",
+            "8 fault: `none`: cannot read: entity not found",
+        ),
+        (
+            "[connectivity]\nping = [\"127.0.0.1\"]",
+            "7 fault: a loopback address says nothing about the network",
+        ),
+        ("[connectivity]\nping = [\"b\"]", "7 fault: `b` is neither an address nor a known host"),
+        (
+            "[connectivity]\ndeadping = \"400ms\"",
+            "7 fault: deadping 400ms is not more than two keepalives (400ms)",
+        ),
+        (
+            "[connectivity]\nping_group = [{ name = \"b\", members = [\"10.0.0.1\"] }]",
+            "7 fault: `b` is a node of the cluster, no ping node",
+        ),
+        (
+            "[connectivity]\nping_group = [{ name = \"up\" }]",
+            "7 fault: a ping group has 1 to 16 addresses",
+        ),
+    ] {
+        let text = CLUSTER.replace("[[link]]", "[[link]]\n") + line;
+        let found = loaded(&text).1;
+        let found: Vec<_> = found.iter().filter(|it| it.contains("fault")).collect();
+        assert_eq!(found, [want], "{line:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::diag::{Faults, Span, Word, nearest};
+use crate::config::diag::{Diagnostic, Faults, Span, Word, nearest};
 use crate::config::{Environment, haresources, ldirectord, value};
 
 /// What all parts of the reader need.
@@ -20,6 +20,8 @@ pub(super) struct Walk<'s> {
     pub(super) directory: &'s Path,
     /// The syntax is faulty: what is missing or of the wrong type may be well all the same.
     pub(super) broken: bool,
+    /// What is wrong with other files that this one names.
+    pub(super) others: Vec<Diagnostic>,
 }
 
 impl<'s> Walk<'s> {
@@ -89,6 +91,16 @@ impl<'d> Item<'d> {
 
     pub(super) fn boolean(&self, walk: &mut Walk<'_>) -> Option<bool> {
         self.value.as_bool().or_else(|| self.wrong(walk, "true or false"))
+    }
+
+    /// A string, a whole number or a boolean, as text.
+    pub(super) fn scalar(&self, walk: &mut Walk<'_>) -> Option<String> {
+        match self.value {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(integer) => Some(integer.as_str().to_owned()),
+            DeValue::Boolean(on) => Some(on.to_string()),
+            _ => self.wrong(walk, "a string, a number, true or false"),
+        }
     }
 
     pub(super) fn number(&self, low: u32, high: u32, walk: &mut Walk<'_>) -> Option<u32> {

@@ -9,7 +9,9 @@ use zeroize::Zeroizing;
 
 use super::*;
 use crate::cluster::event::{GroupState, Which};
-use crate::cluster::{Core, GroupSettings, PeerLife, ResourceSettings, Settings, Side};
+use crate::cluster::{
+    Core, Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+};
 use crate::config::{Key, KeyRing, Link};
 use crate::engine::Identity;
 use crate::names::{GroupName, LinkName, NodeName};
@@ -41,10 +43,12 @@ fn settings(me: usize) -> Settings {
             via: None,
         }],
         config: 1,
+        damping: Damping::default(),
+        past: Past::default(),
     }
 }
 
-fn engine(me: usize, session: u8) -> Engine {
+fn engine(me: usize, session: u8) -> Engine<Recorder> {
     let settings = settings(me);
     let identity = Identity {
         node: settings.node.clone(),
@@ -55,7 +59,7 @@ fn engine(me: usize, session: u8) -> Engine {
     };
     let keys = vec![Key { id: 1, secret: Zeroizing::new(b"not a secret at all".to_vec()) }];
     let now = clock::now();
-    Engine::new(Core::new(settings, now), &identity, &KeyRing { keys }, now).unwrap()
+    Engine::new(Recorder::new(Core::new(settings, now)), &identity, &KeyRing { keys }, now).unwrap()
 }
 
 /// A daemon that does as it is told, at once, and remembers what it saw.
@@ -104,9 +108,10 @@ impl Node {
             }
             Note::Announce(_) => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
-            Note::Report(_, event) => self.events.push(event),
+            Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,
             Note::View(view) => self.view = Some(view),
+            Note::Recording(_) | Note::Copy(..) => {}
             Note::Left => self.left = true,
         }
     }

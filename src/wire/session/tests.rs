@@ -35,7 +35,13 @@ fn copy(from: &Sessions, now: Instant, link: u8, seq: u64) -> Frame {
         link_seq,
         link_hold,
     };
-    let beat = Beat { node: NodeState::Running, hears: 0, config: 0, groups: Vec::new() };
+    let beat = Beat {
+        node: NodeState::Running,
+        hears: 0,
+        config: 0,
+        notice: crate::cluster::message::Notice::default(),
+        groups: Vec::new(),
+    };
     Frame { header, body: Body { beat, candidates: from.candidates(now), keys: Vec::new() } }
 }
 
@@ -227,6 +233,7 @@ fn piece(of: &Frame, piece: u8, pieces: u8, group: &str) -> Frame {
         hold: crate::cluster::message::Hold::Nothing,
         wish: crate::cluster::message::Wish::Content,
         via: None,
+        unrest: crate::cluster::message::Unrest::default(),
     }];
     frame
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Outcome, Request, Which};
-use pairbeat::cluster::{Core, GroupSettings, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{Core, Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
 use pairbeat::config::{Key, KeyRing};
 use pairbeat::engine::{Engine, Identity, Input, Output};
 use pairbeat::names::{ActionId, GroupName, LinkId, NodeName, RequestId};
@@ -58,6 +58,8 @@ fn settings(me: usize) -> Settings {
         links: 2,
         groups: [("web", 0, true), ("mail", 1, false)].map(group).to_vec(),
         config: 0x0123_4567_89ab_cdef,
+        damping: Damping::default(),
+        past: Past::default(),
     }
 }
 

@@ -1,5 +1,5 @@
 //! What is JSON: the control socket, the status, the channels between our processes, the file of
-//! owned services.
+//! owned services, the journal and recordings.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -8,10 +8,12 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
+use pairbeat::cluster::recording::Recording;
 use pairbeat::control::protocol::Call;
 use pairbeat::daemon::channel::{self, Channel, ChannelError};
 use pairbeat::daemon::checker::{FromChecker, ToChecker};
 use pairbeat::daemon::messages::{FromCore, ToCore};
+use pairbeat::journal::{self, Head};
 use pairbeat::lvs::model::ServiceKey;
 use pairbeat::status::{Status, render};
 use serde::Serialize;
@@ -100,4 +102,27 @@ fn heard<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> u
     };
     let new = || Builder::new_current_thread().enable_io().build().unwrap();
     RUNTIME.with(|runtime| runtime.get_or_init(new).block_on(work))
+}
+
+/// The first line as the head of a file, the others as records.
+pub(super) fn journal(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mut taken = false;
+    for line in text.lines() {
+        taken |= read::<Head>(line.as_bytes()).is_some();
+        let Some(record) = journal::parse(line) else { continue };
+        let shown = journal::shown(&record);
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        assert_eq!(journal::parse(journal::line(&record).trim_end()), Some(record));
+        taken = true;
+    }
+    taken
+}
+
+pub(super) fn recording(bytes: &[u8]) -> bool {
+    let Ok(recording) = Recording::parse(&String::from_utf8_lossy(bytes)) else { return false };
+    let again = Recording::parse(&recording.to_text()).unwrap();
+    assert_eq!(again.steps(), recording.steps());
+    assert_eq!(again.replay().count(), recording.steps().len());
+    true
 }

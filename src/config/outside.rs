@@ -1,0 +1,201 @@
+//! What a node asks of the world outside the pair: ping nodes, and devices that fence the peer.
+//!
+//! Types and the rules that hold for both formats. Asks nobody itself. Neighbours: `ha_cf::outside`
+//! and `toml::outside` read them, `check` ties their names to the nodes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::diag::{Diagnostic, Mark, nearest};
+use crate::config::timing::TIME_MAX;
+use crate::config::value::time_text;
+use crate::config::{Config, Timing};
+use crate::keys::Secret;
+use crate::names::NodeName;
+
+/// Most ping nodes: each of them gets an echo request every keepalive.
+pub const PING_NODES_MAX: usize = 16;
+/// Most members of one ping group, for the same reason.
+pub const PING_MEMBERS_MAX: usize = 16;
+/// Most fencing devices: they are tried one after the other while nobody serves.
+pub const FENCES_MAX: usize = 8;
+/// Most parameters of one fencing device; the largest agents know some sixty.
+pub const FENCE_PARAMS_MAX: usize = 64;
+/// Longest that one fencing device may take, where nothing is said. Agents of power switches wait
+/// some 20 s for the machine to go off.
+pub const FENCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest that may be asked for; nobody serves meanwhile.
+pub const FENCE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// An address, or several, whose answers show that this node reaches the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PingNode {
+    /// Shown in status and log: the address as written (`ping`, `ping6`), or the name of a
+    /// `ping_group`. No two are the same, and none is that of a node.
+    pub name: NodeName,
+    /// Reachable when one of them answers; at least one, at most [`PING_MEMBERS_MAX`].
+    pub members: Vec<IpAddr>,
+}
+
+/// A device that can put a node out of service for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FenceDevice {
+    /// How it is called.
+    pub kind: FenceKind,
+    /// The program: `fence_ipmilan`, the file name below `plugins/external`, the type of a plugin.
+    pub name: String,
+    /// What the program is told; a password is among it.
+    pub params: FenceParams,
+    /// Longest run; default [`FENCE_TIMEOUT`], at most [`FENCE_TIMEOUT_MAX`].
+    pub timeout: Duration,
+    /// The node that it fences; `None`: whichever is the peer.
+    pub node: Option<NodeName>,
+}
+
+/// How a fencing device is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FenceKind {
+    /// A program of the `fence-agents` package: `NAME=VALUE` lines on its standard input
+    /// (FenceAgentAPI).
+    Agent,
+    /// A program of cluster-glue below `plugins/external`: parameters in its environment, the
+    /// action and the host as arguments.
+    External,
+    /// A plugin of cluster-glue, by way of stonith(8).
+    StonithPlugin,
+}
+
+/// The parameters of a fencing device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FenceParams {
+    /// By name, as in TOML; at most [`FENCE_PARAMS_MAX`].
+    Named(Vec<(String, Secret)>),
+    /// As in ha.cf: one line, in the order in which the device names its parameters, the last of
+    /// them takes the rest of the line (`stonith -p`, `getconfignames`).
+    Positional(Secret),
+}
+
+impl Config {
+    /// The devices that fence the peer, in the order in which they are to be tried.
+    pub fn fences(&self) -> impl Iterator<Item = &FenceDevice> {
+        self.fence.iter().filter(|device| device.node.as_ref().is_none_or(|it| *it == self.peer))
+    }
+}
+
+/// Whom a device is for, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Whichever is the peer.
+    Peer,
+    /// This node is fenced by it.
+    Target(NodeName, Mark),
+    /// This node uses it, so that the other one is fenced by it: `stonith_host`.
+    User(NodeName, Mark),
+}
+
+/// A device with the places of its parts.
+#[derive(Debug, Clone)]
+pub(super) struct DraftFence {
+    pub(super) device: FenceDevice,
+    pub(super) whom: Whom,
+    pub(super) at: Mark,
+}
+
+/// What the outside part of a configuration says.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    pub(super) ping_nodes: Vec<(PingNode, Mark)>,
+    pub(super) deadping: Option<(Duration, Mark)>,
+    /// Whether the node with the better connectivity shall hold the groups.
+    pub(super) ipfail: bool,
+    pub(super) fence: Vec<DraftFence>,
+}
+
+impl Outside {
+    /// Faults of what does not fit the nodes and the timing; binds each device to a node.
+    pub(super) fn check(
+        &mut self,
+        nodes: &[(NodeName, Mark)],
+        timing: &Timing,
+        found: &mut Vec<Diagnostic>,
+    ) {
+        self.check_pings(nodes, timing, found);
+        for draft in &mut self.fence {
+            draft.bind(nodes, found);
+        }
+        if let Some(draft) = self.fence.get(FENCES_MAX) {
+            found.push(draft.at.fault(format!("over {FENCES_MAX} fencing devices")));
+        }
+    }
+
+    fn check_pings(
+        &self,
+        nodes: &[(NodeName, Mark)],
+        timing: &Timing,
+        found: &mut Vec<Diagnostic>,
+    ) {
+        for (index, (ping, at)) in self.ping_nodes.iter().enumerate() {
+            if index == PING_NODES_MAX {
+                found.push(at.fault(format!("over {PING_NODES_MAX} ping nodes")));
+            }
+            if self.ping_nodes.iter().take(index).any(|(other, _)| other.name == ping.name) {
+                found.push(at.fault(format!("a second ping node called `{}`", ping.name)));
+            }
+            if nodes.iter().any(|(node, _)| *node == ping.name) {
+                let message = format!("`{}` is a node of the cluster, no ping node", ping.name);
+                found.push(at.fault(message));
+            }
+        }
+        if let Some((deadping, at)) = &self.deadping {
+            found.extend(deadping_fault(*deadping, timing, at));
+        }
+    }
+
+    /// Silence after which a ping node counts as unreachable; default: deadtime.
+    pub(super) fn deadping(&self, timing: &Timing) -> Duration {
+        self.deadping.as_ref().map_or(timing.deadtime, |(time, _)| *time)
+    }
+}
+
+/// Heartbeat's rule (heartbeat 3.0.6, `config.c`): more than two keepalives.
+fn deadping_fault(deadping: Duration, timing: &Timing, at: &Mark) -> Option<Diagnostic> {
+    let least = timing.keepalive * 2;
+    if deadping > TIME_MAX {
+        return Some(at.fault(format!("at most {} s", TIME_MAX.as_secs())));
+    }
+    (deadping <= least).then(|| {
+        let (deadping, least) = (time_text(deadping), time_text(least));
+        at.fault(format!("deadping {deadping} is not more than two keepalives ({least})"))
+            .with_help("one lost answer would count as a dead router")
+    })
+}
+
+impl DraftFence {
+    fn bind(&mut self, nodes: &[(NodeName, Mark)], found: &mut Vec<Diagnostic>) {
+        let (name, mark) = match &self.whom {
+            Whom::Peer => return,
+            Whom::Target(name, mark) | Whom::User(name, mark) => (name, mark),
+        };
+        if !nodes.iter().any(|(node, _)| node == name) {
+            let mut fault = mark.fault(format!("{name} is not a node of this cluster"));
+            if let Some(near) = nearest(name.as_str(), nodes.iter().map(|(it, _)| it.as_str())) {
+                fault.help(format!("did you mean `{near}`?"));
+            }
+            found.push(fault);
+            return;
+        }
+        self.device.node = match &self.whom {
+            Whom::Peer => None,
+            Whom::Target(name, _) => Some(name.clone()),
+            Whom::User(name, _) => {
+                nodes.iter().map(|(node, _)| node).find(|node| *node != name).cloned()
+            }
+        };
+    }
+}
+
+/// Whether it is the name of a file and nothing else.
+pub(super) fn is_program(name: &str) -> bool {
+    let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+');
+    !name.is_empty() && !name.starts_with(['.', '-']) && name.chars().all(fit)
+}
