@@ -289,7 +289,7 @@ fn both_nodes_have_the_same_digest_and_a_change_shows() {
         let copy = Copy::of(&case);
         edit(&copy.0);
         let (config, found) = config::load(&copy.config(), &node(node_name), &Machine::default());
-        config::digest(&config.unwrap_or_else(|| panic!("{found:?}")))
+        config::digests(&config.unwrap_or_else(|| panic!("{found:?}")))
     };
     let replace = |file: &'static str, from: &'static str, to: &'static str| {
         move |directory: &Path| {

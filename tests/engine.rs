@@ -40,7 +40,7 @@ fn settings(me: usize, groups: usize) -> Settings {
         auto_failback: true,
         links: 2,
         groups: (0..groups).map(group).collect(),
-        config: 1,
+        config: 1.into(),
         damping: Damping::default(),
         past: Past::default(),
     }

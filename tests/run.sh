@@ -16,7 +16,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test build sim lab-self lab-tests story director measure)
+steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director measure)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -24,6 +24,7 @@ declare -A about=(
   [clippy]="cargo clippy, every warning an error"
   [deny]="cargo deny: licences, banned crates, sources"
   [test]="cargo test: unit, golden, configuration, simulator (few seeds), namespaces"
+  [peers]="Heartbeat and keepalived side by side with us, in namespaces"
   [build]="the optimised binaries for the lab"
   [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-10000} seeds"
   [lab-self]="the lab proves itself, without pairbeat"
@@ -33,9 +34,9 @@ declare -A about=(
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
-declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [build]=150 [sim]=120
+declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=150 [build]=150 [sim]=120
   [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [measure]=600)
-declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [build]=900 [sim]=900
+declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [measure]=1800)
 # Integration tests (tests/NAME.rs) that need ip_vs: they run where the lab runs.
 ipvs_tests=(ipvs)
@@ -51,7 +52,7 @@ step_scripts() {
     skip "no shellcheck"
     return
   fi
-  shellcheck -x .ci/run tests/*.sh tests/lab/*.sh tests/lab/vm
+  shellcheck -x .ci/run tests/*.sh tests/lab/*.sh tests/lab/vm tests/peers/*.sh
 }
 
 step_fmt() { cargo fmt --check; }
@@ -73,6 +74,12 @@ step_test() {
   done
   ((EUID == 0)) || say "SKIP the parts of cargo test that need root"
   cargo test --locked --no-fail-fast "${targets[@]}"
+}
+
+# What is compared is what the others do, too: their packages are installed here and nowhere else.
+step_peers() {
+  cargo build --locked
+  PAIRBEAT=$PWD/target/debug/pairbeat bash tests/peers/calls.sh
 }
 
 step_build() { build_for_lab; }
@@ -166,7 +173,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | lab-self)
+    story | director | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;

@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use pairbeat::cluster::message::{
-    Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, Unrest, Wish,
+    Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX, SectionDigest, Unrest,
+    Wish,
 };
 use pairbeat::names::{GroupName, NAME_LEN_MAX, NodeName};
 use pairbeat::wire::auth::{Auth, KeyError, TAG_LEN};
@@ -64,6 +65,7 @@ fn beat(groups: &[&str]) -> Beat {
         config: 0x0123_4567_89ab_cdef,
         notice: Notice::default(),
         groups,
+        sections: Vec::new(),
     }
 }
 
@@ -155,12 +157,14 @@ fn the_largest_beat_fits_into_its_pieces() {
         group.via = Some("2001:db8:1:2:3:4:5:6".parse().unwrap());
         sent.groups.push(group);
     }
+    let section = |n| SectionDigest { kind: 6, key: n, digest: !n };
+    sent.sections = (0..SECTIONS_MAX as u32).map(section).collect();
     let candidates = [Echo { session: SessionId([0xcc; 16]), seq: 9 }; 8];
     let keys = [sender.checks()[0]; 16];
     let extras = Extras { candidates: &candidates, keys: &keys };
     let datagrams = frame::seal(&header(0xaa), &sent, extras, &sender);
     assert!(datagrams.len() <= usize::from(PIECES_MAX), "{}", datagrams.len());
-    let mut groups = Vec::new();
+    let (mut groups, mut sections) = (Vec::new(), Vec::new());
     for (n, bytes) in datagrams.iter().enumerate() {
         assert!(bytes.len() <= DATAGRAM_MAX);
         let got = open(bytes).unwrap();
@@ -169,8 +173,10 @@ fn the_largest_beat_fits_into_its_pieces() {
         assert_eq!(got.body.candidates.len(), 8);
         assert_eq!(got.body.keys.len(), 16);
         groups.extend(got.body.beat.groups);
+        sections.extend(got.body.beat.sections);
     }
     assert_eq!(groups, sent.groups);
+    assert_eq!(sections, sent.sections);
 }
 
 /// One packet for every reason that `frame` can have; the others are the session's.
@@ -407,7 +413,15 @@ impl Vector {
             config: u64::from_str_radix(self.one("config"), 16).unwrap(),
             notice: Notice::default(),
             groups: self.all("group").map(Self::group).collect(),
+            sections: self.all("section").map(Self::section).collect(),
         }
+    }
+
+    fn section(text: &str) -> SectionDigest {
+        let words: Vec<&str> = text.split(' ').collect();
+        let [kind, key, digest] = words[..] else { panic!("section `{text}`") };
+        let hex = |text| u32::from_str_radix(text, 16).unwrap();
+        SectionDigest { kind: kind.parse().unwrap(), key: hex(key), digest: hex(digest) }
     }
 
     fn group(text: &str) -> GroupClaim {

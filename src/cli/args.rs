@@ -69,6 +69,15 @@ pub(super) enum Command {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Stop automatic switches on both nodes until `unfreeze`: a group stays with the node that has
+    /// it, and is down when that node is. `standby` and `takeover` go on to work
+    Freeze {
+        /// Still take over from a node that is dead or has left
+        #[arg(long)]
+        except_dead: bool,
+    },
+    /// Let automatic switches go on
+    Unfreeze,
     /// Give the groups to the peer, then end the daemon
     Stop,
     /// Read the configuration again; on any fault everything stays as it is

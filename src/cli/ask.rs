@@ -6,8 +6,9 @@ use super::args::WhichWord;
 use super::exit::Code;
 use super::out;
 use crate::cluster::event::Answer;
+use crate::cluster::message::Extent;
 use crate::control::client::{self, CallError};
-use crate::control::protocol::{Call, Move, Moved, Reloaded};
+use crate::control::protocol::{Call, Freezing, Move, Moved, Reloaded};
 use crate::daemon::Paths;
 use crate::status::{self, Status};
 
@@ -56,6 +57,27 @@ pub(super) fn reload(paths: &Paths) -> Code {
         return Code::Well;
     }
     out::fault(Code::Failed, "not reloaded; everything goes on as before")
+}
+
+pub(super) fn freeze(paths: &Paths, except_dead: bool) -> Code {
+    let extent = if except_dead { Extent::ExceptDead } else { Extent::All };
+    settled(paths, extent, "frozen on both nodes; `pairbeat unfreeze` ends it")
+}
+
+pub(super) fn unfreeze(paths: &Paths) -> Code {
+    settled(paths, Extent::Nothing, "automatic switches go on")
+}
+
+fn settled(paths: &Paths, extent: Extent, done: &str) -> Code {
+    match call(paths, &Call::Freeze(Freezing { extent })).and_then(|body| parse::<Answer>(&body)) {
+        Ok(Answer::Done { .. }) => {
+            out::line(done);
+            Code::Well
+        }
+        Ok(Answer::Refused { why }) => out::fault(Code::Refused, &format!("refused: {why}")),
+        Ok(Answer::Failed { why }) => out::fault(Code::Failed, &format!("failed: {why}")),
+        Err(code) => code,
+    }
 }
 
 fn movement(paths: &Paths, asked: &Call, verb: &str) -> Code {

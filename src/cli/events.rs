@@ -129,7 +129,9 @@ fn follow(paths: &Paths, mut newest: Option<RecordId>, json: bool) -> Code {
     loop {
         let asked = EventsAsked { after: newest.clone(), wait: true };
         let Ok(reply) = ask::quietly::<EventsReply>(paths, &Call::Events(asked)) else {
-            std::thread::sleep(AGAIN);
+            if out::abandoned(AGAIN) {
+                return Code::Well;
+            }
             continue;
         };
         if newest.is_some() && reply.missed > 0 {

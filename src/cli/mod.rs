@@ -34,6 +34,8 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Status { json } => ask::status(&paths, json),
         Command::Standby { which, no_wait } => ask::standby(&paths, which, no_wait),
         Command::Takeover { which, no_wait } => ask::takeover(&paths, which, no_wait),
+        Command::Freeze { except_dead } => ask::freeze(&paths, except_dead),
+        Command::Unfreeze => ask::unfreeze(&paths),
         Command::Stop => ask::stop(&paths),
         Command::Reload => ask::reload(&paths),
         Command::Events { dump: Some(file), .. } => events::dump(&paths, &file),

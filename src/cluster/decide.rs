@@ -133,9 +133,20 @@ impl Group {
                     self.begin_claim(turn, stance, cause_of(stance, asking, theirs, turn));
                 }
             }
-            Hold::Active => self.fail_back(turn, stance, asking),
+            Hold::Active => {
+                self.relieve();
+                self.fail_back(turn, stance, asking);
+            }
             Hold::Stuck => self.drop_asking(stance, asking, Setback::PeerStuck, turn),
             Hold::Claiming | Hold::Starting | Hold::Stopping => self.waited = None,
+        }
+    }
+
+    /// The peer serves what we handed over. Left at that, two nodes that have both handed it over
+    /// once would leave the next hand-over to the preferred one, whoever is asked.
+    fn relieve(&mut self) {
+        if let Role::Idle { stance: stance @ Stance::Yielded, .. } = &mut self.role {
+            *stance = Stance::Relieved;
         }
     }
 
@@ -148,14 +159,14 @@ impl Group {
     ) {
         let mine = match (stance, asking) {
             (_, Some(_)) => Rank::Asking,
-            (Stance::Willing, None) => Rank::Willing,
+            (Stance::Willing | Stance::Relieved, None) => Rank::Willing,
             (Stance::Yielded, None) => Rank::Yielded,
             (Stance::Failed(_), None) => Rank::Unable,
         };
         if asking.is_none() && !self.may_take(turn, theirs) {
             return;
         }
-        let rank = self.rank_of(turn, theirs);
+        let rank = self.rank_of(turn, stance, theirs);
         let take = match candidate(mine, rank, self.settings.preferred) {
             Some(Side::Me) => true,
             // It should; but when it does not for a whole deadtime, then we do. It may think the
@@ -172,12 +183,12 @@ impl Group {
         }
     }
 
-    /// A peer that is frozen takes nothing by itself.
-    fn rank_of(&self, turn: &Turn<'_>, theirs: PeerClaim) -> Rank {
+    /// While switches are frozen the peer does not take by itself what was here last, unless we
+    /// have handed it over.
+    fn rank_of(&self, turn: &Turn<'_>, stance: Stance, theirs: PeerClaim) -> Rank {
+        let ours = self.was_here && stance != Stance::Yielded;
         match Rank::of(theirs.wish) {
-            Rank::Willing | Rank::Yielded if turn.frozen != Extent::Nothing && self.was_here => {
-                Rank::Unable
-            }
+            Rank::Willing | Rank::Yielded if ours && turn.frozen != Extent::Nothing => Rank::Unable,
             rank => rank,
         }
     }
@@ -262,7 +273,7 @@ impl Stance {
     /// Whether a start may be tried when nobody else can have the group.
     pub(super) fn may_try(self, now: Instant) -> bool {
         match self {
-            Self::Willing | Self::Yielded => true,
+            Self::Willing | Self::Yielded | Self::Relieved => true,
             Self::Failed(at) => now >= at,
         }
     }

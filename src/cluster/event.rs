@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::drift::Difference;
 use crate::cluster::message::{Beat, Extent};
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
@@ -256,6 +257,14 @@ pub enum Event {
     },
     /// The peer runs on a different configuration. Never a reason to call it dead.
     ConfigDiffers,
+    /// The sections in which the peer's configuration differs, as soon as they are known, and
+    /// again when they change.
+    SectionsDiffer {
+        /// At least one.
+        sections: Vec<Difference>,
+    },
+    /// The peer runs on the same configuration again.
+    ConfigAgrees,
     /// Automatic switches were too many: for a time none is made from a node that serves.
     HeldDown {
         /// The group.

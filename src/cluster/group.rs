@@ -71,6 +71,9 @@ pub(super) enum Stance {
     Willing,
     /// Handed it over on request: takes it back only when the peer can't have it.
     Yielded,
+    /// The same, and the peer has served it since: takes it when it should, as any standby does,
+    /// but does not ask for it back by itself.
+    Relieved,
     /// Could not start it. When nobody else can either, the next try is not before that instant.
     Failed(Instant),
 }
@@ -205,7 +208,7 @@ impl Group {
             | Role::Claiming { stance, .. }
             | Role::Stopping { then: stance, .. }
             | Role::Stuck { then: stance, .. } => match stance {
-                Stance::Willing => Wish::Content,
+                Stance::Willing | Stance::Relieved => Wish::Content,
                 Stance::Yielded => Wish::Offer,
                 Stance::Failed(_) => Wish::Decline,
             },

@@ -187,7 +187,7 @@ impl Group {
 
     fn released(&mut self, turn: &mut Turn<'_>, then: Stance) {
         let (stance, cause) = match then {
-            Stance::Willing | Stance::Yielded => (then, Cause::Completed),
+            Stance::Willing | Stance::Yielded | Stance::Relieved => (then, Cause::Completed),
             Stance::Failed(_) => {
                 let at = turn.now.plus(self.backoff);
                 self.backoff = (self.backoff * 2).min(BACKOFF_MAX);

@@ -13,6 +13,9 @@ use crate::names::GroupName;
 pub const GROUPS_MAX: usize = 64;
 /// Most links a node may have.
 pub const LINKS_MAX: usize = 8;
+/// Most sections of a configuration that are told apart: each group and as many directors, and
+/// some for the rest.
+pub const SECTIONS_MAX: usize = 2 * GROUPS_MAX + 8;
 
 /// The sender's whole state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,72 @@ pub struct Beat {
     pub notice: Notice,
     /// One claim per group.
     pub groups: Vec<GroupClaim>,
+    /// What the configuration consists of, told while the two nodes' differ; empty otherwise. At
+    /// most [`SECTIONS_MAX`].
+    pub sections: Vec<SectionDigest>,
+}
+
+/// The digest of one section of a configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SectionDigest {
+    /// [`SectionKind`] as a number; unknown ones are of a later version.
+    pub kind: u8,
+    /// Stands for the name of a group or a director; 0 otherwise.
+    pub key: u32,
+    /// First four bytes of the digest.
+    pub digest: u32,
+}
+
+/// A part of the configuration that both nodes should have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SectionKind {
+    /// keepalive, warntime, deadtime, initdead, damping.
+    Timing,
+    /// `auto_failback`.
+    Failback,
+    /// Number, kind and ports of the heartbeat links.
+    Links,
+    /// Ping nodes, deadping, ipfail.
+    Connectivity,
+    /// Fencing devices and arbiters, without their secrets.
+    Fencing,
+    /// One group.
+    Group,
+    /// One director.
+    Director,
+}
+
+impl SectionKind {
+    /// Every kind, with its number on the wire and its word for operators.
+    const ALL: [(Self, u8, &'static str); 7] = [
+        (Self::Timing, 1, "timing"),
+        (Self::Failback, 2, "auto_failback"),
+        (Self::Links, 3, "links"),
+        (Self::Connectivity, 4, "connectivity"),
+        (Self::Fencing, 5, "fencing"),
+        (Self::Group, 6, "group"),
+        (Self::Director, 7, "director"),
+    ];
+
+    fn row(self) -> (u8, &'static str) {
+        let row = Self::ALL.iter().find(|(kind, ..)| *kind == self);
+        row.map_or((0, ""), |(_, code, word)| (*code, word))
+    }
+
+    /// The number on the wire.
+    pub fn code(self) -> u8 {
+        self.row().0
+    }
+
+    /// In the operator's words.
+    pub fn word(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The kind with that number, if this version knows it.
+    pub fn of(code: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(_, it, _)| *it == code).map(|(kind, ..)| *kind)
+    }
 }
 
 /// What the peer must know to judge the sender's silence, and to leave things alone.

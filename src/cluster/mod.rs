@@ -20,6 +20,7 @@
 mod awake;
 pub mod calm;
 mod decide;
+mod drift;
 mod due;
 mod epoch;
 pub mod event;
@@ -48,11 +49,15 @@ use serde::{Deserialize, Serialize};
 
 use self::awake::Awake;
 pub use self::calm::Damping;
+pub use self::drift::{Difference, Digests, Only, Section};
 use self::event::{Answer, Event, Input, Output, Request};
 pub use self::evidence::{Evidence, Theirs};
 pub use self::forecast::Expected;
 use self::group::Group;
-use self::message::{Beat, Extent, Freeze, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
+use self::message::{
+    Beat, Extent, Freeze, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX, SectionDigest, Unrest,
+    Wish,
+};
 use self::outbox::{Licence, Outbox, Turn};
 use self::peer::{Peer, PeerState, millis};
 use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end, farewell_spacing};
@@ -171,7 +176,7 @@ impl Core {
             ..group.claim(Licence::Leave, self.ticked)
         });
         let groups = groups.collect();
-        Beat { groups, node: NodeState::Gone, ..self.compose() }
+        Beat { groups, node: NodeState::Gone, sections: Vec::new(), ..self.compose() }
     }
 
     /// This node's own address on a group's service LAN, told to the peer with the next beat.
@@ -182,9 +187,9 @@ impl Core {
     }
 
     /// The digest of this node's configuration after a reload, told with the next beat.
-    pub fn set_config(&mut self, digest: u64) {
-        self.settings.config = digest;
-        self.peer.set_own_config(digest);
+    pub fn set_config(&mut self, digests: Digests) {
+        self.peer.set_own_config(digests.clone(), &mut self.outbox);
+        self.settings.config = digests;
     }
 
     /// Whether the peer may have taken over while we stood still and we do not know yet: until
@@ -434,10 +439,19 @@ impl Core {
         Beat {
             node,
             hears: self.peer.hears(),
-            config: self.settings.config,
+            config: self.settings.config.whole,
             notice: self.notice(),
             groups: self.groups.iter().map(|group| group.claim(licence, self.ticked)).collect(),
+            sections: self.sections(),
         }
+    }
+
+    /// The parts of our configuration, as long as the peer's is another one.
+    fn sections(&self) -> Vec<SectionDigest> {
+        if !self.peer.config_differs() {
+            return Vec::new();
+        }
+        self.settings.config.sections.iter().take(SECTIONS_MAX).map(Section::told).collect()
     }
 
     /// From beat to beat: our own, or more often where the peer's deadtime asks for it, so that two

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::drift::{self, Difference, Digests};
 use crate::cluster::event::Event;
 use crate::cluster::message::{Beat, Hold, NodeState, Notice, Unrest, Wish};
 use crate::cluster::outbox::Outbox;
@@ -78,7 +79,9 @@ pub(super) struct Peer {
     ever_alive: bool,
     /// The last one heard of; ours before the first.
     config: u64,
-    own_config: u64,
+    own: Digests,
+    /// Where its configuration differs, as far as it has told.
+    differences: Vec<Difference>,
 }
 
 impl Peer {
@@ -95,8 +98,9 @@ impl Peer {
             echo: 0,
             running: None,
             ever_alive: false,
-            config: settings.config,
-            own_config: settings.config,
+            config: settings.config.whole,
+            own: settings.config.clone(),
+            differences: Vec::new(),
         }
     }
 
@@ -124,12 +128,38 @@ impl Peer {
         &self.links
     }
 
-    pub(super) fn set_own_config(&mut self, digest: u64) {
-        self.own_config = digest;
+    pub(super) fn set_own_config(&mut self, digests: Digests, outbox: &mut Outbox) {
+        let differed = self.config_differs();
+        self.own = digests;
+        self.compare(differed, outbox);
+    }
+
+    /// Reports what is new in the comparison of the two configurations.
+    fn compare(&mut self, differed: bool, outbox: &mut Outbox) {
+        let differences = match &self.beat {
+            Some(beat) if self.config_differs() => {
+                drift::differences(&self.own.sections, &beat.sections, &beat.groups)
+            }
+            _ => Vec::new(),
+        };
+        if differed && !self.config_differs() {
+            outbox.report(Event::ConfigAgrees);
+        }
+        if !differences.is_empty() && differences != self.differences {
+            outbox.report(Event::SectionsDiffer { sections: differences.clone() });
+        }
+        // A beat that was sent before the sender knew of a difference names none.
+        if !differences.is_empty() || !self.config_differs() {
+            self.differences = differences;
+        }
+    }
+
+    pub(super) fn differences(&self) -> &[Difference] {
+        &self.differences
     }
 
     pub(super) fn config_differs(&self) -> bool {
-        self.config != self.own_config
+        self.config != self.own.whole
     }
 
     /// Highest sequence number of ours that it is known to have heard; 0 unless it is alive.
@@ -204,7 +234,8 @@ impl Peer {
         if !self.is_alive() {
             outbox.report(Event::PeerAlive { node: self.node.clone() });
         }
-        if beat.config != self.config && beat.config != self.own_config {
+        let differed = self.config_differs();
+        if beat.config != self.config && beat.config != self.own.whole {
             outbox.report(Event::ConfigDiffers);
         }
         let asks = beat.groups.iter().any(|claim| {
@@ -220,6 +251,7 @@ impl Peer {
         self.echo = echo;
         self.config = beat.config;
         self.beat = Some(beat);
+        self.compare(differed, outbox);
         asks
     }
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Core;
 use crate::cluster::event::{Input, Output};
 use crate::cluster::message::{Beat, GROUPS_MAX, LINKS_MAX};
+use crate::cluster::{Core, Digests};
 use crate::names::{GroupId, NodeName};
 use crate::time::Instant;
 
@@ -49,7 +49,7 @@ pub enum Act {
     /// [`Core::set_via`].
     Via(GroupId, Option<IpAddr>),
     /// [`Core::set_config`].
-    Config(u64),
+    Config(Digests),
 }
 
 impl Act {
@@ -148,7 +148,7 @@ impl Core {
         match act {
             Act::Input(input) => self.handle(at, input),
             Act::Via(group, via) => self.set_via(group, via),
-            Act::Config(digest) => self.set_config(digest),
+            Act::Config(digests) => self.set_config(digests),
         }
     }
 
@@ -163,6 +163,16 @@ impl Core {
             && self.groups.len() == settings.groups.len()
             && usize::from(settings.links) <= LINKS_MAX;
         bounded && counted && !settings.keepalive.is_zero()
+    }
+}
+
+/// A core has another shape in each release: a recording is replayed by the one that made it.
+fn unlike(first: &str, why: &serde_json::Error) -> String {
+    let value: Option<serde_json::Value> = serde_json::from_str(first).ok();
+    let program = value.as_ref().and_then(|value| value.get("program")?.as_str());
+    match program.filter(|program| *program != env!("CARGO_PKG_VERSION")) {
+        Some(program) => format!("it was made by version {program}, which can replay it: {why}"),
+        None => why.to_string(),
     }
 }
 
@@ -264,7 +274,7 @@ impl Recording {
             return Err(RecordingError::Version(other));
         }
         let head: Head =
-            serde_json::from_str(first).map_err(|e| RecordingError::Head(e.to_string()))?;
+            serde_json::from_str(first).map_err(|e| RecordingError::Head(unlike(first, &e)))?;
         if !head.core.is_plausible() {
             return Err(RecordingError::Head("its settings can't be".to_owned()));
         }

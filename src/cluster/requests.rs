@@ -248,7 +248,7 @@ impl Group {
         let theirs = turn.peer.claim(&self.settings.name);
         match self.role {
             Role::Active { offer: Some(_), .. } | Role::Stopping { .. } => Progress::Underway,
-            Role::Idle { stance: Stance::Yielded, .. } => match theirs.hold {
+            Role::Idle { stance: Stance::Yielded | Stance::Relieved, .. } => match theirs.hold {
                 Hold::Active => Progress::Done,
                 _ if turn.peer.is_alive() => Progress::Underway,
                 _ => Progress::Failed(Setback::PeerGone),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::calm::Damping;
+use crate::cluster::drift::Digests;
 use crate::cluster::list::{STOP_AGAIN_QUICK, STOP_TRIES_QUICK};
 use crate::cluster::message::Freeze;
 use crate::names::{GroupName, NodeName};
@@ -37,8 +38,8 @@ pub struct Settings {
     /// In the order of the file; a [`crate::names::GroupId`] is a place in this list. At most
     /// [`crate::cluster::message::GROUPS_MAX`].
     pub groups: Vec<GroupSettings>,
-    /// First eight bytes of the digest of the configuration.
-    pub config: u64,
+    /// The digests of the configuration.
+    pub config: Digests,
     /// When automatic switches of a group are too many.
     pub damping: Damping,
     /// What this node remembers of an earlier life; nothing at its first start.

@@ -5,7 +5,7 @@ use crate::cluster::peer::{Link, PeerState, millis};
 use crate::cluster::phase::Phase;
 use crate::cluster::requests::Direction;
 use crate::cluster::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
-use crate::cluster::{Core, Side};
+use crate::cluster::{Core, Past, Side};
 use crate::names::NodeName;
 use crate::time::Instant;
 
@@ -25,9 +25,16 @@ impl Core {
             state,
             peer: self.peer_view(now),
             links: self.peer.links().iter().map(|link| link_view(*link, now)).collect(),
-            frozen: self.freeze.extent,
+            freeze: self.freeze,
             groups: self.groups.iter().map(|group| self.group_view(group, now)).collect(),
         }
+    }
+
+    /// What a later life of this node should remember of this one.
+    pub fn past(&self) -> Past {
+        let here = self.groups.iter().filter(|group| group.was_here);
+        let here = here.map(|group| group.settings.name.clone()).collect();
+        Past { freeze: self.freeze, here }
     }
 
     fn peer_view(&self, now: Instant) -> PeerView {
@@ -42,6 +49,7 @@ impl Core {
             state,
             silent_ms: millis(self.peer.silent(now)),
             config_differs: self.peer.config_differs(),
+            differences: self.peer.differences().to_vec(),
         }
     }
 
@@ -61,6 +69,7 @@ impl Core {
                 Direction::Here => "takeover",
             }),
             setback: group.setback.map(|setback| setback.to_string()),
+            was_here: group.was_here,
             held_down_s: group.calm.left(now).map(|left| left.as_secs().saturating_add(1)),
         }
     }

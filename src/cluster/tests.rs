@@ -49,7 +49,7 @@ fn settings() -> Settings {
             resources: vec![resource(true), resource(true)],
             via: None,
         }],
-        config: 7,
+        config: 7.into(),
         damping: Damping::default(),
         past: super::Past::default(),
     }
@@ -73,7 +73,14 @@ fn claim(hold: Hold, wish: Wish, epoch: u64) -> GroupClaim {
 }
 
 fn beat(node: NodeState, claim: GroupClaim) -> Beat {
-    Beat { node, hears: 1, config: 7, notice: Notice::default(), groups: vec![claim] }
+    Beat {
+        node,
+        hears: 1,
+        config: 7,
+        notice: Notice::default(),
+        groups: vec![claim],
+        sections: Vec::new(),
+    }
 }
 
 fn heard(at: Instant, claim: GroupClaim, echo: u64) -> Input {
@@ -164,6 +171,7 @@ fn roles() -> Vec<Role> {
             retry: Retry::Trying(order(1, Operation::Stop)),
         },
         Role::Stuck { epoch, then, resource: 1, tries: 1, retry: Retry::Waiting(ms(SECOND)) },
+        idle(Stance::Relieved),
     ]
 }
 

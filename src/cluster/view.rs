@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::drift::Difference;
 use crate::cluster::event::{Cause, GroupState};
-use crate::cluster::message::Extent;
+use crate::cluster::message::Freeze;
 use crate::names::{GroupName, NodeName};
 
 /// Everything that the core knows, at one instant.
@@ -17,8 +18,8 @@ pub struct View {
     pub peer: PeerView,
     /// Links in the order of the configuration.
     pub links: Vec<LinkView>,
-    /// What an operator has frozen.
-    pub frozen: Extent,
+    /// The newest word on automatic switches.
+    pub freeze: Freeze,
     /// Groups in the order of the configuration.
     pub groups: Vec<GroupView>,
 }
@@ -51,6 +52,8 @@ pub struct PeerView {
     pub silent_ms: u64,
     /// Whether it runs on a configuration that differs from ours.
     pub config_differs: bool,
+    /// Where, as far as the peer has told.
+    pub differences: Vec<Difference>,
 }
 
 /// What the peer is known to be.
@@ -109,4 +112,6 @@ pub struct GroupView {
     pub setback: Option<String>,
     /// For how many more seconds it stays where it is because it has switched too often.
     pub held_down_s: Option<u64>,
+    /// Whether this node had it last: while switches are frozen it alone takes it again.
+    pub was_here: bool,
 }

@@ -1,4 +1,5 @@
-//! A digest of what both nodes must agree on, sent in every beat.
+//! Digests of what both nodes must agree on: of the whole, sent in every beat, and of each section,
+//! told while the whole differs.
 //!
 //! Left out: what may differ between two good nodes, which are the own name, interface names,
 //! peers' addresses, script directories; and secrets. The text that is hashed is written here
@@ -8,42 +9,107 @@ use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::cluster::Damping;
-use crate::config::{AutoFailback, Config, Group, ResourceKind};
+use crate::cluster::message::SectionKind;
+use crate::cluster::{Damping, Digests, Section};
+use crate::config::{AutoFailback, Config, FenceParams, Group, ResourceKind};
 use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
+use crate::names::NodeName;
 
-/// First eight bytes of the SHA-256 of everything that must be the same on both nodes.
-pub fn digest(config: &Config) -> u64 {
-    let mut text = String::new();
-    // Writing to a String can't fail.
-    let _ = write_config(&mut text, config);
-    let hash = Sha256::digest(text.as_bytes());
-    hash.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+/// The digests of everything that must be the same on both nodes: first eight bytes of the SHA-256
+/// of the whole, first four of each section's.
+pub fn digests(config: &Config) -> Digests {
+    let mut whole = Sha256::new();
+    let mut sections = Vec::new();
+    for (kind, name, text) in texts(config) {
+        whole.update(text.as_bytes());
+        let digest = first::<4>(&Sha256::digest(text.as_bytes()));
+        sections.push(Section { kind, name, digest: u32::from_be_bytes(digest) });
+    }
+    Digests { whole: u64::from_be_bytes(first(&whole.finalize())), sections }
 }
 
-fn write_config(out: &mut String, config: &Config) -> fmt::Result {
+fn first<const N: usize>(hash: &[u8]) -> [u8; N] {
+    hash.first_chunk().copied().unwrap_or([0; N])
+}
+
+/// Each section as text, with its name where it has one.
+fn texts(config: &Config) -> Vec<(SectionKind, String, String)> {
+    type Writer = fn(&mut String, &Config) -> fmt::Result;
+    let fixed: [(SectionKind, Writer); 5] = [
+        (SectionKind::Timing, write_timing),
+        (SectionKind::Failback, write_failback),
+        (SectionKind::Links, write_links),
+        (SectionKind::Connectivity, write_connectivity),
+        (SectionKind::Fencing, write_fencing),
+    ];
+    // Writing to a String can't fail.
+    let written = |write: &dyn Fn(&mut String) -> fmt::Result| {
+        let mut text = String::new();
+        let _ = write(&mut text);
+        text
+    };
+    let fixed = fixed.into_iter().map(|(kind, write)| {
+        (kind, String::new(), written(&|out: &mut String| write(out, config)))
+    });
+    let groups = config.groups.iter().map(|group| {
+        let text = written(&|out: &mut String| write_group(out, group));
+        (SectionKind::Group, group.name.to_string(), text)
+    });
+    let directors = config.directors.values().map(|director| {
+        let text = written(&|out: &mut String| write_director(out, director));
+        (SectionKind::Director, director.name.to_string(), text)
+    });
+    fixed.chain(groups).chain(directors).collect()
+}
+
+fn write_timing(out: &mut String, config: &Config) -> fmt::Result {
     let mut nodes = [config.node.as_str(), config.peer.as_str()];
     nodes.sort_unstable();
-    writeln!(out, "pairbeat config 1\nnodes {nodes:?}")?;
+    writeln!(out, "pairbeat config 2\nnodes {nodes:?}")?;
     let timing = &config.timing;
     for time in [timing.keepalive, timing.warntime, timing.deadtime, timing.initdead] {
         writeln!(out, "time {}", time.as_micros())?;
     }
-    writeln!(out, "auto_failback {}", config.auto_failback == AutoFailback::On)?;
     let damping = &config.damping;
     if *damping != Damping::default() {
         let times = [damping.window, damping.hold, damping.hold_max].map(|it| it.as_micros());
         writeln!(out, "damping {} {times:?}", damping.switches)?;
     }
-    for link in &config.links {
-        writeln!(out, "link {}", link.port)?;
+    Ok(())
+}
+
+fn write_failback(out: &mut String, config: &Config) -> fmt::Result {
+    writeln!(out, "auto_failback {}", config.auto_failback == AutoFailback::On)
+}
+
+fn write_links(out: &mut String, config: &Config) -> fmt::Result {
+    config.links.iter().try_for_each(|link| writeln!(out, "link {}", link.port))
+}
+
+fn write_connectivity(out: &mut String, config: &Config) -> fmt::Result {
+    for ping in &config.ping_nodes {
+        writeln!(out, "ping {} {:?}", ping.name, ping.members)?;
     }
-    for group in &config.groups {
-        write_group(out, group)?;
+    if !config.ping_nodes.is_empty() {
+        writeln!(out, "deadping {} ipfail {}", config.deadping.as_micros(), config.ipfail)?;
     }
-    for director in config.directors.values() {
-        write_director(out, director)?;
+    Ok(())
+}
+
+/// Values of parameters are left out: a digest of a password that can be guessed is a way to
+/// guess it.
+fn write_fencing(out: &mut String, config: &Config) -> fmt::Result {
+    for device in &config.fence {
+        let node = device.node.as_ref().map_or("peer", NodeName::as_str);
+        let (kind, timeout) = (device.kind, device.timeout.as_micros());
+        write!(out, "fence {kind:?} {:?} {node} {timeout}", device.name)?;
+        if let FenceParams::Named(params) = &device.params {
+            for (name, _) in params {
+                write!(out, " {name}")?;
+            }
+        }
+        writeln!(out)?;
     }
     Ok(())
 }

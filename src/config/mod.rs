@@ -34,7 +34,7 @@ use crate::names::{DirectorName, GroupName, LinkName, NodeName};
 
 pub use crate::keys::{Key, KeyRing, Secret};
 pub use check::{DraftDirector, DraftGroup, DraftResource};
-pub use digest::digest;
+pub use digest::digests;
 pub use outside::{
     FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX, FenceDevice, FenceKind,
     FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/status` | none | [`Status`](crate::status::Status) |
 //! | `POST /v1/standby`, `POST /v1/takeover` | [`Move`] | [`Moved`] |
+//! | `POST /v1/freeze` | [`Freezing`] | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/stop` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/reload` | none | [`Reloaded`] |
 //! | `POST /v1/events` | [`EventsAsked`] | [`EventsReply`], at once or when there is something new |
@@ -13,6 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Answer, Which};
+use crate::cluster::message::Extent;
 use crate::journal::Record;
 
 /// Largest request body, in bytes: a request is one small object.
@@ -29,6 +31,8 @@ pub enum Call {
     Standby(Move),
     /// Take groups from the peer.
     Takeover(Move),
+    /// Freeze automatic switches, or let them go.
+    Freeze(Freezing),
     /// Give everything away and end.
     Stop,
     /// Read the configuration again.
@@ -106,6 +110,14 @@ pub struct Move {
     pub wait: bool,
 }
 
+/// Body of a freeze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freezing {
+    /// What is frozen from now on; `nothing` ends a freeze.
+    pub extent: Extent,
+}
+
 fn yes() -> bool {
     true
 }
@@ -152,6 +164,7 @@ impl Call {
             Self::Status => ("GET", "/v1/status"),
             Self::Standby(_) => ("POST", "/v1/standby"),
             Self::Takeover(_) => ("POST", "/v1/takeover"),
+            Self::Freeze(_) => ("POST", "/v1/freeze"),
             Self::Stop => ("POST", "/v1/stop"),
             Self::Reload => ("POST", "/v1/reload"),
             Self::Events(_) => ("POST", "/v1/events"),
@@ -174,6 +187,9 @@ impl Call {
             ("GET", "/v1/status") => Ok(Self::Status),
             ("POST", "/v1/standby") => object(body).map(Self::Standby),
             ("POST", "/v1/takeover") => object(body).map(Self::Takeover),
+            ("POST", "/v1/freeze") => serde_json::from_slice(body)
+                .map(Self::Freeze)
+                .map_err(|e| format!("request body: {e}")),
             ("POST", "/v1/stop") => Ok(Self::Stop),
             ("POST", "/v1/reload") => Ok(Self::Reload),
             ("POST", "/v1/events") => object(body).map(Self::Events),
@@ -189,6 +205,7 @@ impl Call {
             Self::Standby(movement) | Self::Takeover(movement) => {
                 serde_json::to_vec(movement).unwrap_or_default()
             }
+            Self::Freeze(freezing) => serde_json::to_vec(freezing).unwrap_or_default(),
             Self::Events(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Explain(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Status | Self::Stop | Self::Reload | Self::Record => Vec::new(),

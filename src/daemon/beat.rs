@@ -14,6 +14,7 @@
 //! beats and can't act would keep the peer from acting.
 
 mod orders;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
@@ -32,13 +33,15 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
+use self::watch::Watch;
+use crate::cluster::Digests;
 use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
 use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Core, Evidence};
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
-use crate::sys::{clock, sched};
+use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
 use crate::wire::DATAGRAM_MAX;
 
@@ -82,8 +85,8 @@ pub enum Order {
     },
     /// Our own address on a group's service LAN.
     Via(GroupId, Option<IpAddr>),
-    /// The digest of a configuration that was reloaded.
-    Config(u64),
+    /// The digests of a configuration that was reloaded.
+    Config(Digests),
     /// Copy what is remembered: answered by [`Note::Recording`].
     Record,
     /// Copy the core, to ask it what it would do: answered by [`Note::Copy`].
@@ -177,6 +180,12 @@ impl BeatHandle {
         self.orders.push(order)
     }
 
+    /// The daemon's main loop has made a turn. From the first one on, its standing still for ten
+    /// seconds ends the process: a node that beats and can't act would keep its peer from acting.
+    pub fn turned(&self) {
+        self.orders.turned();
+    }
+
     /// A way to give orders, for other parts of the daemon.
     pub fn orders(&self) -> Orders {
         self.orders.clone()
@@ -243,6 +252,7 @@ struct Beat {
     /// Turns in which the sockets were not read to the bottom.
     put_off: u32,
     armed: Instant,
+    watch: Watch,
     pulsed: Instant,
     viewed: Instant,
     pace: Pace,
@@ -267,6 +277,7 @@ impl Beat {
             blocked: false,
             put_off: 0,
             armed: Instant::NEVER,
+            watch: Watch::new(clock::now()),
             pulsed: Instant::BOOT,
             viewed: Instant::BOOT,
             pace,
@@ -287,6 +298,10 @@ impl Beat {
     /// Sockets first, then orders, then verdicts.
     fn turn(&mut self) {
         self.note_lateness();
+        if self.watch.hangs(clock::now(), self.orders.turns()) {
+            // The supervisor cleans up and tells the peer; nothing here can.
+            signal::end_at_once(signal::HANGING);
+        }
         let drained = self.read_sockets();
         self.take_orders();
         self.put_off = if drained { 0 } else { self.put_off + 1 };
@@ -341,7 +356,7 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
-                Order::Config(digest) => Input::Config(digest),
+                Order::Config(digests) => Input::Config(digests),
                 Order::Record => {
                     let recording = self.engine.heart_mut().recording();
                     self.tell(Note::Recording(recording));

@@ -19,6 +19,7 @@ use tracing::{error, warn};
 
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::cluster::recording::Recorder;
+use crate::cluster::{Past, Settings};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, ExplainAsked, Moved, Reloaded};
 use crate::control::server::{self, Asked, Server};
@@ -28,6 +29,7 @@ use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
+use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, work};
 use crate::engine::{Engine, Identity};
@@ -86,6 +88,7 @@ struct Core {
     /// One core a node, also when its supervisor is gone.
     _lock: File,
     keeper: Keeper,
+    memory: Memory,
     config: Rc<Config>,
     supervisor: Channel<FromCore, ToCore>,
     notes: mpsc::Receiver<Note>,
@@ -175,7 +178,8 @@ impl Core {
         let director =
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
-        let engine = engine(&config, session)?;
+        let memory = Memory::open(paths);
+        let engine = engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
         let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
@@ -184,6 +188,7 @@ impl Core {
             paths: paths.clone(),
             _lock: lock,
             keeper: Keeper::default(),
+            memory,
             config: Rc::new(config),
             supervisor,
             notes,
@@ -217,6 +222,7 @@ impl Core {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.beat.turned();
             let happening = tokio::select! {
                 biased;
                 note = self.notes.recv() => Happening::Note(note),
@@ -303,6 +309,7 @@ impl Core {
                 self.farewell_given = false;
             }
             Note::View(view) => {
+                self.memory.note(&view.engine.cluster);
                 self.view = Some(view);
                 for reply in std::mem::take(&mut self.early) {
                     self.status(reply);
@@ -353,6 +360,9 @@ impl Core {
         match asked.call {
             Call::Status => self.status(asked.reply),
             Call::Reload => self.load(Some(asked.reply)),
+            Call::Freeze(it) => {
+                self.request(Request::Freeze(it.extent), true, (asked.by, asked.reply))
+            }
             Call::Stop => self.leave(asked.by, Some(asked.reply)),
             Call::Events(what) => self.follow(what, asked.reply),
             Call::Explain(what) => self.ask_why(what, asked.reply),
@@ -480,7 +490,7 @@ impl Core {
         }
         let directors = config.directors.values().cloned().collect();
         self.director.configure(directors).map_err(|why| vec![why.to_owned()])?;
-        self.order(Order::Config(config::digest(&config)));
+        self.order(Order::Config(config::digests(&config)));
         self.config = Rc::new(config);
         Ok(())
     }
@@ -515,9 +525,10 @@ fn session() -> Result<[u8; 16], Fatal> {
     Ok(session)
 }
 
-fn engine(config: &Config, session: [u8; 16]) -> Result<Engine<Recorder>, Fatal> {
+fn engine(config: &Config, past: &Past, session: [u8; 16]) -> Result<Engine<Recorder>, Fatal> {
     let now = clock::now();
-    let core = Recorder::new(crate::cluster::Core::new(work::settings(config), now));
+    let settings = Settings { past: past.clone(), ..work::settings(config) };
+    let core = Recorder::new(crate::cluster::Core::new(settings, now));
     let identity = Identity {
         node: config.node.clone(),
         peer: config.peer.clone(),

@@ -12,6 +12,7 @@ pub mod director;
 mod guard;
 pub mod hands;
 mod keeper;
+mod memory;
 pub mod messages;
 mod picture;
 
@@ -55,6 +56,11 @@ impl Paths {
     /// Locked while a core runs, also one whose supervisor is gone.
     pub(crate) fn core_lock_file(&self) -> PathBuf {
         self.runtime_dir.join("core.lock")
+    }
+
+    /// What is remembered of freezes and groups.
+    pub(crate) fn memory_file(&self) -> PathBuf {
+        self.state_dir.join("cluster.json")
     }
 
     /// Virtual services that this node has put into the kernel.

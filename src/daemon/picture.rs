@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{GroupView, LinkState, PeerLife};
+use crate::cluster::message::Extent;
+use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
-use crate::journal::words::{cause_words, state_word};
+use crate::journal::words::{cause_words, list, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
@@ -33,6 +34,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         version: VERSION,
         node: config.node.to_string(),
         peer: peer(view),
+        frozen: view.engine.cluster.freeze.extent,
         links: links(config, view),
         groups: groups
             .map(|(group, seen)| {
@@ -59,7 +61,8 @@ fn peer(view: &View) -> PeerStatus {
         PeerLife::Left => "standby",
     };
     let silent_ms = (peer.state != PeerLife::Unknown).then_some(peer.silent_ms);
-    PeerStatus { node: peer.node.to_string(), state: state.to_owned(), silent_ms }
+    let (node, state) = (peer.node.to_string(), state.to_owned());
+    PeerStatus { node, state, silent_ms, differs: peer.differences.clone() }
 }
 
 fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
@@ -100,6 +103,7 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         preferred: seen.preferred.to_string(),
         epoch: seen.epoch,
         cause: cause_words(seen.cause).to_owned(),
+        held_down_s: seen.held_down_s,
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
         notes,
     }
@@ -142,11 +146,14 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
     if let Some(why) = &journal.error {
         warnings.push(format!("the journal can't be written: {why}"));
     }
+    if view.engine.cluster.freeze.extent != Extent::Nothing {
+        warnings.push("automatic switches are frozen; `pairbeat unfreeze` ends that".to_owned());
+    }
     if view.engine.cluster.peer.state != PeerLife::Alive {
         warnings.push(format!("no redundancy: {} is not there", view.engine.cluster.peer.node));
     }
     if view.engine.cluster.peer.config_differs {
-        warnings.push("the peer runs on a different configuration".to_owned());
+        warnings.push(differs(&view.engine.cluster.peer.differences));
     }
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
@@ -160,6 +167,11 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
         warnings.extend(director.kernel.refused.iter().map(|r| format!("kernel: {r}")));
     }
     warnings
+}
+
+fn differs(sections: &[Difference]) -> String {
+    let base = "the peer runs on a different configuration";
+    if sections.is_empty() { base.to_owned() } else { format!("{base}: {}", list(sections)) }
 }
 
 fn refused(view: &View) -> BTreeMap<String, u64> {

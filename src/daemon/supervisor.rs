@@ -27,6 +27,7 @@ use crate::kernel::addr::{AddressError, Addresses};
 use crate::link::udp::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
 use crate::sys::files::Machine;
+use crate::sys::signal::HANGING;
 use crate::sys::{clock, log};
 
 /// First pause before a dead process is started again; doubles with each death.
@@ -379,7 +380,8 @@ impl<'a> Supervisor<'a> {
         let died = ToCore::Died { at: clock::now(), how: how.clone(), released, told };
         let sentence = journal::Happening::CoreDied { how, released, told }.sentence(&[]);
         if self.stopping.is_some() {
-            return Err(Fatal::System(format!("while it was stopping, {sentence}")));
+            let stopping = "the core died while it was stopping";
+            return Err(Fatal::System(sentence.replacen("the core died", stopping, 1)));
         }
         if !core.ready && !self.served {
             return Err(Fatal::CoreNotStarted);
@@ -421,7 +423,13 @@ impl Signals {
 }
 
 fn describe(end: std::io::Result<ExitStatus>) -> String {
-    end.map_or_else(|e| e.to_string(), |status| status.to_string())
+    match end {
+        Ok(status) if status.code() == Some(HANGING.into()) => {
+            "its main loop hung for ten seconds".to_owned()
+        }
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// Waits for that moment; for ever when there is none.

@@ -54,7 +54,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
         auto_failback: config.auto_failback == AutoFailback::On,
         links: u8::try_from(config.links.len()).unwrap_or(u8::MAX),
         groups: config.groups.iter().map(|group| group_settings(config, group)).collect(),
-        config: config::digest(config),
+        config: config::digests(config),
         damping: config.damping,
         past: Past::default(),
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
-use crate::cluster::{self, Core};
+use crate::cluster::{self, Core, Digests};
 use crate::keys::KeyRing;
 use crate::names::{ActionId, GroupId, LinkId, NodeName, RequestId};
 use crate::time::Instant;
@@ -45,7 +45,7 @@ pub trait Heart {
     /// Our own address on a group's service LAN.
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>);
     /// The digest of our configuration, when that has changed.
-    fn set_config(&mut self, digest: u64);
+    fn set_config(&mut self, digests: Digests);
     /// Whether the peer may have taken over during a stall of ours.
     fn in_doubt(&self) -> bool;
     /// One picture of everything.
@@ -75,8 +75,8 @@ impl Heart for Core {
         self.set_via(group, via);
     }
 
-    fn set_config(&mut self, digest: u64) {
-        self.set_config(digest);
+    fn set_config(&mut self, digests: Digests) {
+        self.set_config(digests);
     }
 
     fn in_doubt(&self) -> bool {
@@ -136,8 +136,8 @@ pub enum Input {
         /// The address, where there is one.
         via: Option<IpAddr>,
     },
-    /// The digest of a configuration that was reloaded.
-    Config(u64),
+    /// The digests of a configuration that was reloaded.
+    Config(Digests),
     /// Nothing but the passing of time. All sockets must have been read before.
     Tick,
 }
@@ -274,7 +274,7 @@ impl<H: Heart> Engine<H> {
                 self.heart.handle(now, event::Input::Ended { action, outcome });
             }
             Input::Via { group, via } => self.heart.set_via(group, via),
-            Input::Config(digest) => self.heart.set_config(digest),
+            Input::Config(digests) => self.heart.set_config(digests),
             Input::Tick => self.heart.handle(now, event::Input::Tick),
         }
         self.obey(now);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::cluster::event::{Input, Output};
 use crate::cluster::message::Beat;
 use crate::cluster::recording::{Act, Recorder};
-use crate::cluster::{self};
+use crate::cluster::{self, Digests};
 use crate::engine::Heart;
 use crate::names::GroupId;
 use crate::time::Instant;
@@ -33,8 +33,8 @@ impl Heart for Recorder {
         self.act(self.now(), Act::Via(group, via));
     }
 
-    fn set_config(&mut self, digest: u64) {
-        self.act(self.now(), Act::Config(digest));
+    fn set_config(&mut self, digests: Digests) {
+        self.act(self.now(), Act::Config(digests));
     }
 
     fn in_doubt(&self) -> bool {

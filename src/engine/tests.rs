@@ -34,6 +34,7 @@ impl Pulse {
             config: self.told << 32 | self.said,
             notice: Notice::default(),
             groups: Vec::new(),
+            sections: Vec::new(),
         }
     }
 
@@ -82,7 +83,7 @@ impl Heart for Pulse {
 
     fn set_via(&mut self, _: GroupId, _: Option<IpAddr>) {}
 
-    fn set_config(&mut self, _: u64) {}
+    fn set_config(&mut self, _: Digests) {}
 
     fn in_doubt(&self) -> bool {
         false

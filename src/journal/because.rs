@@ -120,7 +120,7 @@ impl Chains {
                 None
             }
             Event::Role { group, state, cause, .. } => {
-                Some(self.role(at, (group, *state, *cause), evidence?))
+                Some(self.role(at, (group, *state, *cause), &evidence?))
             }
             _ => None,
         }
@@ -130,7 +130,7 @@ impl Chains {
         &mut self,
         at: Instant,
         (group, state, cause): (&GroupName, GroupState, Cause),
-        evidence: Evidence,
+        evidence: &Evidence,
     ) -> Because {
         let failures = self.failed.remove(group).unwrap_or_default();
         let before = self.series.remove(group);
@@ -145,7 +145,7 @@ impl Chains {
                 both: None,
             },
         };
-        let series = series.step(at, state, (&evidence, failures));
+        let series = series.step(at, state, (evidence, failures));
         let because = Because {
             origin: series.origin,
             since_ms: millis(at, series.begun),

@@ -180,8 +180,8 @@ fn not(seen: &GroupView, view: &View, present: &Present<'_>) -> Vec<String> {
     let evidence = present.core.evidence(present.now, &seen.name);
     lines.push(format!("the peer is {}", peer_words(&evidence).replace(" before", " ago")));
     lines.extend(evidence.theirs.map(|it| format!("the peer says: {}", hold_words(it.hold))));
-    if view.frozen != Extent::Nothing {
-        lines.push(freeze_words(view.frozen).to_owned());
+    if view.freeze.extent != Extent::Nothing {
+        lines.push(freeze_words(view.freeze.extent).to_owned());
     }
     lines.extend(seen.held_down_s.map(|left| {
         format!("it has switched by itself too often and stays where it is for {left} s more")

@@ -149,7 +149,7 @@ fn what_would_happen_is_asked_of_the_core() {
         auto_failback: false,
         links: 1,
         groups: vec![group],
-        config: 7,
+        config: 7.into(),
         damping: Damping::default(),
         past: Past::default(),
     };
@@ -163,7 +163,14 @@ fn what_would_happen_is_asked_of_the_core() {
         unrest: Unrest::default(),
     };
     let notice = Notice::default();
-    let beat = Beat { node: NodeState::Running, hears: 1, config: 7, notice, groups: vec![claim] };
+    let beat = Beat {
+        node: NodeState::Running,
+        hears: 1,
+        config: 7,
+        sections: Vec::new(),
+        notice,
+        groups: vec![claim],
+    };
     core.handle(at(1), Input::Heard { link: LinkId(0), at: at(1), beat, echo: 1 });
     core.handle(at(1), Input::Tick);
     let links = [LinkName::new("eth1").unwrap()];

@@ -1,5 +1,6 @@
 //! Events of the cluster in words: one sentence each, for log, journal and status alike.
 
+use crate::cluster::Difference;
 use crate::cluster::event::{Cause, Event, GroupState, Operation, Restraint};
 use crate::cluster::message::Extent;
 use crate::journal::Severity;
@@ -20,6 +21,8 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::Stalled { .. } => ("stalled", Severity::Warning),
         Event::Conflict { .. } => ("conflict", Severity::Alarm),
         Event::ConfigDiffers => ("config_differs", Severity::Warning),
+        Event::SectionsDiffer { .. } => ("sections_differ", Severity::Warning),
+        Event::ConfigAgrees => ("config_agrees", Severity::Info),
         Event::HeldDown { .. } => ("held_down", Severity::Alarm),
         Event::Restrained { .. } => ("restrained", Severity::Alarm),
         Event::Freeze { extent: Extent::Nothing } => ("freeze", Severity::Info),
@@ -61,6 +64,10 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
             format!("{group}: not taken: {}", restraint_words(*why))
         }
         Event::Freeze { extent } => freeze_words(*extent).to_owned(),
+        Event::SectionsDiffer { sections } => {
+            format!("the peer's configuration differs in {}", list(sections))
+        }
+        Event::ConfigAgrees => "the peer runs on the same configuration again".to_owned(),
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
@@ -86,6 +93,12 @@ pub fn freeze_words(extent: Extent) -> &'static str {
             "automatic switches are frozen: whatever happens, each group stays where it is"
         }
     }
+}
+
+/// Sections that differ, in one line.
+pub(crate) fn list(sections: &[Difference]) -> String {
+    let words: Vec<String> = sections.iter().map(ToString::to_string).collect();
+    words.join(", ")
 }
 
 /// What failed, and why; the resource by its place in the list, from 1.

@@ -7,7 +7,9 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Difference;
 use crate::cluster::event::GroupState;
+use crate::cluster::message::Extent;
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -24,6 +26,9 @@ pub struct Status {
     pub node: String,
     /// The other one.
     pub peer: PeerStatus,
+    /// Which automatic switches an operator has frozen: `nothing`, `except_dead`, `all`.
+    #[serde(default)]
+    pub frozen: Extent,
     /// Heartbeat links in the order of the configuration.
     pub links: Vec<LinkStatus>,
     /// Groups in the order of the configuration.
@@ -69,6 +74,9 @@ pub struct PeerStatus {
     pub state: String,
     /// Since its last beat, in milliseconds.
     pub silent_ms: Option<u64>,
+    /// Where its configuration differs from ours, as far as it has told; empty when it is the same.
+    #[serde(default)]
+    pub differs: Vec<Difference>,
 }
 
 /// A link.
@@ -109,6 +117,8 @@ pub struct GroupStatus {
     pub epoch: u64,
     /// Why this node is in this state.
     pub cause: String,
+    /// For how many more seconds it stays where it is, because it has switched by itself too often.
+    pub held_down_s: Option<u64>,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::cluster::event::GroupState;
+use crate::cluster::message::Extent;
 use crate::lvs::director::ServiceView;
 use crate::status::{GroupStatus, LinkStatus, Status};
 
@@ -19,6 +20,11 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
     match status.peer.silent_ms {
         Some(ms) => writeln!(out, ", heard {ms} ms ago")?,
         None => writeln!(out)?,
+    }
+    match status.frozen {
+        Extent::Nothing => {}
+        Extent::ExceptDead => writeln!(out, "FROZEN  no automatic switch, but from a dead node")?,
+        Extent::All => writeln!(out, "FROZEN  no automatic switch, whatever happens")?,
     }
     for link in &status.links {
         write_link(out, link)?;
@@ -73,6 +79,9 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
     };
     let holder = group.holder.as_deref().unwrap_or("nobody");
     writeln!(out, "group {}  {state} here ({}), held by {holder}", group.name, group.cause)?;
+    if let Some(seconds) = group.held_down_s {
+        writeln!(out, "    held down for {seconds} s: it has switched by itself too often")?;
+    }
     for resource in &group.resources {
         writeln!(out, "    {resource}")?;
     }

@@ -12,7 +12,8 @@
 use std::net::IpAddr;
 
 use crate::cluster::message::{
-    Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, Unrest, Wish,
+    Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
+    SectionDigest, Unrest, Wish,
 };
 use crate::names::{GroupName, NAME_LEN_MAX};
 use crate::wire::auth::{KEYS_ANNOUNCED_MAX, KeyCheck};
@@ -27,6 +28,7 @@ const CANDIDATES: u8 = 0x05;
 const KEYS: u8 = 0x06;
 const NOTICE: u8 = 0x09;
 const UNREST: u8 = 0x0a;
+const SECTIONS: u8 = 0x10;
 const CRITICAL: u8 = 0x80;
 
 /// Most sessions echoed in a body: those on trial, and the proven one in a copy of a beat.
@@ -34,6 +36,9 @@ const CRITICAL: u8 = 0x80;
 pub(super) const ECHOES_MAX: usize = 8;
 const ECHO_LEN: usize = 24;
 const CHECK_LEN: usize = 5;
+const SECTION_LEN: usize = 9;
+/// Sections in one field: about as long as the longest claim.
+const SECTIONS_PER_FIELD: usize = 10;
 
 /// What one frame says: the node's fields, and all or some of its groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +94,7 @@ struct Fields {
     config: Option<u64>,
     notice: Option<Notice>,
     groups: Vec<GroupClaim>,
+    sections: Vec<SectionDigest>,
     candidates: Option<Vec<Echo>>,
     keys: Option<Vec<KeyCheck>>,
 }
@@ -107,6 +113,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Body, Refusal> {
         config: fields.config.ok_or(Refusal::Missing)?,
         notice: fields.notice.unwrap_or_default(),
         groups: fields.groups,
+        sections: fields.sections,
     };
     let candidates = fields.candidates.unwrap_or_default();
     Ok(Body { beat, candidates, keys: fields.keys.unwrap_or_default() })
@@ -124,6 +131,13 @@ impl Fields {
             GROUP if self.groups.len() >= GROUPS_MAX => Err(Refusal::Groups),
             GROUP => {
                 self.groups.push(claim(value).ok_or(Refusal::Value)?);
+                Ok(())
+            }
+            SECTIONS => {
+                self.sections
+                    .extend(list(value, SECTIONS_PER_FIELD, section).ok_or(Refusal::Value)?);
+                // A later version may have more of them; that is no reason not to hear it.
+                self.sections.truncate(SECTIONS_MAX);
                 Ok(())
             }
             // Of the group before it.
@@ -175,6 +189,11 @@ pub(super) fn echo(cursor: &mut Cursor<'_>) -> Option<Echo> {
 
 fn key_check(cursor: &mut Cursor<'_>) -> Option<KeyCheck> {
     Some(KeyCheck { id: cursor.byte()?, check: cursor.bytes()? })
+}
+
+fn section(cursor: &mut Cursor<'_>) -> Option<SectionDigest> {
+    let (kind, key) = (cursor.byte()?, cursor.bytes().map(u32::from_be_bytes)?);
+    Some(SectionDigest { kind, key, digest: cursor.bytes().map(u32::from_be_bytes)? })
 }
 
 fn node_state(value: &[u8]) -> Option<NodeState> {
@@ -281,6 +300,23 @@ fn write_notice(out: &mut Vec<u8>, notice: &Notice) {
     };
     let numbers = [notice.freeze.generation, notice.back_ms, notice.deadtime_ms];
     write(out, NOTICE, &[&[extent], &numbers.map(u32::to_be_bytes).concat()]);
+}
+
+/// The sections of the configuration, in fields that fit where one claim does.
+pub(super) fn write_sections(sections: &[SectionDigest]) -> Vec<Vec<u8>> {
+    let field = |sections: &[SectionDigest]| {
+        let mut value = Vec::with_capacity(SECTIONS_PER_FIELD * SECTION_LEN);
+        for section in sections {
+            value.push(section.kind);
+            value.extend_from_slice(&section.key.to_be_bytes());
+            value.extend_from_slice(&section.digest.to_be_bytes());
+        }
+        let mut out = Vec::new();
+        write(&mut out, SECTIONS, &[&value]);
+        out
+    };
+    let told = sections.get(..SECTIONS_MAX).unwrap_or(sections);
+    told.chunks(SECTIONS_PER_FIELD).map(field).collect()
 }
 
 /// One group's field, and what follows it.

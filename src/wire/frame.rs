@@ -117,11 +117,12 @@ pub fn seal(header: &Header, beat: &Beat, extras: Extras<'_>, auth: &Auth) -> Ve
     let node = body::write_node(beat, extras.candidates, extras.keys);
     let room = DATAGRAM_MAX - HEADER_LEN - TAG_LEN;
     let mut bodies = vec![node.clone()];
-    for claim in &beat.groups {
-        let claim = body::write_claim(claim);
+    let claims = beat.groups.iter().map(body::write_claim);
+    // Last, for they may be left out.
+    for part in claims.chain(body::write_sections(&beat.sections)) {
         match bodies.last_mut() {
-            Some(last) if last.len() + claim.len() <= room => last.extend_from_slice(&claim),
-            _ => bodies.push([node.as_slice(), &claim].concat()),
+            Some(last) if last.len() + part.len() <= room => last.extend_from_slice(&part),
+            _ => bodies.push([node.as_slice(), &part].concat()),
         }
     }
     bodies.truncate(usize::from(PIECES_MAX));

@@ -9,7 +9,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use crate::cluster::message::{Beat, GROUPS_MAX, GroupClaim, LINKS_MAX, NodeState};
+use crate::cluster::message::{
+    Beat, GROUPS_MAX, GroupClaim, LINKS_MAX, NodeState, SECTIONS_MAX, SectionDigest,
+};
 use crate::names::LinkId;
 use crate::time::Instant;
 use crate::wire::auth::KeyCheck;
@@ -108,7 +110,7 @@ pub struct Peer {
 struct Assembly {
     seq: u64,
     pieces: u8,
-    parts: BTreeMap<u8, Vec<GroupClaim>>,
+    parts: BTreeMap<u8, (Vec<GroupClaim>, Vec<SectionDigest>)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -370,13 +372,18 @@ impl Peer {
         };
         let fits = assembly.pieces == header.pieces;
         if fits {
-            assembly.parts.insert(header.piece, std::mem::take(&mut beat.groups));
+            let part = (std::mem::take(&mut beat.groups), std::mem::take(&mut beat.sections));
+            assembly.parts.insert(header.piece, part);
         }
         if !fits || assembly.parts.len() < usize::from(assembly.pieces) {
             self.assembly = Some(assembly);
             return if fits { Ok(None) } else { Err(Refusal::Value) };
         }
-        beat.groups = assembly.parts.into_values().flatten().collect();
+        for (groups, sections) in assembly.parts.into_values() {
+            beat.groups.extend(groups);
+            beat.sections.extend(sections);
+        }
+        beat.sections.truncate(SECTIONS_MAX);
         if beat.groups.len() > GROUPS_MAX || twice(&beat.groups) {
             return Err(Refusal::Groups);
         }

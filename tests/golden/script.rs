@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
+use pairbeat::cluster::message::Extent;
 use pairbeat::cluster::{Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
 use pairbeat::names::{GroupName, NodeName};
 
@@ -71,6 +72,15 @@ impl Stage {
                 let span = time(span)?;
                 self.world().suspend(node, span);
             }
+            ["freeze", extent] => {
+                let extent = match *extent {
+                    "all" => Extent::All,
+                    "except-dead" => Extent::ExceptDead,
+                    _ => return None,
+                };
+                self.world().request(node, Request::Freeze(extent));
+            }
+            ["unfreeze"] => self.world().request(node, Request::Freeze(Extent::Nothing)),
             ["leave"] => self.world().request(node, Request::Leave),
             ["standby", which] => self.world().request(node, Request::Standby(which_of(which)?)),
             ["takeover", which] => self.world().request(node, Request::Takeover(which_of(which)?)),
@@ -163,7 +173,7 @@ fn settings(
         auto_failback: failback,
         links: links as u8,
         groups: groups.collect(),
-        config: 1,
+        config: 1.into(),
         damping: Damping::default(),
         past: Past::default(),
     }

@@ -10,6 +10,8 @@
     reason = "a test may end at the first surprise"
 )]
 
+mod calm;
+mod drift;
 mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
@@ -18,9 +20,11 @@ mod moves;
 mod nets;
 mod node;
 mod pair;
+mod prober;
 mod refusals;
 mod reload;
 mod roles;
 mod scripts;
+mod standstill;
 mod strangers;
 mod survival;

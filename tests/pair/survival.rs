@@ -115,3 +115,54 @@ fn a_core_that_dies_while_the_file_is_broken_comes_back_with_the_repaired_one() 
     let status = pair.a.wait("a peer", |status| status.peer() == "up");
     assert_eq!(status.state(0), "standby");
 }
+
+/// Stops one thread of a process, and it alone, until it is killed.
+struct Stopper(std::process::Child);
+
+impl Stopper {
+    fn new(thread: Pid) -> Self {
+        // PTRACE_SEIZE and PTRACE_INTERRUPT (ptrace(2)); the thread goes on when the tracer ends.
+        // Its death is told to the tracer first (__WALL).
+        let script = "import ctypes, os, sys\n\
+                      ptrace = ctypes.CDLL(None, use_errno=True).ptrace\n\
+                      thread = int(sys.argv[1])\n\
+                      for request in (0x4206, 0x4207):\n    \
+                          assert ptrace(request, thread, None, None) == 0, ctypes.get_errno()\n\
+                      print('stopped', flush=True)\n\
+                      while not os.WIFEXITED(os.waitpid(thread, 0x40000000)[1]):\n    \
+                          pass\n";
+        let thread = thread.as_raw_nonzero().to_string();
+        let mut python = std::process::Command::new("python3");
+        python.args(["-c", script, &thread]).stdout(std::process::Stdio::piped());
+        let mut child = python.spawn().unwrap();
+        let mut said = [0; 7];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Stopper {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+#[test]
+fn a_core_whose_main_loop_hangs_while_its_beats_go_on_is_ended_and_the_peer_takes_over() {
+    if !possible() {
+        return;
+    }
+    let pair = Pair::settled(&Setup::patient());
+    let core = pair.a.role("core").unwrap();
+    let stopper = Stopper::new(core);
+    // Ten seconds of that are allowed. Long before its deadtime, then, the supervisor says that the
+    // addresses are free.
+    let told = || until(|| pair.b.log().contains("has released everything").then_some(()));
+    assert!(told().or_else(told).is_some(), "{}", pair.a.log());
+    drop(stopper);
+    pair.b.becomes("active");
+    pair.a.logs("its main loop hung");
+    pair.a.logs("the core is started again");
+    pair.a.wait("a peer", |status| status.peer() == "up");
+}

@@ -317,14 +317,14 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
         auto_failback: rng.percent(50),
         links: rng.range(1, 3) as u8,
         groups,
-        config: 1,
+        config: 1.into(),
         damping: damping(&mut rng),
         past: Past::default(),
     };
     let mut b = a.clone();
     (b.node, b.peer) = (a.peer.clone(), a.node.clone());
     // S9: files that differ change nothing.
-    b.config += rng.range(0, 1);
+    b.config.whole += rng.range(0, 1);
     for group in &mut b.groups {
         group.preferred = match group.preferred {
             Side::Me => Side::Peer,

@@ -269,6 +269,7 @@ impl<D: Delivery> World<D> {
 
     pub(crate) fn crash(&mut self, node: usize, how: Crash) {
         let Some(mut process) = self.nodes[node].process.take() else { return };
+        self.nodes[node].settings.past = process.core.past();
         self.note(|| format!("{} crashes: {how:?}", NAMES[node]));
         self.open.retain(|_, (owner, _, _)| *owner != node);
         self.nodes[node].suspended = None;
@@ -393,7 +394,10 @@ impl<D: Delivery> World<D> {
                 Output::Left => {
                     self.note(|| format!("{} has left", NAMES[node]));
                     self.check_left(node);
-                    self.nodes[node].process = None;
+                    let process = self.nodes[node].process.take();
+                    if let Some(process) = process {
+                        self.nodes[node].settings.past = process.core.past();
+                    }
                     self.open.retain(|_, (owner, _, _)| *owner != node);
                 }
             }

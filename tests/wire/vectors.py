@@ -53,8 +53,12 @@ def bodies(v, keys):
     checks = [bytes([i]) + mac(key, b"pairbeat key check 1\0")[:4] for i, key in keys[:16]]
     node += field(0x06, b"".join(checks))
     out = [node]
-    for text in v.get("group", []):
-        one = claim(text)
+    parts = [claim(text) for text in v.get("group", [])]
+    told = v.get("section", [])
+    for at in range(0, len(told), 10):
+        value = [struct.pack(">BII", *section) for section in told[at : at + 10]]
+        parts.append(field(0x10, b"".join(value)))
+    for one in parts:
         if len(out[-1]) + len(one) <= MOST - HEADER - TAG:
             out[-1] += one
         else:
@@ -100,6 +104,7 @@ def add(title, refused=None, alter=None, **changes):
         lines += [f"node {v['node']}", f"hears {v['hears']}", f"config {v['config']}"]
         lines += [f"candidate {s} {q}" for s, q in v.get("candidate", [])]
         lines += ["group " + text for text in v.get("group", [])]
+        lines += ["section {} {:08x} {:08x}".format(*s) for s in v.get("section", [])]
     for frame in frames(v):
         lines.append("frame " + (alter(frame) if alter else frame).hex())
     OUT.append("\n".join(lines) + "\n")
@@ -131,6 +136,8 @@ add("a farewell signed in advance", seq=1 << 63, echo=(ECHO[0], 0), node="gone",
 add("sixty-four groups with long names, in pieces", seq=260, echo=ECHO, node="running", hears=1,
     candidate=[(f"c{i}" * 16, i) for i in range(4)],
     group=[f"{'g' * 60}{i:04} {i} nothing content 2001:db8::{i:x}" for i in range(64)])
+add("what the configuration consists of, while the two differ", seq=261, echo=ECHO, node="running",
+    hears=1, group=ACTIVE, section=[(i % 8 + 1, i * 7 << 20, 0xFFFFFFFF - i) for i in range(12)])
 add("an unknown critical field", "critical", body=NEEDED + field(0xFE, b"?"))
 add("one bit of the signature differs", "signature", lambda f: f[:-1] + bytes([f[-1] ^ 1]))
 add("one bit of the sequence number differs", "signature",

@@ -27,7 +27,7 @@ fn settings(preferred: Side) -> Settings {
             resources: vec![resource, resource],
             via: None,
         }],
-        config: 7,
+        config: 7.into(),
         damping: Damping::default(),
         past: Past::default(),
     }
@@ -49,6 +49,7 @@ fn heard(at: Instant, hold: Hold, seq: u64) -> Act {
         config: 7,
         notice: Notice::default(),
         groups: vec![claim],
+        sections: Vec::new(),
     };
     Act::Input(Input::Heard { link: LinkId(0), at, beat, echo: seq })
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -28,13 +29,15 @@ pub struct Orders(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     waiting: Mutex<VecDeque<Order>>,
+    /// Turns of the daemon's main loop.
+    turns: AtomicU64,
     wakeup: OwnedFd,
 }
 
 impl Orders {
     pub(super) fn new() -> io::Result<Self> {
         let wakeup = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Self(Arc::new(Shared { waiting: Mutex::default(), wakeup })))
+        Ok(Self(Arc::new(Shared { waiting: Mutex::default(), turns: AtomicU64::new(0), wakeup })))
     }
 
     /// Puts an order in, and wakes the thread.
@@ -51,6 +54,16 @@ impl Orders {
         // Fails only when 2^64 - 2 wakeups are pending: then it is awake.
         let _ = rustix::io::write(&self.0.wakeup, &1u64.to_ne_bytes());
         Ok(())
+    }
+
+    /// The daemon's main loop has made a turn.
+    pub(super) fn turned(&self) {
+        self.0.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The turns of that loop so far.
+    pub(super) fn turns(&self) -> u64 {
+        self.0.turns.load(Ordering::Relaxed)
     }
 
     /// Everything that waits; `None` when somebody is just putting something in.

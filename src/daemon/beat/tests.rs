@@ -42,7 +42,7 @@ fn settings(me: usize) -> Settings {
             resources: vec![resource],
             via: None,
         }],
-        config: 1,
+        config: 1.into(),
         damping: Damping::default(),
         past: Past::default(),
     }

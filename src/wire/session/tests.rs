@@ -41,6 +41,7 @@ fn copy(from: &Sessions, now: Instant, link: u8, seq: u64) -> Frame {
         config: 0,
         notice: crate::cluster::message::Notice::default(),
         groups: Vec::new(),
+        sections: Vec::new(),
     };
     Frame { header, body: Body { beat, candidates: from.candidates(now), keys: Vec::new() } }
 }

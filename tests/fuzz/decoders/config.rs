@@ -94,7 +94,7 @@ fn runs(config: &Config) {
     assert!(config.node != config.peer && !config.links.is_empty());
     assert!(config.groups.iter().all(|group| !group.resources.is_empty()));
     usable(&config.keys);
-    let _never_panics = config::digest(config);
+    let _never_panics = config::digests(config);
 }
 
 /// Heartbeats can be signed with it.

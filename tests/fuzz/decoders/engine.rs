@@ -57,10 +57,15 @@ fn settings(me: usize) -> Settings {
         auto_failback: true,
         links: 2,
         groups: [("web", 0, true), ("mail", 1, false)].map(group).to_vec(),
-        config: 0x0123_4567_89ab_cdef,
+        config: 0x0123_4567_89ab_cdef.into(),
         damping: Damping::default(),
         past: Past::default(),
     }
+}
+
+/// A core that has just started.
+pub(super) fn core() -> Core {
+    Core::new(settings(0), Instant::from_millis(1000))
 }
 
 fn node(me: usize, session: u8, now: Instant) -> Engine {
