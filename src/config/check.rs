@@ -10,7 +10,7 @@ use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
 use crate::config::outside::Outside;
-use crate::config::{AutoFailback, Config, Group, KeyRing, Link, ResourceKind, Timing};
+use crate::config::{AutoFailback, Config, Group, KeyRing, Link, ResourceKind, Service, Timing};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, NodeName};
@@ -62,6 +62,7 @@ pub(super) struct Draft {
     pub(super) groups: Vec<DraftGroup>,
     pub(super) directors: Vec<DraftDirector>,
     pub(super) outside: Outside,
+    pub(super) service: Service,
 }
 
 /// The configuration of `node`; `None` where `found` has or gets a fault.
@@ -100,6 +101,7 @@ pub(super) fn finish(
         deadping: draft.outside.deadping(&draft.timing),
         ipfail: draft.outside.ipfail,
         ping_nodes: draft.outside.ping_nodes.into_iter().map(|(ping, _)| ping).collect(),
+        service: draft.service,
         fence: draft.outside.fence.into_iter().map(|draft| draft.device).collect(),
     })
 }

@@ -5,6 +5,7 @@
 //! holds across files is checked in `config::check`.
 
 mod outside;
+mod service;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use crate::config::diag::{
 };
 use crate::config::outside::Outside;
 use crate::config::source::Source;
-use crate::config::{AutoFailback, Environment, Family, Link, Timing, timing, value};
+use crate::config::{AutoFailback, Environment, Family, Link, Service, Timing, timing, value};
 use crate::names::{LinkName, NodeName};
 
 /// Heartbeat's UDP port where nothing else is said (`ha-cluster` in /etc/services).
@@ -43,6 +44,8 @@ pub struct HaCf {
     pub links: Vec<Link>,
     /// Ping nodes and fencing.
     pub(super) outside: Outside,
+    /// Log, watchdog, priority, programs.
+    pub service: Service,
 }
 
 /// Reads the whole file; the value is only good when no fault is among the diagnostics.
@@ -58,6 +61,7 @@ pub fn read(source: &Source, environment: &dyn Environment) -> (HaCf, Vec<Diagno
         targets: Vec::new(),
         other_media: None,
         outside: Outside::default(),
+        service: Service::default(),
     };
     for line in lines(&source.text) {
         let text = line.split_once("#").map_or(line, |(before, _)| before);
@@ -96,6 +100,7 @@ struct Reader<'a> {
     /// The first link of a kind that does not work yet.
     other_media: Option<Span>,
     outside: Outside,
+    service: Service,
 }
 
 impl<'a> Reader<'a> {
@@ -120,7 +125,7 @@ impl<'a> Reader<'a> {
             "deadping" => self.deadping(directive, args),
             "stonith" => self.stonith(directive, args),
             "stonith_host" => self.stonith_host(directive, args, line),
-            "respawn" if is_ipfail(args) => self.outside.ipfail = true,
+            _ if self.service(directive, args) => {}
             _ => self.other(directive, args),
         }
     }
@@ -343,11 +348,12 @@ impl<'a> Reader<'a> {
             self.unknown(directive);
             return;
         };
-        if known.area == table::Area::Link {
+        let (table::Fate::NotYet(why) | table::Fate::Accepted(why)) = known.fate else { return };
+        if matches!(known.fate, table::Fate::NotYet(_)) {
             self.other_media.get_or_insert(directive.span());
         }
         self.shape(directive, args, known.shape);
-        let message = format!("`{}` is not acted on{}", directive.text, known.area.consequence());
+        let message = format!("`{}` is not acted on{why}", directive.text);
         self.faults.warn(directive.span(), message);
     }
 
@@ -406,8 +412,8 @@ impl<'a> Reader<'a> {
         let auto_failback = self.auto_failback.unwrap_or(AutoFailback::Off);
         let mut found = self.faults.into_list();
         found.extend(timing_faults);
-        let Self { nodes, outside, damping, .. } = self;
-        (HaCf { nodes, timing, auto_failback, damping, links, outside }, found)
+        let Self { nodes, outside, damping, service, .. } = self;
+        (HaCf { nodes, timing, auto_failback, damping, links, outside, service }, found)
     }
 
     /// One link per interface and family, in the order of the file.
@@ -461,9 +467,4 @@ pub(super) fn numbered(interface: &str, count: usize) -> String {
         0 => interface.to_owned(),
         _ => format!("{interface}-{}", count + 1),
     }
-}
-
-/// `respawn hacluster /usr/lib/heartbeat/ipfail`: Heartbeat's program for what is built in here.
-fn is_ipfail(args: &[Word<'_>]) -> bool {
-    args.get(1).is_some_and(|program| program.text.rsplit('/').next() == Some("ipfail"))
 }

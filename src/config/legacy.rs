@@ -56,6 +56,7 @@ pub(super) fn read(
         groups,
         directors,
         outside: ha_cf.outside,
+        service: ha_cf.service,
     })
 }
 

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod ldirectord;
 mod legacy;
 mod outside;
+mod service;
 mod source;
 #[cfg(test)]
 mod testing;
@@ -39,6 +40,7 @@ pub use outside::{
     FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX, FenceDevice, FenceKind,
     FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,
 };
+pub use service::{ENV_MAX, Facility, Log, PRIORITY, PRIORITY_MAX, RESPAWNS_MAX, Respawn, Service};
 pub use source::{FILE_LEN_MAX, Source};
 
 /// Reads the configuration of `node` from `path`: a TOML file, or a directory in ha.d layout.
@@ -119,6 +121,8 @@ pub struct Config {
     /// What can put the peer out of service before a takeover; at most [`FENCES_MAX`]. See
     /// [`Config::fences`].
     pub fence: Vec<FenceDevice>,
+    /// Log, watchdog, priority, programs that are kept running.
+    pub service: Service,
 }
 
 /// Heartbeat timing. Invariant: `keepalive * 3 <= deadtime <= initdead`, `warntime < deadtime`.

@@ -27,6 +27,7 @@ mod damping;
 mod director;
 mod group;
 mod outside;
+mod service;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -85,6 +86,7 @@ pub(super) fn read(
     let groups = group::read(fields.take("group"), &mut walk);
     let directors = directors(fields.take("director"), &mut walk);
     let outside = outside::read(fields.take("connectivity"), fields.take("fence"), &mut walk);
+    let service = service::read(fields.take("service"), fields.take("respawn"), &mut walk);
     group::directors_exist(&groups, &directors, &mut walk);
     fields.finish(&mut walk);
     let broken = walk.broken;
@@ -106,6 +108,7 @@ pub(super) fn read(
         groups,
         directors,
         outside,
+        service,
     })
 }
 

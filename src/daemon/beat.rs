@@ -38,6 +38,7 @@ use crate::cluster::Digests;
 use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
 use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Core, Evidence};
+use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
 use crate::names::{ActionId, GroupId, RequestId};
@@ -45,9 +46,6 @@ use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
 use crate::wire::DATAGRAM_MAX;
 
-/// Our real-time priority, of 1 to 99: above ordinary threads and below the kernel's own, whose
-/// threaded interrupts run at 50.
-const PRIORITY: i32 = 10;
 /// Datagrams read in one turn. A flood is read in slices of some 0.3 ms, with orders and ticks
 /// between them.
 const READ_MAX: usize = 256;
@@ -163,6 +161,22 @@ impl std::fmt::Debug for Pulse {
     }
 }
 
+/// How the thread runs.
+#[derive(Debug)]
+pub struct Habits {
+    /// What is done at its own interval.
+    pub pulse: Option<Pulse>,
+    /// Real-time priority (SCHED_FIFO), 1 to 99; `None`: an ordinary thread.
+    pub priority: Option<u8>,
+}
+
+impl Default for Habits {
+    /// No pulse, the priority that holds where nothing is configured.
+    fn default() -> Self {
+        Self { pulse: None, priority: Some(PRIORITY) }
+    }
+}
+
 /// The running thread.
 #[derive(Debug)]
 pub struct BeatHandle {
@@ -221,7 +235,7 @@ pub fn spawn(
     engine: Engine<Recorder>,
     links: UdpLinks,
     notes: Sender<Note>,
-    pulse: Option<Pulse>,
+    Habits { pulse, priority }: Habits,
 ) -> io::Result<BeatHandle> {
     let orders = Orders::new()?;
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
@@ -229,7 +243,10 @@ pub fn spawn(
     let (tell, told) = std::sync::mpsc::channel();
     let taken = orders.clone();
     let thread = std::thread::Builder::new().name("beat".to_owned()).spawn(move || {
-        let realtime = sched::realtime(PRIORITY);
+        let realtime = match priority {
+            Some(priority) => sched::realtime(priority.into()),
+            None => Err(sched::Refused::Unwanted),
+        };
         let pace = Pace { realtime: realtime.is_ok(), ..Pace::default() };
         // Nobody listens only when the daemon has gone already.
         let _ = tell.send(realtime);

@@ -3,10 +3,12 @@
 //! It decides nothing. The cluster decides on the beat thread, the director in `lvs`; this loop
 //! carries orders to those who do the work, and their answers back.
 
+mod alone;
+mod replies;
 mod telling;
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,13 +19,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, warn};
 
+use self::alone::only_core;
+use self::replies::{hasty, send};
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::cluster::recording::Recorder;
 use crate::cluster::{Past, Settings};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, ExplainAsked, Moved, Reloaded};
+use crate::control::protocol::{Call, ExplainAsked, Reloaded};
 use crate::control::server::{self, Asked, Server};
-use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
+use crate::daemon::beat::{self, BeatHandle, Habits, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
@@ -48,15 +52,8 @@ const NOTES_MAX: usize = 256;
 const ENDED_MAX: usize = crate::cluster::message::GROUPS_MAX;
 /// Configurations that wait for this loop: reloads come from operators.
 const LOADED_MAX: usize = 4;
-/// A request that has not ended by then is under way: the beat thread answers at its next turn
-/// where there is nothing to do or it can't be done.
-const AT_ONCE: Duration = Duration::from_millis(50);
 /// Longest wait for the last replies to reach their callers.
 const DRAIN: Duration = Duration::from_secs(1);
-/// Longest wait for an earlier core of this node to end.
-const EARLIER_CORE_MAX: Duration = Duration::from_secs(5);
-/// From one look for it to the next.
-const EARLIER_CORE_LOOK: Duration = Duration::from_millis(50);
 
 /// Runs the core until it has left or its supervisor is gone.
 ///
@@ -67,6 +64,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let (config, _printed_by_the_supervisor) =
         config::load(&paths.config, &paths.node, &Machine::default());
     let config = config.ok_or_else(|| Fatal::Config(paths.config.clone()))?;
+    log::configure(&config.service.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
@@ -76,6 +74,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
         let server = Server::start(listener, calls);
         let ended = core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
+        log::flush();
         ended
     })
 }
@@ -152,7 +151,9 @@ impl Core {
         force: bool,
     ) -> Result<(Self, UnixListener), Fatal> {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
-        if let Err(why) = sched::lock_memory() {
+        if config.service.realtime
+            && let Err(why) = sched::lock_memory()
+        {
             warn!("memory is not locked, the kernel may swap this process out: {why}");
         }
         signal::leave_to_supervisor().map_err(|e| system(&e))?;
@@ -182,7 +183,9 @@ impl Core {
         let engine = engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
-        let beat = beat::spawn(engine, links, note, pulse).map_err(|e| system(&e))?;
+        let priority = config.service.realtime.then_some(config.service.priority);
+        let habits = Habits { pulse, priority };
+        let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
@@ -263,7 +266,10 @@ impl Core {
                 }
             }
             Happening::Ended(action, outcome) => self.order(Order::Ended { action, outcome }),
-            Happening::Supervisor(Some(ToCore::Reload)) => self.load(None),
+            Happening::Supervisor(Some(ToCore::Reload)) => {
+                log::reopen();
+                self.load(None);
+            }
             Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None, None),
             Happening::Supervisor(Some(ToCore::Died { at, how, released, told })) => {
                 self.chronicle.tell_at(at, telling::died(how, released, told));
@@ -491,30 +497,10 @@ impl Core {
         let directors = config.directors.values().cloned().collect();
         self.director.configure(directors).map_err(|why| vec![why.to_owned()])?;
         self.order(Order::Config(config::digests(&config)));
+        log::configure(&config.service.log);
         self.config = Rc::new(config);
         Ok(())
     }
-}
-
-/// A reply for somebody who does not wait for the end: a refusal or an end that comes at once is
-/// passed on, otherwise it is under way.
-fn hasty(reply: oneshot::Sender<Vec<u8>>) -> oneshot::Sender<Vec<u8>> {
-    let (sender, answer) = oneshot::channel();
-    tokio::task::spawn_local(async move {
-        match timeout(AT_ONCE, answer).await {
-            Ok(Ok(body)) => {
-                // The operator pressed ctrl-c.
-                let _gone = reply.send(body);
-            }
-            _ => send(reply, &Moved::UnderWay { under_way: true }),
-        }
-    });
-    sender
-}
-
-fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
-    // Nobody waits any more: the operator pressed ctrl-c.
-    let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }
 
 /// Drawn at random for this start.
@@ -549,29 +535,6 @@ async fn sweep_switches(config: &Config, director: &DirectorHandle) {
     }
 }
 
-/// Waits for an earlier core of this node: sweeping while it serves would take its addresses.
-async fn only_core(paths: &Paths) -> Result<File, Fatal> {
-    let path = paths.core_lock_file();
-    let wrap = |source| Fatal::File { path: path.clone(), source };
-    let file = File::create(&path).map_err(wrap)?;
-    let locked = async {
-        loop {
-            match file.try_lock() {
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(EARLIER_CORE_LOOK).await,
-                other => return other,
-            }
-        }
-    };
-    match timeout(EARLIER_CORE_MAX, locked).await {
-        Ok(Ok(())) => Ok(file),
-        Ok(Err(TryLockError::Error(source))) => Err(wrap(source)),
-        Ok(Err(TryLockError::WouldBlock)) | Err(_) => Err(Fatal::System(format!(
-            "an earlier core of this node has not ended yet; `fuser {}` shows it",
-            path.display()
-        ))),
-    }
-}
-
 /// Shortest deadtime that is kept without real-time priority on a loaded machine.
 const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
 
@@ -579,7 +542,7 @@ fn refuse_untimely(config: &Config, beat: &BeatHandle, force: bool) -> Result<()
     let deadtime = config.timing.deadtime;
     match beat.realtime() {
         Err(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
-            "deadtime {} ms needs real-time priority, which is refused: {why}; give the process \
+            "deadtime {} ms needs real-time priority, which there is not: {why}; give the process \
              CAP_SYS_NICE, choose a deadtime of 1 s or more, or run with --force",
             deadtime.as_millis()
         ))),

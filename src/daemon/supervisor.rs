@@ -57,6 +57,7 @@ const CHECKER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     log::start();
     let config = load(paths)?;
+    log::configure(&config.service.log);
     let _lock = lock(paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
@@ -64,6 +65,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let end =
         local.block_on(&runtime, async { Supervisor::new(paths, force, &config)?.run().await });
     remove_sockets(paths);
+    log::flush();
     end
 }
 
@@ -259,6 +261,7 @@ impl<'a> Supervisor<'a> {
                     let _dies_anyway = core.channel.send(&ToCore::Stop).await;
                 }
                 Happening::Reload => {
+                    log::reopen();
                     let _dies_anyway = core.channel.send(&ToCore::Reload).await;
                 }
             }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
 use crate::cluster::{GroupSettings, Past, ResourceSettings, Settings, Side};
-use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind};
+use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind, Service};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::daemon::switch::{Switch, WARM_MAX};
@@ -151,6 +151,11 @@ pub(crate) async fn settle_scripts(
     Ok(())
 }
 
+/// What the daemon does beside the cluster, without the log.
+fn habits(config: &Config) -> Service {
+    Service { log: config::Log::default(), ..config.service.clone() }
+}
+
 /// What differs between two configurations that only a restart can change; one sentence each.
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let parts = [
@@ -159,6 +164,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("auto_failback", old.auto_failback == new.auto_failback),
         ("links", old.links == new.links),
         ("keys", old.keys == new.keys),
+        ("realtime, rtprio, watchdog and respawn", habits(old) == habits(new)),
         ("groups and their resources", old.groups == new.groups),
     ];
     parts

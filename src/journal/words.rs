@@ -39,7 +39,7 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
         }
         Event::PeerLeft { node } => format!("{node} has released everything and left"),
         Event::LateBeat { node, silent_ms } => {
-            format!("late heartbeat: {node} was silent for {silent_ms} ms")
+            format!("Late heartbeat: Node {node}: interval {silent_ms} ms")
         }
         Event::LinkUp { link } => format!("link {} is up", link_name(links, *link)),
         Event::LinkDown { link } => format!("link {} is down", link_name(links, *link)),

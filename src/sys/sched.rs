@@ -6,13 +6,16 @@ use std::io;
 
 use rustix::mm::{MlockAllFlags, mlockall};
 
-/// What the kernel refused.
+/// What is not to be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// sched_setscheduler(2): no CAP_SYS_NICE and no RLIMIT_RTPRIO, or a cgroup without real-time
     /// share (CONFIG_RT_GROUP_SCHED).
     #[error("real-time priority (SCHED_FIFO; needs CAP_SYS_NICE or LimitRTPRIO)")]
     Realtime(#[source] io::Error),
+    /// Not asked for: `realtime off`.
+    #[error("real-time priority is switched off in the configuration")]
+    Unwanted,
     /// mlockall(2): no CAP_IPC_LOCK, and RLIMIT_MEMLOCK below our size.
     #[error("locking memory (needs CAP_IPC_LOCK or LimitMEMLOCK)")]
     Memory(#[source] io::Error),

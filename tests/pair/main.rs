@@ -25,6 +25,7 @@ mod refusals;
 mod reload;
 mod roles;
 mod scripts;
+mod service;
 mod standstill;
 mod strangers;
 mod survival;

@@ -1,43 +1,35 @@
-//! Every directive of Heartbeat 3.0.6 that this version does not act on, and what that means.
+//! Every directive of Heartbeat 3.0.6, and what becomes of it here.
 //!
-//! Source: the directive table of heartbeat/config.c and ha.cf(5). The ones acted on are the arms
-//! of `Reader::directive`.
+//! Source: the directive table of heartbeat/config.c and ha.cf(5). docs/HA_CF.md says the same for
+//! operators; a test compares the two. The ones acted on are the arms of `Reader::directive`.
 
-/// What is missing when a directive is not acted on.
+/// What becomes of a directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Area {
-    /// Heartbeat media.
-    Link,
-    /// Ping nodes.
-    Ping,
-    /// Hardware watchdog.
-    Watchdog,
-    /// Children started along with the cluster.
-    Child,
-    /// Logging.
-    Log,
-    /// Inner workings of Heartbeat that have no counterpart.
-    Inner,
-    /// Pacemaker mode.
-    Pacemaker,
+pub(super) enum Fate {
+    /// Read by an arm of `Reader::directive`.
+    ActedOn,
+    /// Recognised and named in a warning; what is missing, behind "is not acted on".
+    NotYet(&'static str),
+    /// Taken without effect; why, behind "is not acted on".
+    Accepted(&'static str),
+    /// A fault, but for the value that changes nothing.
+    Refused,
 }
 
-impl Area {
-    /// The end of the sentence "`x` is not acted on".
-    pub(super) fn consequence(self) -> &'static str {
+impl Fate {
+    /// As in docs/HA_CF.md.
+    #[cfg(test)]
+    pub(super) fn word(self) -> &'static str {
         match self {
-            Self::Link => " yet: no heartbeats go this way",
-            Self::Ping => " yet: reachability of ping nodes decides nothing",
-            Self::Watchdog => " yet: no hardware watchdog is fed",
-            Self::Child => " yet: the program is not started",
-            Self::Log => ": everything goes to the standard error, which systemd keeps",
-            Self::Inner => ": it tunes the inside of Heartbeat",
-            Self::Pacemaker => ": it means nothing without Pacemaker",
+            Self::ActedOn => "acted on",
+            Self::NotYet(_) => "not yet",
+            Self::Accepted(_) => "accepted",
+            Self::Refused => "refused",
         }
     }
 }
 
-/// What the values must look like.
+/// What the values must look like, where `table` is all that knows the directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// One time.
@@ -52,98 +44,118 @@ pub(super) enum Shape {
     Words(usize),
 }
 
-/// One directive that is known but not acted on.
+/// One directive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Directive {
-    name: &'static str,
+    pub(super) name: &'static str,
     pub(super) shape: Shape,
-    pub(super) area: Area,
+    pub(super) fate: Fate,
 }
 
-const fn row(name: &'static str, shape: Shape, area: Area) -> Directive {
-    Directive { name, shape, area }
+const fn row(name: &'static str, shape: Shape, fate: Fate) -> Directive {
+    Directive { name, shape, fate }
+}
+
+const fn acted(name: &'static str) -> Directive {
+    row(name, Shape::Words(1), Fate::ActedOn)
+}
+
+const fn refused(name: &'static str) -> Directive {
+    row(name, Shape::Words(1), Fate::Refused)
 }
 
 const BAUD: &[&str] = &["9600", "19200", "38400", "57600", "115200", "230400", "460800"];
 
+const LINK: Fate = Fate::NotYet(" yet: no heartbeats go this way");
+const NO_MEDIUM: Fate = Fate::NotYet(": Debian's Heartbeat has no such medium either");
+const INNER: Fate = Fate::Accepted(": it tunes the inside of Heartbeat");
+const SESSION: Fate = Fate::Accepted(": each start draws a random session instead");
+const FRAMES: Fate = Fate::Accepted(": beats are small binary frames, in one piece");
+const LOGD: Fate = Fate::Accepted(": no log daemon is needed");
+const NO_API: Fate = Fate::Accepted(": there is no such API; the control socket's mode decides");
+const NO_PACEMAKER: Fate = Fate::Accepted(": it means nothing without Pacemaker");
+
 #[rustfmt::skip]
 const TABLE: &[Directive] = &[
-    row("bcast", Shape::Words(1), Area::Link),
-    row("udp", Shape::Words(1), Area::Link),
-    row("mcast", Shape::Words(5), Area::Link),
-    row("mcast6", Shape::Words(5), Area::Link),
-    row("serial", Shape::Words(1), Area::Link),
-    row("hbaping", Shape::Words(1), Area::Ping),
-    row("tipc", Shape::Words(1), Area::Link),
-    row("rds", Shape::Words(2), Area::Link),
-    row("baud", Shape::OneOf(BAUD), Area::Inner),
-    row("watchdog", Shape::Words(1), Area::Watchdog),
-    row("respawn", Shape::Words(2), Area::Child),
-    row("failfast", Shape::Words(2), Area::Child),
-    row("apiauth", Shape::Words(1), Area::Inner),
-    row("use_apphbd", Shape::Switch, Area::Inner),
-    row("env", Shape::Words(1), Area::Child),
-    row("use_logd", Shape::Switch, Area::Log),
-    row("conn_logd_time", Shape::Time, Area::Log),
-    row("logfile", Shape::Words(1), Area::Log),
-    row("debugfile", Shape::Words(1), Area::Log),
-    row("logfacility", Shape::Words(1), Area::Log),
-    row("syslogmsgfmt", Shape::Switch, Area::Log),
-    row("log_badpack", Shape::Switch, Area::Log),
-    row("debug", Shape::Number(0, 255), Area::Log),
-    row("cluster", Shape::Words(1), Area::Inner),
-    row("realtime", Shape::Switch, Area::Inner),
-    row("rtprio", Shape::Number(1, 99), Area::Inner),
-    row("memreserve", Shape::Number(0, u32::MAX), Area::Inner),
-    row("hbgenmethod", Shape::OneOf(&["file", "time"]), Area::Inner),
-    row("uuidfrom", Shape::OneOf(&["file", "nodename"]), Area::Inner),
-    row("msgfmt", Shape::OneOf(&["classic", "netstring"]), Area::Inner),
-    row("hopfudge", Shape::Number(0, 255), Area::Inner),
-    row("max_rexmit_delay", Shape::Number(0, u32::MAX), Area::Inner),
-    row("normalpoll", Shape::Switch, Area::Inner),
-    row("compression", Shape::Words(1), Area::Inner),
-    row("compression_threshold", Shape::Number(0, u32::MAX), Area::Inner),
-    row("traditional_compression", Shape::Switch, Area::Inner),
-    row("coredumps", Shape::Switch, Area::Inner),
-    row("coreroot", Shape::Words(1), Area::Inner),
-    row("quorum_server", Shape::Words(1), Area::Pacemaker),
-    row("crm_daemon_dir", Shape::Words(1), Area::Pacemaker),
-    row("crmd_spawns_pengine", Shape::Switch, Area::Pacemaker),
-    row("record_config_changes", Shape::Switch, Area::Pacemaker),
-    row("record_pengine_inputs", Shape::Switch, Area::Pacemaker),
-    row("enable_config_writes", Shape::Switch, Area::Pacemaker),
+    acted("node"),
+    refused("autojoin"),
+    row("cluster", Shape::Words(1), Fate::Accepted(": the two nodes and their key are the cluster")),
+    acted("keepalive"),
+    acted("deadtime"),
+    acted("warntime"),
+    acted("initdead"),
+    acted("deadping"),
+    row("bcast", Shape::Words(1), LINK),
+    row("udp", Shape::Words(1), LINK),
+    acted("ucast"),
+    acted("ucast6"),
+    row("mcast", Shape::Words(5), LINK),
+    row("mcast6", Shape::Words(5), LINK),
+    row("serial", Shape::Words(1), LINK),
+    row("baud", Shape::OneOf(BAUD), LINK),
+    acted("udpport"),
+    acted("ping"),
+    acted("ping6"),
+    acted("ping_group"),
+    row("hbaping", Shape::Words(1), NO_MEDIUM),
+    row("tipc", Shape::Words(1), NO_MEDIUM),
+    row("rds", Shape::Words(2), NO_MEDIUM),
+    acted("auto_failback"),
+    acted("nice_failback"),
+    acted("stonith"),
+    acted("stonith_host"),
+    acted("watchdog"),
+    acted("respawn"),
+    acted("failfast"),
+    acted("env"),
+    row("apiauth", Shape::Words(1), NO_API),
+    refused("crm"),
+    refused("pacemaker"),
+    row("crm_daemon_dir", Shape::Words(1), NO_PACEMAKER),
+    row("crmd_spawns_pengine", Shape::Switch, NO_PACEMAKER),
+    row("record_config_changes", Shape::Switch, NO_PACEMAKER),
+    row("record_pengine_inputs", Shape::Switch, NO_PACEMAKER),
+    row("enable_config_writes", Shape::Switch, NO_PACEMAKER),
+    row("quorum_server", Shape::Words(1), NO_PACEMAKER),
+    acted("logfile"),
+    acted("debugfile"),
+    acted("logfacility"),
+    acted("debug"),
+    row("use_logd", Shape::Switch, LOGD),
+    row("conn_logd_time", Shape::Time, LOGD),
+    row("syslogmsgfmt", Shape::Switch, Fate::Accepted(": lines have one form, with a timestamp")),
+    row("log_badpack", Shape::Switch, Fate::Accepted(": bad packets are counted in the status")),
+    acted("realtime"),
+    acted("rtprio"),
+    row("memreserve", Shape::Number(0, u32::MAX), Fate::Accepted(": memory is locked page by page")),
+    row("hbgenmethod", Shape::OneOf(&["file", "time"]), SESSION),
+    row("uuidfrom", Shape::OneOf(&["file", "nodename"]), SESSION),
+    row("msgfmt", Shape::OneOf(&["classic", "netstring"]), FRAMES),
+    row("hopfudge", Shape::Number(0, 255), Fate::Accepted(": there is no ring of serial lines")),
+    row("max_rexmit_delay", Shape::Number(0, u32::MAX), Fate::Accepted(": nothing is sent again")),
+    row("normalpoll", Shape::Switch, INNER),
+    row("compression", Shape::Words(1), FRAMES),
+    row("compression_threshold", Shape::Number(0, u32::MAX), FRAMES),
+    row("traditional_compression", Shape::Switch, FRAMES),
+    row("coredumps", Shape::Switch, Fate::Accepted(": the service manager's limits decide")),
+    row("coreroot", Shape::Words(1), Fate::Accepted(": the kernel's core pattern decides")),
+    row("use_apphbd", Shape::Switch, Fate::Accepted(": the supervisor watches the core")),
+    // Ours, beyond Heartbeat.
+    acted("damping"),
 ];
 
-/// The directives that are acted on.
-const ACTED_ON: &[&str] = &[
-    "node",
-    "keepalive",
-    "warntime",
-    "deadtime",
-    "initdead",
-    "udpport",
-    "ucast",
-    "ucast6",
-    "auto_failback",
-    "damping",
-    "nice_failback",
-    "crm",
-    "pacemaker",
-    "autojoin",
-    "ping",
-    "ping6",
-    "ping_group",
-    "deadping",
-    "stonith",
-    "stonith_host",
-];
-
-/// The directive of that name, if it is one that is not acted on.
+/// The directive of that name.
 pub(super) fn find(name: &str) -> Option<&'static Directive> {
     TABLE.iter().find(|directive| directive.name == name)
 }
 
 /// Every name, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    ACTED_ON.iter().copied().chain(TABLE.iter().map(|directive| directive.name))
+    TABLE.iter().map(|directive| directive.name)
+}
+
+/// Every directive.
+#[cfg(test)]
+pub(super) fn all() -> &'static [Directive] {
+    TABLE
 }

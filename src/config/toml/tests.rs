@@ -173,3 +173,36 @@ fn what_is_wrong_outside_is_said_with_its_place() {
         assert_eq!(found, [want], "{line:?}");
     }
 }
+
+#[test]
+fn the_service_and_its_programs_are_read() {
+    let text = format!(
+        "{CLUSTER}[service]\nrealtime = false\npriority = 20\nwatchdog = \"/dev/watchdog\"\n\
+         log_file = \"/var/log/pairbeat\"\nlog_facility = \"daemon\"\ndebug = 1\n\
+         [[respawn]]\nuser = \"nobody\"\ncommand = [\"/opt/x.d/watcher\", \"--all\"]\nvital = true\n"
+    );
+    let world = World::default()
+        .with("/p/pairbeat.toml", &text)
+        .with("/opt/x.d/watcher", "#!/bin/sh\n")
+        .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
+    let node = NodeName::new("a").unwrap();
+    let (config, found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
+    let service = config.unwrap_or_else(|| panic!("{:?}", brief(&found))).service;
+    assert_eq!((service.realtime, service.priority, service.log.debug), (false, 20, 1));
+    assert_eq!(service.log.facility.map(|it| it.number), Some(3));
+    assert!(service.respawn[0].vital && service.respawn[0].args == ["--all"]);
+    for (line, want) in [
+        ("[service]\nlog_facility = \"lokal\"", "6 fault: `lokal` is no syslog facility"),
+        ("[service]\nwatchdog = \"wd\"", "6 fault: `wd` is not an absolute path"),
+        ("[service]\npriority = 50", "6 fault: not a whole number of 1 to 49"),
+        ("[[respawn]]\nuser = \"x\"", "5 fault: a program without `user` or `command`"),
+        (
+            "[[respawn]]\nuser = \"x\"\ncommand = [\"x\"]",
+            "7 fault: `x` is not the absolute path of an executable file",
+        ),
+    ] {
+        let found = loaded(&format!("{CLUSTER}{line}")).1;
+        let found: Vec<_> = found.iter().filter(|it| it.contains("fault")).collect();
+        assert_eq!(found, [want], "{line:?}");
+    }
+}

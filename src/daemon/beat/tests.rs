@@ -86,7 +86,7 @@ impl Node {
         let links = UdpLinks::open(&[link], clock::now());
         assert_eq!(links.faults().count(), 0);
         let (notes, taken) = tokio::sync::mpsc::channel(capacity);
-        let beat = spawn(engine(me, session), links, notes, None).unwrap();
+        let beat = spawn(engine(me, session), links, notes, Habits::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         Self {
             beat,
@@ -309,7 +309,13 @@ fn the_thread_ends_with_the_daemon_and_calls_its_pulse_until_then() {
         let call = Box::new(move |now| {
             let _ = tell.send(now);
         });
-        let beat = spawn(engine(0, 1), links, notes, Some(Pulse { every, call })).unwrap();
+        let beat = spawn(
+            engine(0, 1),
+            links,
+            notes,
+            Habits { pulse: Some(Pulse { every, call }), ..Habits::default() },
+        )
+        .unwrap();
         let first = told.recv_timeout(PATIENCE).unwrap();
         let second = told.recv_timeout(PATIENCE).unwrap();
         assert!(second.since(first) >= every);

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::{Core, send};
+use super::Core;
+use super::replies::send;
 use crate::cluster::Core as Cluster;
 use crate::cluster::event::{Event, Request};
 use crate::cluster::recording::Recording;
