@@ -3,7 +3,7 @@
 //! It decides nothing. The cluster decides on the beat thread, the director in `lvs`; this loop
 //! carries orders to those who do the work, and their answers back.
 
-mod alone;
+mod begin;
 mod replies;
 mod telling;
 
@@ -19,11 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, warn};
 
-use self::alone::only_core;
 use self::replies::{hasty, send};
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
-use crate::cluster::recording::Recorder;
-use crate::cluster::{Past, Settings};
 use crate::config::{self, Config};
 use crate::control::protocol::{Call, ExplainAsked, Reloaded};
 use crate::control::server::{self, Asked, Server};
@@ -36,14 +33,13 @@ use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, work};
-use crate::engine::{Engine, Identity};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
-use crate::link::udp::{Farewell, OpenError, UdpLinks};
+use crate::link::udp::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
-use crate::sys::{clock, log, sched, signal};
+use crate::sys::{log, sched, signal};
 use crate::time::Instant;
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
@@ -93,6 +89,8 @@ struct Core {
     notes: mpsc::Receiver<Note>,
     /// The beat thread's last picture.
     view: Option<Arc<View>>,
+    /// Whether the beat thread has said anything since the last look.
+    reported: bool,
     /// What takes the VIPs out of service when this process does not run, in words.
     guard: String,
     /// Those who asked for it before there was one; bounded by the control socket's connections.
@@ -157,14 +155,14 @@ impl Core {
             warn!("memory is not locked, the kernel may swap this process out: {why}");
         }
         signal::leave_to_supervisor().map_err(|e| system(&e))?;
-        let lock = only_core(paths).await?;
+        let lock = begin::only_core(paths).await?;
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
         let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
         let managed: Vec<_> = config.addresses().collect();
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
         supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
         let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
-        let session = session()?;
+        let session = begin::session()?;
         let chronicle = Chronicle::begin(paths, &config, &session)?;
         chronicle.tell(telling::begun());
         let hands = Hands::telling(surroundings.clone(), chronicle.teller());
@@ -174,19 +172,19 @@ impl Core {
             return Err(Fatal::System(format!("a stray address can't be removed: {error}")));
         }
         work::settle_scripts(&config, &surroundings).await?;
-        let links = open_links(&config)?;
+        let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director =
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let engine = engine(&config, memory.past(), session)?;
+        let engine = begin::engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let (guard, pulse) = guard::begin(&config, &hands).await;
         let priority = config.service.realtime.then_some(config.service.priority);
         let habits = Habits { pulse, priority };
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
-        refuse_untimely(&config, &beat, force)?;
+        begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             paths: paths.clone(),
             _lock: lock,
@@ -196,6 +194,7 @@ impl Core {
             supervisor,
             notes,
             view: None,
+            reported: false,
             guard,
             early: Vec::new(),
             beat,
@@ -284,8 +283,16 @@ impl Core {
             Happening::Look => {
                 self.tell_vias().await;
                 self.keeper.look(&self.config, &self.hands);
+                self.prove_life().await;
                 self.record_in_time();
             }
+        }
+    }
+
+    /// The supervisor feeds the watchdog by this.
+    async fn prove_life(&mut self) {
+        if std::mem::take(&mut self.reported) {
+            let _supervisor_gone = self.supervisor.send(&FromCore::Alive).await;
         }
     }
 
@@ -317,6 +324,7 @@ impl Core {
             Note::View(view) => {
                 self.memory.note(&view.engine.cluster);
                 self.view = Some(view);
+                self.reported = true;
                 for reply in std::mem::take(&mut self.early) {
                     self.status(reply);
                 }
@@ -503,28 +511,6 @@ impl Core {
     }
 }
 
-/// Drawn at random for this start.
-fn session() -> Result<[u8; 16], Fatal> {
-    let mut session = [0_u8; 16];
-    getrandom::fill(&mut session)
-        .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
-    Ok(session)
-}
-
-fn engine(config: &Config, past: &Past, session: [u8; 16]) -> Result<Engine<Recorder>, Fatal> {
-    let now = clock::now();
-    let settings = Settings { past: past.clone(), ..work::settings(config) };
-    let core = Recorder::new(crate::cluster::Core::new(settings, now));
-    let identity = Identity {
-        node: config.node.clone(),
-        peer: config.peer.clone(),
-        session,
-        links: u8::try_from(config.links.len()).unwrap_or(u8::MAX),
-        deadtime: config.timing.deadtime,
-    };
-    Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
-}
-
 /// Removes what switches have set up in the kernel; without a director there is nothing.
 async fn sweep_switches(config: &Config, director: &DirectorHandle) {
     if config.directors.is_empty() {
@@ -533,49 +519,4 @@ async fn sweep_switches(config: &Config, director: &DirectorHandle) {
     for ip in config.addresses() {
         handover::sweep(ip, director.ipvs()).await;
     }
-}
-
-/// Shortest deadtime that is kept without real-time priority on a loaded machine.
-const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
-
-fn refuse_untimely(config: &Config, beat: &BeatHandle, force: bool) -> Result<(), Fatal> {
-    let deadtime = config.timing.deadtime;
-    match beat.realtime() {
-        Err(why) if deadtime < DEADTIME_PLAIN_MIN && !force => Err(Fatal::System(format!(
-            "deadtime {} ms needs real-time priority, which there is not: {why}; give the process \
-             CAP_SYS_NICE, choose a deadtime of 1 s or more, or run with --force",
-            deadtime.as_millis()
-        ))),
-        Err(why) => {
-            warn!("beats run without real-time priority: {why}");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-    }
-}
-
-/// Opens the links. One that can't be used now is tried again later, as long as there is another
-/// and the fault may pass by itself.
-fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
-    let links = UdpLinks::open(&config.links, clock::now());
-    let mut faulty = std::collections::BTreeSet::new();
-    for (link, fault) in links.faults() {
-        faulty.insert(link);
-        match fault {
-            OpenError::NoInterface { .. } | OpenError::NoIpv6 | OpenError::Other { .. } => {
-                warn!("{fault}; it is tried again");
-            }
-            OpenError::PortTaken { .. }
-            | OpenError::PortForbidden { .. }
-            | OpenError::InterfaceForbidden { .. } => return Err(Fatal::System(fault.to_string())),
-        }
-    }
-    if faulty.len() < config.links.len() {
-        return Ok(links);
-    }
-    let reasons: Vec<String> = links.faults().map(|(_, fault)| fault.to_string()).collect();
-    let reasons = reasons.join("; ");
-    Err(Fatal::System(format!(
-        "no link can be used: {reasons}; correct the interfaces of the links"
-    )))
 }

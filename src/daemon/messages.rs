@@ -38,6 +38,8 @@ pub enum FromCore {
     Addresses(Vec<IpAddr>),
     /// In service: beats are sent, the control socket answers.
     Ready,
+    /// The core's loop runs, and its beat thread reports; said about once a second.
+    Alive,
     /// Everything is given away: the process ends soon and wants no checker any more.
     Leaving,
     /// The last word to send for this core if it dies, replacing the one before. Empty while

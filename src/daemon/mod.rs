@@ -15,9 +15,10 @@ mod keeper;
 mod memory;
 pub mod messages;
 mod picture;
-
+mod respawn;
 pub mod supervisor;
 mod switch;
+mod watchdog;
 mod work;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! One picture of the node out of what the cluster, the director and the hands know.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::cluster::message::Extent;
 use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
@@ -47,7 +48,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         ipvs: ipvs(config, director),
         guard: guard.to_owned(),
         journal: journal.clone(),
-        warnings: warnings(view, director, journal),
+        warnings: late(config, view).into_iter().chain(warnings(view, director, journal)).collect(),
         refused: refused(view),
     }
 }
@@ -138,6 +139,16 @@ fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {
     Some(match director {
         Some(view) => view.kernel.message.clone().unwrap_or_else(|| "ok".to_owned()),
         None => "the director does not answer".to_owned(),
+    })
+}
+
+/// Silence that is worth a warning, and not yet a verdict.
+fn late(config: &Config, view: &View) -> Option<String> {
+    let peer = &view.engine.cluster.peer;
+    let silent = Duration::from_millis(peer.silent_ms);
+    let late = peer.state == PeerLife::Alive && silent > config.timing.warntime;
+    late.then(|| {
+        format!("late heartbeat: nothing heard of {} for {} ms", peer.node, peer.silent_ms)
     })
 }
 

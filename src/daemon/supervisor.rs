@@ -21,6 +21,8 @@ use crate::cluster::GroupSettings;
 use crate::config::{self, Config};
 use crate::daemon::channel::Channel;
 use crate::daemon::messages::{FromCore, ToCore};
+use crate::daemon::respawn::Programs;
+use crate::daemon::watchdog::{Feeder, Proof};
 use crate::daemon::{Fatal, Paths, work};
 use crate::journal;
 use crate::kernel::addr::{AddressError, Addresses};
@@ -63,7 +65,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
     let end =
-        local.block_on(&runtime, async { Supervisor::new(paths, force, &config)?.run().await });
+        local.block_on(&runtime, async { Supervisor::new(paths, force, &config)?.whole().await });
     remove_sockets(paths);
     log::flush();
     end
@@ -142,6 +144,10 @@ struct Supervisor<'a> {
     stop_limit: Duration,
     /// Whether a core of ours has been in service: from then on another one is always tried.
     served: bool,
+    watchdog: Feeder,
+    programs: Programs,
+    /// The vital program whose end ends the node.
+    lost: Option<String>,
     /// When a core that was told to stop, or has said that it leaves, is killed.
     stopping: Option<Instant>,
     /// How the last core died, for the journal of the next.
@@ -178,6 +184,7 @@ enum Happening {
     CheckerEnded,
     CheckerDue,
     Overdue,
+    Lost(String),
     Stop,
     Reload,
 }
@@ -200,9 +207,25 @@ impl<'a> Supervisor<'a> {
             signals,
             stop_limit,
             served: false,
+            watchdog: Feeder::start(config.service.watchdog.as_deref(), config.timing.deadtime),
+            programs: Programs::new(&config.service),
+            lost: None,
             stopping: None,
             died: None,
         })
+    }
+
+    /// Runs to the end, and ends what runs beside the cores.
+    async fn whole(mut self) -> Result<(), Fatal> {
+        let end = self.run().await;
+        self.programs.stop().await;
+        self.watchdog.stop().await;
+        match self.lost {
+            Some(program) if end.is_ok() => Err(Fatal::System(format!(
+                "{program} has ended, without which this node is not to run; all is given away"
+            ))),
+            _ => end,
+        }
     }
 
     async fn run(&mut self) -> Result<(), Fatal> {
@@ -226,6 +249,7 @@ impl<'a> Supervisor<'a> {
     /// Starts a core and watches it until it ends.
     async fn one_core(&mut self) -> Result<Ended, Fatal> {
         let mut core = self.start_core()?;
+        self.watchdog.prove(Proof::Started(Instant::now()));
         let mut checker = Checker::Unwanted;
         loop {
             match self.next(&mut core, &mut checker).await {
@@ -249,6 +273,11 @@ impl<'a> Supervisor<'a> {
                     warn!("told twice to stop: the core is killed");
                     let _gone_already = core.child.start_kill();
                 }
+                Happening::Lost(program) => {
+                    error!("{program} has ended, without which this node is not to run");
+                    self.lost = Some(program);
+                    checker = self.stop(&mut core, checker).await;
+                }
                 Happening::Overdue => {
                     error!("the core does not stop within its limits: it is killed");
                     self.stopping = Some(Instant::now() + self.stop_limit);
@@ -256,9 +285,7 @@ impl<'a> Supervisor<'a> {
                 }
                 Happening::Stop => {
                     info!("told to stop");
-                    self.stopping = Some(Instant::now() + self.stop_limit);
-                    checker = self.wanted(&core, checker);
-                    let _dies_anyway = core.channel.send(&ToCore::Stop).await;
+                    checker = self.stop(&mut core, checker).await;
                 }
                 Happening::Reload => {
                     log::reopen();
@@ -266,6 +293,16 @@ impl<'a> Supervisor<'a> {
                 }
             }
         }
+    }
+
+    /// Tells the core to give everything away and end.
+    async fn stop(&mut self, core: &mut Core, checker: Checker) -> Checker {
+        let until = Instant::now() + self.stop_limit;
+        self.stopping = Some(until);
+        self.watchdog.prove(Proof::Stopping(until));
+        let checker = self.wanted(core, checker);
+        let _dies_anyway = core.channel.send(&ToCore::Stop).await;
+        checker
     }
 
     async fn next(&mut self, core: &mut Core, checker: &mut Checker) -> Happening {
@@ -278,6 +315,7 @@ impl<'a> Supervisor<'a> {
             _ = interrupt.recv() => Happening::Stop,
             _ = hangup.recv() => Happening::Reload,
             () = due(self.stopping) => Happening::Overdue,
+            program = self.programs.vital_ended(), if self.stopping.is_none() => Happening::Lost(program),
             happening = attend(checker) => happening,
         }
     }
@@ -303,9 +341,14 @@ impl<'a> Supervisor<'a> {
                 self.served = true;
                 let _not_under_systemd = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
                 info!(node = %self.paths.node, "in service");
+                self.watchdog.alive();
+                self.programs.start();
             }
+            FromCore::Alive => self.watchdog.alive(),
             FromCore::Leaving => {
-                self.stopping.get_or_insert_with(|| Instant::now() + self.stop_limit);
+                let until = Instant::now() + self.stop_limit;
+                let until = *self.stopping.get_or_insert(until);
+                self.watchdog.prove(Proof::Stopping(until));
             }
         }
     }
@@ -371,6 +414,7 @@ impl<'a> Supervisor<'a> {
             self.listen(&mut core, word);
         }
         let released = self.release().await;
+        self.watchdog.prove(if released { Proof::Released } else { Proof::Held });
         if released && !core.farewell.is_empty() {
             say_farewell(&core.farewell).await;
         }

@@ -11,3 +11,5 @@ pub mod packet;
 pub mod ready;
 pub mod sched;
 pub mod signal;
+pub mod users;
+pub mod watchdog;
