@@ -28,6 +28,7 @@ fn settings(me: usize, groups: usize) -> Settings {
         name: GroupName::new(&format!("{n:0>60}")).unwrap(),
         preferred: if n % 2 == me { Side::Me } else { Side::Peer },
         resources: vec![resource; 2],
+        probe: false,
         via: Some("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
     };
     Settings {
@@ -106,7 +107,8 @@ impl World {
                     }
                     Output::Gasp(datagrams) => self.gasps[which] = datagrams,
                     Output::Report(event) => self.events.push((which, event)),
-                    Output::Announce(_) | Output::Answer { .. } | Output::Left => {}
+                    Output::Probe { .. } | Output::Announce(_) => {}
+                    Output::Answer { .. } | Output::Left => {}
                 }
             }
         }

@@ -117,6 +117,9 @@ impl Group {
         if asking.is_none() && !self.may_take(turn, PeerClaim::ABSENT) {
             return;
         }
+        if turn.peer.state() == PeerState::Dead && !self.may_relieve(turn, asking.is_some()) {
+            return;
+        }
         let epoch = self.new_epoch(0);
         self.start(turn, epoch, (Manner::Alone, None), cause);
         // Who leaves on request is there to be asked.
@@ -163,7 +166,7 @@ impl Group {
             (Stance::Yielded, None) => Rank::Yielded,
             (Stance::Failed(_), None) => Rank::Unable,
         };
-        if asking.is_none() && !self.may_take(turn, theirs) {
+        if asking.is_none() && (self.clearance.cut_off() || !self.may_take(turn, theirs)) {
             return;
         }
         let rank = self.rank_of(turn, stance, theirs);
@@ -202,7 +205,9 @@ impl Group {
     /// The preferred node is back, and the group is with the other.
     fn fail_back(&mut self, turn: &mut Turn<'_>, stance: Stance, asking: Option<Asking>) {
         self.waited = None;
-        let wanted = turn.settings.auto_failback && self.settings.preferred == Side::Me;
+        let wanted = turn.settings.auto_failback
+            && self.settings.preferred == Side::Me
+            && !self.clearance.cut_off();
         let settled =
             turn.settled.is_some_and(|since| turn.now >= since.plus(turn.settings.keepalive * 2));
         let due = settled && turn.now >= self.failback_after;
@@ -237,6 +242,14 @@ impl Group {
         if turn.licence != Licence::Take {
             return;
         }
+        if turn.peer.state() == PeerState::Dead && !self.may_relieve(turn, cause == Cause::Takeover)
+        {
+            if self.clearance.bar.is_some() {
+                self.setback = Some(Setback::PeerGone);
+                self.enter(turn, Role::Idle { stance, asking: None }, cause);
+            }
+            return;
+        }
         let manner = match self.consent(turn, since, at) {
             Consent::Wait => return,
             Consent::Free => (Manner::Alone, None),
@@ -266,6 +279,15 @@ impl Group {
 }
 
 impl Stance {
+    /// How a node that has handed a group over stands to it. One that gave it only because it can't
+    /// reach the clients wants it no less than before.
+    pub(super) fn after(cause: Cause) -> Self {
+        match cause {
+            Cause::ServiceLinkDown => Self::Willing,
+            _ => Self::Yielded,
+        }
+    }
+
     pub(super) fn failed(self) -> bool {
         matches!(self, Self::Failed(_))
     }

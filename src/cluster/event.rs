@@ -55,9 +55,63 @@ pub enum Input {
         /// How.
         outcome: Outcome,
     },
+    /// The answer to [`Output::Probe`]. One that comes late, or to an order of before, is ignored.
+    Probed {
+        /// Which question.
+        order: ActionId,
+        /// What the LAN said.
+        answer: LanAnswer,
+    },
+    /// How this node's own way to a group's clients is. Said when it changes.
+    Service {
+        /// The group.
+        group: GroupId,
+        /// Its service link here.
+        link: ServiceLink,
+    },
+    /// Whether the kernel here takes the VIPs out of service when this process does not run on
+    /// time: the peer is told, for only then does an answered probe prove that we live.
+    Guarded(bool),
     /// Nothing but the passing of time. The driver reads everything that waits in its sockets
     /// first: verdicts of silence, takings and beats happen in a tick and nowhere else.
     Tick,
+}
+
+/// What a probe of the service LAN has found (design 5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LanAnswer {
+    /// Nobody answers for the group's addresses.
+    Free,
+    /// The peer answers for one of them, or somebody who may be the peer.
+    Served,
+    /// Somebody answers who is not the peer: that address is used twice.
+    Stranger,
+    /// The question could not be put.
+    Unknown,
+}
+
+/// A node's own way to the clients of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceLink {
+    /// Nobody has looked, or the group has no address.
+    #[default]
+    Unknown,
+    /// The interface is up and has a carrier.
+    Up,
+    /// It is down, without a carrier, or not there.
+    Down,
+}
+
+/// What keeps a node from taking a group from a silent peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bar {
+    /// The peer still serves it: only the heartbeat links are gone.
+    Served,
+    /// Our own service link is down.
+    NoLink,
 }
 
 /// What an operator may ask of the core.
@@ -104,6 +158,17 @@ pub enum Output {
     Send(Beat),
     /// Start or stop one resource. Answer with [`Input::Ended`].
     Run(Action),
+    /// Ask the service LAN whether somebody answers for the group's addresses. Answer with
+    /// [`Input::Probed`] within [`crate::cluster::PROBE_LIMIT`].
+    Probe {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The peer's own address on that LAN, as far as it ever told: who answers for both is
+        /// the peer.
+        peer: Option<IpAddr>,
+    },
     /// Announce the addresses of an active group again (GARP, unsolicited NA): a rival was heard.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -255,6 +320,25 @@ pub enum Event {
         /// The peer's epoch.
         theirs: u64,
     },
+    /// The peer is silent, and this node must not take the group from it.
+    Jeopardy {
+        /// The group.
+        group: GroupName,
+        /// What stands against it.
+        why: Bar,
+    },
+    /// Nothing stands against it any more.
+    JeopardyOver {
+        /// The group.
+        group: GroupName,
+    },
+    /// This node's way to a group's clients came or went.
+    Service {
+        /// The group.
+        group: GroupName,
+        /// What it is now.
+        link: ServiceLink,
+    },
     /// The peer runs on a different configuration. Never a reason to call it dead.
     ConfigDiffers,
     /// The sections in which the peer's configuration differs, as soon as they are known, and
@@ -338,6 +422,8 @@ pub enum Cause {
     HigherEpoch,
     /// This node is leaving.
     Leave,
+    /// This node can't reach the clients, and the peer can.
+    ServiceLinkDown,
     /// The ordered actions are done.
     Completed,
     /// A hand-over came to nothing and was taken back.

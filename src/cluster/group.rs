@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::calm::Calm;
+use crate::cluster::clearance::Clearance;
 use crate::cluster::epoch::Numbering;
 use crate::cluster::event::{Cause, Event, GroupState, Manner, Output, Restraint};
 use crate::cluster::list::{Order, STOP_TRIES_QUICK};
@@ -152,6 +153,10 @@ pub(super) struct Group {
     rival: bool,
     /// Its addresses are to be announced again.
     pub(super) announce: bool,
+    /// What is known of the service LAN.
+    pub(super) clearance: Clearance,
+    /// The peer's own address there, the last that it told.
+    pub(super) peer_via: Option<IpAddr>,
     pub(super) calm: Calm,
     /// The taking under way was nobody's wish.
     pub(super) by_itself: bool,
@@ -176,6 +181,8 @@ impl Group {
             failback_after: Instant::BOOT,
             rival: false,
             announce: false,
+            clearance: Clearance::default(),
+            peer_via: None,
             calm: Calm::default(),
             by_itself: false,
             was_here: settings.past.here.contains(&group.name),
@@ -202,6 +209,7 @@ impl Group {
         match self.role {
             Role::Idle { .. } if licence == Licence::Leave => Wish::Decline,
             Role::Idle { asking: Some(_), .. } => Wish::Take,
+            Role::Idle { .. } if self.clearance.cut_off() => Wish::Decline,
             Role::Active { offer: Some(_), .. } => Wish::Offer,
             Role::Starting { .. } | Role::Active { .. } => Wish::Content,
             Role::Idle { stance, .. }
@@ -244,6 +252,7 @@ impl Group {
     pub(super) fn heard(&mut self, turn: &mut Turn<'_>) {
         let theirs = turn.peer.claim(&self.settings.name);
         self.seen = self.seen.max(theirs.epoch);
+        self.peer_via = theirs.via.or(self.peer_via);
         match self.role {
             Role::Claiming { epoch, stance, cause, .. } if beats(theirs, epoch) => {
                 let claims = theirs.hold == Hold::Claiming;
@@ -318,6 +327,7 @@ impl Group {
     /// Time passes: all that may be taken, offered, announced or given up.
     pub(super) fn step(&mut self, turn: &mut Turn<'_>) {
         self.watch_rival(turn);
+        self.step_clearance(turn);
         match self.role {
             Role::Idle { stance, asking } => self.step_idle(turn, stance, asking),
             Role::Claiming { .. } => self.step_claiming(turn),
@@ -396,7 +406,11 @@ impl Group {
         };
         let patience = self.waited.map(|at| (at.plus(settings.deadtime), "patience"));
         let failback = settings.auto_failback.then_some((self.failback_after, "failback"));
-        role.into_iter().chain(patience).chain(failback).chain(self.calm.deadlines())
+        role.into_iter()
+            .chain(patience)
+            .chain(failback)
+            .chain(self.calm.deadlines())
+            .chain(self.clearance.deadlines())
     }
 
     /// Nothing of the past stands in the way of giving it away; what is stuck is tried at once.

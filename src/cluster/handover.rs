@@ -41,7 +41,9 @@ impl Group {
             Licence::Take if able && theirs.wish == Wish::Take => {
                 self.hand_over(turn, Cause::Takeover)
             }
-            Licence::Take | Licence::Keep => {}
+            Licence::Take | Licence::Keep => {
+                self.yields_for_its_link(turn, able);
+            }
         }
     }
 
@@ -54,14 +56,16 @@ impl Group {
             let offer = Some(Offer { cause, until: turn.now.plus(limit) });
             self.role = Role::Active { epoch, from, offer };
         } else {
-            self.stop(turn, cause, Manner::Alone, Stance::Yielded);
+            self.stop(turn, cause, Manner::Alone, Stance::after(cause));
         }
     }
 
     fn follow(&mut self, turn: &mut Turn<'_>, offer: Offer) {
         match self.progress(turn, offer) {
             Progress::Wait => {}
-            Progress::Taken(manner) => self.stop(turn, offer.cause, manner, Stance::Yielded),
+            Progress::Taken(manner) => {
+                self.stop(turn, offer.cause, manner, Stance::after(offer.cause));
+            }
             Progress::Withdraw(why) => {
                 self.setback = Some(why);
                 // The peer may be starting under an epoch that we have not heard of.

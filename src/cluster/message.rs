@@ -110,6 +110,8 @@ pub struct Notice {
     /// The sender's own deadtime in milliseconds; 0: not told. Whoever beats keeps to it, whatever
     /// its own file says.
     pub deadtime_ms: u32,
+    /// The sender's kernel takes its VIPs out of service when the sender does not run on time.
+    pub guarded: bool,
 }
 
 /// An operator's word on automatic switches; the newest of either node counts on both.

@@ -19,6 +19,7 @@
 
 mod awake;
 pub mod calm;
+mod clearance;
 mod decide;
 mod drift;
 mod due;
@@ -49,9 +50,11 @@ use serde::{Deserialize, Serialize};
 
 use self::awake::Awake;
 pub use self::calm::Damping;
+pub use self::clearance::PROBE_LIMIT;
+use self::clearance::probe_ahead;
 pub use self::drift::{Difference, Digests, Only, Section};
 use self::event::{Answer, Event, Input, Output, Request};
-pub use self::evidence::{Evidence, Theirs};
+pub use self::evidence::{Evidence, Probed, Theirs};
 pub use self::forecast::Expected;
 use self::group::Group;
 use self::message::{
@@ -92,6 +95,8 @@ pub struct Core {
     said: Option<Beat>,
     /// The peer waits for our consent.
     reply: bool,
+    /// The kernel here enforces the lease of the VIPs.
+    guarded: bool,
     next_beat: Instant,
     /// Something came in that only the next tick acts upon.
     stirred: bool,
@@ -116,6 +121,7 @@ impl Core {
             outbox: Outbox::default(),
             said: None,
             reply: false,
+            guarded: false,
             next_beat: now,
             stirred: false,
             ticked: now,
@@ -145,6 +151,19 @@ impl Core {
                 self.request(now, id, request);
                 self.stirred = true;
             }
+            Input::Probed { order, answer } => {
+                let (turn, groups, _) = self.turn(now);
+                let known = groups.iter_mut().any(|group| group.probed(&turn, order, answer));
+                self.stirred |= known;
+            }
+            Input::Service { group, link } => {
+                let (mut turn, groups, _) = self.turn(now);
+                if let Some(group) = groups.get_mut(usize::from(group.0)) {
+                    group.service(&mut turn, link);
+                }
+                self.stirred = true;
+            }
+            Input::Guarded(guarded) => self.guarded = guarded,
             Input::Ended { action, outcome } => {
                 let (mut turn, groups, _) = self.turn(now);
                 let known = groups.iter_mut().any(|group| group.ended(&mut turn, action, &outcome));
@@ -466,7 +485,7 @@ impl Core {
 
     fn notice(&self) -> Notice {
         let deadtime_ms = u32::try_from(self.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
-        Notice { freeze: self.freeze, back_ms: 0, deadtime_ms }
+        Notice { freeze: self.freeze, back_ms: 0, deadtime_ms, guarded: self.guarded }
     }
 
     /// The earliest instant at which something is to be done. What had its time in a tick that has
@@ -490,6 +509,9 @@ impl Core {
         let later = [phase, failback].into_iter().flatten();
         let later =
             later.chain(groups).chain(self.peer.deadlines()).chain(self.requests.deadlines());
+        let fading = self.peer.is_alive() && self.groups.iter().any(|group| group.settings.probe);
+        let fading = fading.then(|| (self.peer.fading(probe_ahead(&self.settings)), "fading"));
+        let later = later.chain(fading);
         let beat = (self.next_beat, "keepalive");
         later
             .filter(|(at, _)| *at > self.ticked)

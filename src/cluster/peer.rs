@@ -77,6 +77,8 @@ pub(super) struct Peer {
     /// Since when it has been alive and in service.
     running: Option<Instant>,
     ever_alive: bool,
+    /// Whether its kernel enforces the lease, as it told last; unknown before the first beat.
+    guarded: Option<bool>,
     /// The last one heard of; ours before the first.
     config: u64,
     own: Digests,
@@ -98,6 +100,7 @@ impl Peer {
             echo: 0,
             running: None,
             ever_alive: false,
+            guarded: None,
             config: settings.config.whole,
             own: settings.config.clone(),
             differences: Vec::new(),
@@ -114,6 +117,16 @@ impl Peer {
 
     pub(super) fn ever_alive(&self) -> bool {
         self.ever_alive
+    }
+
+    /// Whether its silence would also be silence on the service LAN, as far as it ever told.
+    pub(super) fn guarded(&self) -> Option<bool> {
+        self.guarded
+    }
+
+    /// When its deadtime will be over in `ahead`, if nothing more is heard.
+    pub(super) fn fading(&self, ahead: Duration) -> Instant {
+        self.heard.plus(self.deadtime.saturating_sub(ahead))
     }
 
     pub(super) fn running_since(&self) -> Option<Instant> {
@@ -250,6 +263,7 @@ impl Peer {
         self.heard = self.heard.max(at);
         self.echo = echo;
         self.config = beat.config;
+        self.guarded = Some(beat.notice.guarded);
         self.beat = Some(beat);
         self.compare(differed, outbox);
         asks

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::event::{Answer, Cause, Output, Which};
+use crate::cluster::event::{Answer, Bar, Cause, Output, Which};
 use crate::cluster::group::{Group, Role, Setback, Stance, can_take};
 use crate::cluster::message::{Hold, Wish};
 use crate::cluster::outbox::{Licence, Turn};
@@ -112,6 +112,10 @@ impl Requests {
                     Some("still waiting for the peer after start".to_owned())
                 }
                 (_, Role::Stopping { .. }) => Some(format!("{name}: it is being stopped here")),
+                (PeerState::Dead, _) if group.clearance.bar == Some(Bar::Served) => Some(format!(
+                    "{name}: the peer is silent, but it still serves it on the service LAN; mend \
+                     the heartbeat links, or end the peer first"
+                )),
                 (PeerState::Alive, _) if theirs.hold == Hold::Stuck => {
                     Some(format!("{name}: the peer could not stop it"))
                 }

@@ -66,6 +66,8 @@ pub struct GroupSettings {
     pub resources: Vec<ResourceSettings>,
     /// Our own address on the group's service LAN, told to the peer while we serve.
     pub via: Option<IpAddr>,
+    /// Whether it has an address that the service LAN can be asked for.
+    pub probe: bool,
 }
 
 impl GroupSettings {

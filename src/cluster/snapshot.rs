@@ -69,6 +69,8 @@ impl Core {
                 Direction::Here => "takeover",
             }),
             setback: group.setback.map(|setback| setback.to_string()),
+            jeopardy: group.clearance.bar,
+            service: group.clearance.link(),
             was_here: group.was_here,
             held_down_s: group.calm.left(now).map(|left| left.as_secs().saturating_add(1)),
         }

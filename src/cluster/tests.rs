@@ -48,6 +48,7 @@ fn settings() -> Settings {
             preferred: Side::Me,
             resources: vec![resource(true), resource(true)],
             via: None,
+            probe: false,
         }],
         config: 7.into(),
         damping: Damping::default(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::drift::Difference;
-use crate::cluster::event::{Cause, GroupState};
+use crate::cluster::event::{Bar, Cause, GroupState, ServiceLink};
 use crate::cluster::message::Freeze;
 use crate::names::{GroupName, NodeName};
 
@@ -112,6 +112,10 @@ pub struct GroupView {
     pub setback: Option<String>,
     /// For how many more seconds it stays where it is because it has switched too often.
     pub held_down_s: Option<u64>,
+    /// What keeps this node from taking it from a silent peer.
+    pub jeopardy: Option<Bar>,
+    /// This node's own way to its clients.
+    pub service: ServiceLink,
     /// Whether this node had it last: while switches are frozen it alone takes it again.
     pub was_here: bool,
 }

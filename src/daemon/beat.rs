@@ -35,7 +35,7 @@ use tokio::sync::mpsc::error::TrySendError;
 pub use self::orders::{Full, Orders};
 use self::watch::Watch;
 use crate::cluster::Digests;
-use crate::cluster::event::{Action, Answer, Event, Outcome, Request};
+use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Core, Evidence};
 use crate::config::PRIORITY;
@@ -85,6 +85,8 @@ pub enum Order {
     Via(GroupId, Option<IpAddr>),
     /// The digests of a configuration that was reloaded.
     Config(Digests),
+    /// An answer to one of the core's questions, or something observed.
+    Core(event::Input),
     /// Copy what is remembered: answered by [`Note::Recording`].
     Record,
     /// Copy the core, to ask it what it would do: answered by [`Note::Copy`].
@@ -98,6 +100,15 @@ pub enum Order {
 pub enum Note {
     /// Start or stop a resource.
     Run(Action),
+    /// Ask the service LAN for a group's addresses.
+    Probe {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The peer's own address there.
+        peer: Option<IpAddr>,
+    },
     /// Announce a group's addresses again.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -374,6 +385,7 @@ impl Beat {
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
                 Order::Config(digests) => Input::Config(digests),
+                Order::Core(input) => Input::Core(input),
                 Order::Record => {
                     let recording = self.engine.heart_mut().recording();
                     self.tell(Note::Recording(recording));
@@ -411,6 +423,9 @@ impl Beat {
             match output {
                 Output::Send { link, bytes } => self.links.send(link, &bytes),
                 Output::Run(action) => self.tell(Note::Run(action)),
+                Output::Probe { order, group, peer } => {
+                    self.tell(Note::Probe { order, group, peer });
+                }
                 Output::Announce(group) => self.tell(Note::Announce(group)),
                 Output::Answer { id, answer } => self.tell(Note::Answer { id, answer }),
                 Output::Report(event) => {

@@ -20,9 +20,10 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, warn};
 
 use self::replies::{hasty, send};
-use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
+use self::telling::Curious;
+use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, ExplainAsked, Reloaded};
+use crate::control::protocol::{Call, Reloaded};
 use crate::control::server::{self, Asked, Server};
 use crate::daemon::beat::{self, BeatHandle, Habits, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
@@ -32,7 +33,7 @@ use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
-use crate::daemon::{Fatal, Paths, guard, picture, work};
+use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
@@ -40,7 +41,6 @@ use crate::link::udp::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{log, sched, signal};
-use crate::time::Instant;
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
 const NOTES_MAX: usize = 256;
@@ -117,12 +117,8 @@ struct Core {
     farewell_given: bool,
     /// The journal.
     chronicle: Chronicle,
-    /// Those who wait for a copy of the core; bounded by the control socket's connections.
-    curious: Vec<(ExplainAsked, oneshot::Sender<Vec<u8>>)>,
-    /// When what the core was told is to be written to a file.
-    record_at: Option<Instant>,
-    /// Those who wait for that file, likewise.
-    recorders: Vec<oneshot::Sender<Vec<u8>>>,
+    /// Those who want to know why.
+    curious: Curious,
 }
 
 /// What wakes the loop.
@@ -162,9 +158,7 @@ impl Core {
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
         supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
         let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
-        let session = begin::session()?;
-        let chronicle = Chronicle::begin(paths, &config, &session)?;
-        chronicle.tell(telling::begun());
+        let (session, chronicle) = telling::begin(paths, &config)?;
         let hands = Hands::telling(surroundings.clone(), chronicle.teller());
         let hands = Rc::new(hands.map_err(|e| system(&e))?);
         // Before the first beat, for that says that nothing is held here.
@@ -180,7 +174,7 @@ impl Core {
         let memory = Memory::open(paths);
         let engine = begin::engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let (guard, pulse) = guard::begin(&config, &hands).await;
+        let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
         let priority = config.service.realtime.then_some(config.service.priority);
         let habits = Habits { pulse, priority };
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
@@ -210,10 +204,11 @@ impl Core {
             farewell: Vec::new(),
             farewell_given: false,
             chronicle,
-            curious: Vec::new(),
-            record_at: None,
-            recorders: Vec::new(),
+            curious: Curious::default(),
         };
+        core.order(Order::Core(Input::Guarded(whole)));
+        let (config, hands) = (Rc::clone(&core.config), Rc::clone(&core.hands));
+        tokio::task::spawn_local(service::watch(config, hands, core.beat.orders()));
         core.tell_vias().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
@@ -299,6 +294,15 @@ impl Core {
     fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
+            Note::Probe { order, group, peer } => {
+                let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+                let orders = self.beat.orders();
+                tokio::task::spawn_local(async move {
+                    let answer = service::probe(&config, &hands, (order, group, peer)).await;
+                    // The core does not wait for ever.
+                    let _full = orders.push(Order::Core(answer));
+                });
+            }
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
                     self.hands.announce_again(address.ip);

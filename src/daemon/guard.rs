@@ -8,13 +8,29 @@ use crate::daemon::hands::Hands;
 use crate::kernel::addr::AddressError;
 use crate::kernel::lease::{self, Guarded, Lease};
 
+/// The guard as it was begun.
+pub(super) struct Begun {
+    /// For the status: what it is, or why there is none.
+    pub(super) words: String,
+    /// What keeps it up, on the beat thread.
+    pub(super) pulse: Option<Pulse>,
+    /// Whether it holds for every VIP.
+    pub(super) whole: bool,
+}
+
+impl Begun {
+    fn none(words: String) -> Self {
+        Self { words, pulse: None, whole: false }
+    }
+}
+
 /// Begins the lease of every VIP whose interface is known. What it says is for the status; where
 /// nothing guards the VIPs, that is the reason.
-pub(super) async fn begin(config: &Config, hands: &Hands) -> (String, Option<Pulse>) {
+pub(super) async fn begin(config: &Config, hands: &Hands) -> Begun {
     let guarded = guarded(config, hands).await;
     if guarded.is_empty() {
         end().await;
-        return ("none: no virtual IP with a known interface".to_owned(), None);
+        return Begun::none("none: no virtual IP with a known interface".to_owned());
     }
     let length = Lease::length(config.timing.deadtime);
     match Lease::begin(&guarded, length).await {
@@ -25,13 +41,15 @@ pub(super) async fn begin(config: &Config, hands: &Hands) -> (String, Option<Pul
             );
             let every = lease.every();
             let pulse = Pulse { every, call: Box::new(move |_| lease.tick()) };
-            (format!("lease of {} ms", length.as_millis()), Some(pulse))
+            let whole = guarded.len() == config.addresses().count();
+            let words = format!("lease of {} ms", length.as_millis());
+            Begun { words, pulse: Some(pulse), whole }
         }
         Err(why) => {
             // One of an earlier life would keep the VIPs dark.
             end().await;
             warn!("no lease: a killed node goes on to answer for its VIPs: {why}");
-            (format!("none: {why}"), None)
+            Begun::none(format!("none: {why}"))
         }
     }
 }

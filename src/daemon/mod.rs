@@ -16,6 +16,7 @@ mod memory;
 pub mod messages;
 mod picture;
 mod respawn;
+mod service;
 pub mod supervisor;
 mod switch;
 mod watchdog;

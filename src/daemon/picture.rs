@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
 use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
-use crate::journal::words::{cause_words, list, state_word};
+use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
@@ -55,7 +56,9 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
 
 fn peer(view: &View) -> PeerStatus {
     let peer = &view.engine.cluster.peer;
+    let served = |group: &GroupView| group.jeopardy == Some(Bar::Served);
     let state = match peer.state {
+        _ if view.engine.cluster.groups.iter().any(served) => "jeopardy",
         PeerLife::Unknown => "unknown",
         PeerLife::Alive => "up",
         PeerLife::Dead => "dead",
@@ -105,6 +108,8 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         epoch: seen.epoch,
         cause: cause_words(seen.cause).to_owned(),
         held_down_s: seen.held_down_s,
+        jeopardy: seen.jeopardy.map(|why| bar_words(why).to_owned()),
+        service_link: service_word(seen.service).to_owned(),
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
         notes,
     }
@@ -169,6 +174,10 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
+        }
+        warnings.extend(group.jeopardy.map(|why| format!("{}: {}", group.name, bar_words(why))));
+        if group.service == ServiceLink::Down {
+            warnings.push(format!("{}: the way to its clients is down here", group.name));
         }
     }
     if let Some(director) = director {

@@ -67,6 +67,7 @@ fn group_settings(config: &Config, group: &Group) -> GroupSettings {
         preferred: side,
         resources: group.resources.iter().map(resource_settings).collect(),
         via: None,
+        probe: group.resources.iter().any(|it| matches!(it.kind, ResourceKind::Address(_))),
     }
 }
 

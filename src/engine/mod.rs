@@ -138,6 +138,8 @@ pub enum Input {
     },
     /// The digests of a configuration that was reloaded.
     Config(Digests),
+    /// What only the core understands: an answer to one of its questions, or something observed.
+    Core(event::Input),
     /// Nothing but the passing of time. All sockets must have been read before.
     Tick,
 }
@@ -154,6 +156,15 @@ pub enum Output {
     },
     /// Start or stop one resource.
     Run(Action),
+    /// Ask the service LAN; answer with [`event::Input::Probed`].
+    Probe {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The peer's own address there.
+        peer: Option<IpAddr>,
+    },
     /// Announce the addresses of an active group again.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -275,6 +286,7 @@ impl<H: Heart> Engine<H> {
             }
             Input::Via { group, via } => self.heart.set_via(group, via),
             Input::Config(digests) => self.heart.set_config(digests),
+            Input::Core(input) => self.heart.handle(now, input),
             Input::Tick => self.heart.handle(now, event::Input::Tick),
         }
         self.obey(now);
@@ -379,6 +391,9 @@ impl<H: Heart> Engine<H> {
                     spoke = true;
                 }
                 event::Output::Run(action) => self.outputs.push_back(Output::Run(action)),
+                event::Output::Probe { order, group, peer } => {
+                    self.outputs.push_back(Output::Probe { order, group, peer });
+                }
                 event::Output::Announce(group) => self.outputs.push_back(Output::Announce(group)),
                 event::Output::Answer { id, answer } => {
                     self.outputs.push_back(Output::Answer { id, answer });

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::event::{Event, GroupState};
+use crate::cluster::event::{Event, GroupState, LanAnswer, ServiceLink};
 use crate::cluster::message::{Extent, Hold, Wish};
 use crate::cluster::{Core, Evidence, Expected, GroupView, LinkState, NodeView, PeerLife, View};
 use crate::journal::because::{Because, Stall};
-use crate::journal::words::{cause_words, freeze_words, state_word};
+use crate::journal::words::{bar_words, cause_words, freeze_words, state_word};
 use crate::journal::{Happening, Record, printable, wall};
 use crate::names::{GroupName, LinkName};
 use crate::time::Instant;
@@ -119,6 +119,12 @@ fn why(links: &[LinkName], because: &Because) -> Vec<String> {
     lines.extend(evidence.theirs.map(|theirs| {
         format!("the peer said: {}, {}", hold_words(theirs.hold), wish_words(theirs.wish))
     }));
+    lines.extend(evidence.probed.map(|probed| {
+        format!("the service LAN, asked {} ms before: {}", probed.ago_ms, lan_words(probed.answer))
+    }));
+    if evidence.service == ServiceLink::Down {
+        lines.push("this node's own way to its clients was down".to_owned());
+    }
     lines.push(stalls(&because.stalls));
     lines.extend(because.failures.iter().cloned());
     lines.extend(because.overlap_ms.map(|ms| format!("both nodes served for {ms} ms, as agreed")));
@@ -131,6 +137,15 @@ fn peer_words(evidence: &Evidence) -> String {
         PeerLife::Alive => format!("alive, heard {} ms before", evidence.silent_ms),
         PeerLife::Dead => format!("dead, silent for {} ms", evidence.silent_ms),
         PeerLife::Left => "gone in good order".to_owned(),
+    }
+}
+
+fn lan_words(answer: LanAnswer) -> &'static str {
+    match answer {
+        LanAnswer::Free => "nobody answers for its addresses",
+        LanAnswer::Served => "the peer answers for its addresses",
+        LanAnswer::Stranger => "a stranger answers for one of its addresses",
+        LanAnswer::Unknown => "there was no answer in time, or it could not be asked",
     }
 }
 
@@ -180,6 +195,7 @@ fn not(seen: &GroupView, view: &View, present: &Present<'_>) -> Vec<String> {
     let evidence = present.core.evidence(present.now, &seen.name);
     lines.push(format!("the peer is {}", peer_words(&evidence).replace(" before", " ago")));
     lines.extend(evidence.theirs.map(|it| format!("the peer says: {}", hold_words(it.hold))));
+    lines.extend(seen.jeopardy.map(|bar| bar_words(bar).to_owned()));
     if view.freeze.extent != Extent::Nothing {
         lines.push(freeze_words(view.freeze.extent).to_owned());
     }

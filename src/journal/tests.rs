@@ -23,6 +23,8 @@ fn evidence(peer: PeerLife) -> Evidence {
         silent_ms: 2000,
         links: vec![heard(Some(2000)), heard(None)],
         theirs: None,
+        probed: None,
+        service: Default::default(),
     }
 }
 
@@ -137,8 +139,13 @@ fn what_would_happen_is_asked_of_the_core() {
     use crate::names::LinkId;
     let limit = std::time::Duration::from_secs(20);
     let resource = ResourceSettings { overlap: true, start_timeout: limit, stop_timeout: limit };
-    let group =
-        GroupSettings { name: web(), preferred: Side::Peer, resources: vec![resource], via: None };
+    let group = GroupSettings {
+        name: web(),
+        preferred: Side::Peer,
+        resources: vec![resource],
+        via: None,
+        probe: false,
+    };
     let settings = Settings {
         node: NodeName::new("b").unwrap(),
         peer: NodeName::new("a").unwrap(),

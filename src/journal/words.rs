@@ -1,7 +1,7 @@
 //! Events of the cluster in words: one sentence each, for log, journal and status alike.
 
 use crate::cluster::Difference;
-use crate::cluster::event::{Cause, Event, GroupState, Operation, Restraint};
+use crate::cluster::event::{Bar, Cause, Event, GroupState, Operation, Restraint, ServiceLink};
 use crate::cluster::message::Extent;
 use crate::journal::Severity;
 use crate::names::{LinkId, LinkName};
@@ -20,6 +20,10 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::ActionFailed { .. } => ("action_failed", Severity::Alarm),
         Event::Stalled { .. } => ("stalled", Severity::Warning),
         Event::Conflict { .. } => ("conflict", Severity::Alarm),
+        Event::Jeopardy { .. } => ("jeopardy", Severity::Alarm),
+        Event::JeopardyOver { .. } => ("jeopardy_over", Severity::Info),
+        Event::Service { link: ServiceLink::Down, .. } => ("service_link", Severity::Alarm),
+        Event::Service { .. } => ("service_link", Severity::Info),
         Event::ConfigDiffers => ("config_differs", Severity::Warning),
         Event::SectionsDiffer { .. } => ("sections_differ", Severity::Warning),
         Event::ConfigAgrees => ("config_agrees", Severity::Info),
@@ -64,6 +68,13 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
             format!("{group}: not taken: {}", restraint_words(*why))
         }
         Event::Freeze { extent } => freeze_words(*extent).to_owned(),
+        Event::Jeopardy { group, why } => format!("{group}: not taken: {}", bar_words(*why)),
+        Event::JeopardyOver { group } => {
+            format!("{group}: nothing stands against taking it any more")
+        }
+        Event::Service { group, link } => {
+            format!("{group}: the way to its clients is {}", service_word(*link))
+        }
         Event::SectionsDiffer { sections } => {
             format!("the peer's configuration differs in {}", list(sections))
         }
@@ -71,6 +82,25 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
         Event::ConfigDiffers => {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
+    }
+}
+
+/// Why a group is not taken from a silent peer.
+pub fn bar_words(why: Bar) -> &'static str {
+    match why {
+        Bar::Served => {
+            "jeopardy: the peer is silent on every heartbeat link and still serves it on the service LAN"
+        }
+        Bar::NoLink => "this node's own way to its clients is down",
+    }
+}
+
+/// A service link's state in one word.
+pub fn service_word(link: ServiceLink) -> &'static str {
+    match link {
+        ServiceLink::Unknown => "unknown",
+        ServiceLink::Up => "up",
+        ServiceLink::Down => "down",
     }
 }
 
@@ -140,6 +170,7 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::StopFailed => "a stop failed here",
         Cause::HigherEpoch => "the peer holds it with a higher epoch",
         Cause::Leave => "this node is leaving",
+        Cause::ServiceLinkDown => "this node can't reach the clients, the peer can",
         Cause::Completed => "done",
         Cause::HandoverFailed => "the hand-over came to nothing",
     }

@@ -168,6 +168,17 @@ impl Addresses {
         self.place_among(address, &held).await
     }
 
+    /// Whether an interface is up and has a carrier (`IFF_LOWER_UP`, netdevice(7)); `None` when
+    /// there is none with that number.
+    ///
+    /// # Errors
+    /// [`AddressError::Refused`], [`AddressError::NoAnswer`].
+    pub async fn carrier(&self, ifindex: u32) -> Result<Option<bool>, AddressError> {
+        let _turn = self.turn.lock().await;
+        let port = self.port_numbered(ifindex).await?;
+        Ok(port.map(|port| port.up && port.carrier))
+    }
+
     /// Puts the address where it belongs; success also when it is there already.
     ///
     /// # Errors

@@ -70,7 +70,8 @@ pub struct JournalStatus {
 pub struct PeerStatus {
     /// Its name.
     pub node: String,
-    /// `unknown` (not heard since our start), `up`, `dead`, `standby` (it left in good order).
+    /// `unknown` (not heard since our start), `up`, `dead`, `standby` (it left in good order),
+    /// `jeopardy` (silent on every heartbeat link, and it still serves on the service LAN).
     pub state: String,
     /// Since its last beat, in milliseconds.
     pub silent_ms: Option<u64>,
@@ -119,6 +120,12 @@ pub struct GroupStatus {
     pub cause: String,
     /// For how many more seconds it stays where it is, because it has switched by itself too often.
     pub held_down_s: Option<u64>,
+    /// What keeps this node from taking it from a silent peer.
+    #[serde(default)]
+    pub jeopardy: Option<String>,
+    /// This node's own way to its clients: `up`, `down`, `unknown` (it has no address).
+    #[serde(default)]
+    pub service_link: String,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.

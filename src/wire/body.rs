@@ -26,6 +26,7 @@ const CONFIG: u8 = 0x03;
 const GROUP: u8 = 0x84;
 const CANDIDATES: u8 = 0x05;
 const KEYS: u8 = 0x06;
+const GUARDED: u8 = 0x08;
 const NOTICE: u8 = 0x09;
 const UNREST: u8 = 0x0a;
 const SECTIONS: u8 = 0x10;
@@ -93,6 +94,7 @@ struct Fields {
     hears: Option<u8>,
     config: Option<u64>,
     notice: Option<Notice>,
+    guarded: Option<bool>,
     groups: Vec<GroupClaim>,
     sections: Vec<SectionDigest>,
     candidates: Option<Vec<Echo>>,
@@ -111,7 +113,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Body, Refusal> {
         node: fields.node.ok_or(Refusal::Missing)?,
         hears: fields.hears.ok_or(Refusal::Missing)?,
         config: fields.config.ok_or(Refusal::Missing)?,
-        notice: fields.notice.unwrap_or_default(),
+        notice: Notice {
+            guarded: fields.guarded.unwrap_or_default(),
+            ..fields.notice.unwrap_or_default()
+        },
         groups: fields.groups,
         sections: fields.sections,
     };
@@ -125,6 +130,7 @@ impl Fields {
             NODE => once(&mut self.node, node_state(value)),
             HEARS => once(&mut self.hears, whole(value, Cursor::byte)),
             CONFIG => once(&mut self.config, whole(value, Cursor::u64)),
+            GUARDED => once(&mut self.guarded, whole(value, |cursor| flag(cursor.byte()?))),
             NOTICE => once(&mut self.notice, whole(value, |cursor| notice(cursor))),
             CANDIDATES => once(&mut self.candidates, list(value, ECHOES_MAX, echo)),
             KEYS => once(&mut self.keys, list(value, KEYS_ANNOUNCED_MAX, key_check)),
@@ -231,7 +237,16 @@ fn notice(cursor: &mut Cursor<'_>) -> Option<Notice> {
     };
     let generation = cursor.u32()?;
     let (back_ms, deadtime_ms) = (cursor.u32()?, cursor.u32()?);
-    Some(Notice { freeze: Freeze { generation, extent }, back_ms, deadtime_ms })
+    let freeze = Freeze { generation, extent };
+    Some(Notice { freeze, back_ms, deadtime_ms, guarded: false })
+}
+
+fn flag(code: u8) -> Option<bool> {
+    match code {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
 }
 
 fn unrest(cursor: &mut Cursor<'_>) -> Option<Unrest> {
@@ -272,8 +287,12 @@ pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) ->
     write(&mut out, NODE, &[&[state]]);
     write(&mut out, HEARS, &[&[beat.hears]]);
     write(&mut out, CONFIG, &[&beat.config.to_be_bytes()]);
-    if beat.notice != Notice::default() {
-        write_notice(&mut out, &beat.notice);
+    if beat.notice.guarded {
+        write(&mut out, GUARDED, &[&[1]]);
+    }
+    let rest = Notice { guarded: false, ..beat.notice };
+    if rest != Notice::default() {
+        write_notice(&mut out, &rest);
     }
     if !candidates.is_empty() {
         let mut value = Vec::with_capacity(ECHOES_MAX * ECHO_LEN);

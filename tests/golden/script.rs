@@ -32,6 +32,7 @@ pub(crate) fn run(script: &str) -> Vec<String> {
 struct Stage {
     groups: Vec<(String, usize, Vec<bool>)>,
     failback: bool,
+    probe: bool,
     links: usize,
     world: Option<World<Session>>,
 }
@@ -40,6 +41,7 @@ impl Stage {
     fn obey(&mut self, words: &[&str]) -> Option<()> {
         match words {
             ["failback", "on"] => self.failback = true,
+            ["lan", "probed"] => self.probe = true,
             ["links", count] => self.links = count.parse().ok()?,
             ["group", name, home, resources @ ..] => {
                 let resources = resources.iter().map(|word| match *word {
@@ -65,6 +67,8 @@ impl Stage {
     fn command(&mut self, node: usize, words: &[&str]) -> Option<()> {
         match words {
             ["boot"] => self.world().boot(node),
+            ["lan", "cut"] => self.world().cut_lan(node, true),
+            ["lan", "mended"] => self.world().cut_lan(node, false),
             ["power-off"] => self.world().crash(node, Crash::Power),
             ["kill"] => self.world().crash(node, Crash::Kill),
             ["gasp"] => self.world().crash(node, Crash::Gasp),
@@ -128,9 +132,10 @@ impl Stage {
 
     /// Made when the first command needs it.
     fn world(&mut self) -> &mut World<Session> {
-        let (groups, failback, links) = (&self.groups, self.failback, self.links.max(1));
+        let (groups, links) = (&self.groups, self.links.max(1));
+        let (failback, probe) = (self.failback, self.probe);
         self.world.get_or_insert_with(|| {
-            let settings = [0, 1].map(|node| settings(node, groups, failback, links));
+            let settings = [0, 1].map(|node| settings(node, groups, (failback, probe), links));
             let path = Path::clean(Duration::from_millis(1), Duration::from_millis(1));
             let mut world = World::new(settings, vec![[path; 2]; links], Rng::new(1));
             for node in &mut world.nodes {
@@ -146,7 +151,7 @@ impl Stage {
 fn settings(
     node: usize,
     groups: &[(String, usize, Vec<bool>)],
-    failback: bool,
+    (failback, probe): (bool, bool),
     links: usize,
 ) -> Settings {
     let names = ["a", "b"].map(|name| NodeName::new(name).unwrap());
@@ -162,6 +167,7 @@ fn settings(
             })
             .collect(),
         via: None,
+        probe,
     });
     Settings {
         node: names[node].clone(),

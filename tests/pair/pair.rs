@@ -26,9 +26,14 @@ pub(crate) struct Setup {
     pub(crate) haresources: String,
     /// The interface of the link.
     pub(crate) interface: &'static str,
+    /// Heartbeats go over a cable of their own, eth1, and not over the LAN.
+    pub(crate) cable: bool,
     /// A pairbeat.toml instead, whose resources have this time limit: haresources has none.
     pub(crate) toml_limits: Option<&'static str>,
 }
+
+/// The addresses on the cable between the nodes.
+pub(crate) const CABLE: [&str; 2] = ["10.0.0.1", "10.0.0.2"];
 
 impl Default for Setup {
     fn default() -> Self {
@@ -38,6 +43,7 @@ impl Default for Setup {
             auto_failback: false,
             haresources: format!("server101 {VIP}/24/eth0\n"),
             interface: "eth0",
+            cable: false,
             toml_limits: None,
         }
     }
@@ -47,6 +53,11 @@ impl Setup {
     /// Silence means nothing for so long that whatever happens has another cause.
     pub(crate) fn patient() -> Self {
         Self { deadtime: 20_000, initdead: 20_000, ..Self::default() }
+    }
+
+    /// Heartbeats over a cable of their own.
+    pub(crate) fn cable() -> Self {
+        Self { interface: "eth1", cable: true, ..Self::default() }
     }
 
     /// Two groups, each at home on another node.
@@ -107,7 +118,8 @@ impl Setup {
         let failback = if self.auto_failback { "on" } else { "off" };
         writeln!(text, "keepalive 100ms\ndeadtime {}ms", self.deadtime).unwrap();
         writeln!(text, "initdead {}ms\nauto_failback {failback}", self.initdead).unwrap();
-        for (name, address) in NAMES.iter().zip(["192.168.2.101", "192.168.2.105"]) {
+        let addresses = if self.cable { CABLE } else { ["192.168.2.101", "192.168.2.105"] };
+        for (name, address) in NAMES.iter().zip(addresses) {
             writeln!(text, "ucast {} {address}\nnode {name}", self.interface).unwrap();
         }
         text
@@ -153,6 +165,12 @@ impl Pair {
     /// Configured, nothing runs yet.
     pub(crate) fn new(setup: &Setup) -> Self {
         let (lan, scratch) = (Lan::new(), Scratch::new());
+        if setup.cable {
+            lan.node.cable("eth1", &lan.other, "eth1");
+            for (net, address) in [&lan.node, &lan.other].into_iter().zip(CABLE) {
+                net.ip(&format!("addr add {address}/24 dev eth1"));
+            }
+        }
         let node = |name: &str, net: &Net| {
             let directory = scratch.0.join(name);
             setup.write(&directory.join("ha.d"), KEY);

@@ -8,7 +8,7 @@
 
 KEEPALIVE=${KEEPALIVE:-100} DEADTIME=${DEADTIME:-1000} # milliseconds
 AUTO_FAILBACK=${AUTO_FAILBACK:-on}
-PAIRBEAT=${PAIRBEAT:-$PWD/target/debug/pairbeat}
+PAIRBEAT=$(realpath "${PAIRBEAT:-$PWD/target/debug/pairbeat}")
 PEERS_KEY=6b1f0c7ad2e94b5583f06d1c2e7a9b40d8c3f5e6a7b81920
 
 # ha.d_configure NAME: the /etc/ha.d that Heartbeat and pairbeat both run from, word for word.

@@ -119,6 +119,8 @@ struct GroupChecks {
     expect: Option<(usize, Instant, Instant)>,
     /// It is served in full, and nothing allows a gap.
     gapless: bool,
+    /// By node: since when the LAN has had an answer from it.
+    lit: [Option<Instant>; 2],
 }
 
 impl Checks {
@@ -260,6 +262,9 @@ impl<D: Delivery> World<D> {
         let holds = held(other.hold(group)) || other.up[group].contains(&true);
         let free = other.process.is_none() || !holds || other.facts.blind[group];
         self.nodes[node].facts.blind[group] = silent;
+        if manner == Manner::Alone && !begun {
+            self.check_lan(node, group);
+        }
         match manner {
             _ if free || silent => {}
             Manner::Overlap { .. } if offered || begun => {}
@@ -339,12 +344,33 @@ impl<D: Delivery> World<D> {
         let calm = self.is_calm();
         self.checks.calm_since = calm.then(|| self.checks.calm_since.unwrap_or(self.now));
         for group in 0..self.checks.groups.len() {
+            self.look_at_lan(group);
             self.check_dual(group);
             self.check_overlap(group);
             self.check_expected(group);
             self.check_gap(group);
         }
         self.check_alone();
+    }
+
+    fn look_at_lan(&mut self, group: usize) {
+        for node in 0..2 {
+            let lit = self.answers(node, group);
+            let since = &mut self.checks.groups[group].lit[node];
+            *since = lit.then(|| since.unwrap_or(self.now));
+        }
+    }
+
+    /// S2: with the lease in force nobody starts what the LAN has had an answer for all the time;
+    /// a second is for probes under way.
+    fn check_lan(&mut self, node: usize, group: usize) {
+        let probed = self.nodes[node].settings.groups[group].probe;
+        let lit = self.checks.groups[group].lit[1 - node];
+        let long = lit.is_some_and(|since| self.now.since(since) > Duration::from_secs(1));
+        let lit = long && self.answers(1 - node, group);
+        if probed && lit && !self.nodes[node].lan_cut {
+            self.fail(format!("S2: node {node} starts group {group}, which the other one serves"));
+        }
     }
 
     /// S1, S3: two that serve without agreement are down to one within [`World::heal`] of the first
@@ -467,6 +493,8 @@ impl<D: Delivery> World<D> {
         let machine = &self.nodes[node];
         let obeyed = machine.agents.iter().flatten().flatten().all(|it| *it == Agent::Obeys);
         let stays = matches!(machine.facts.node, NodeState::Booting | NodeState::Running);
-        (machine.suspended.is_none() && obeyed && stays).then_some(node)
+        // Who can't reach the clients takes nothing.
+        let reaches = !machine.lan_cut;
+        (machine.suspended.is_none() && obeyed && stays && reaches).then_some(node)
     }
 }

@@ -116,8 +116,12 @@ impl History {
         let node = self.world.rng.place(2);
         match self.world.rng.range(0, 99) {
             0..=24 => self.disturb_link(),
-            25..=34 => self.world.links.iter_mut().flatten().for_each(mend),
-            35..=44 => self.crash(node),
+            25..=32 => self.world.links.iter_mut().flatten().for_each(mend),
+            33..=36 => {
+                let cut = self.world.rng.percent(50);
+                self.world.cut_lan(node, cut);
+            }
+            37..=44 => self.crash(node),
             45..=59 => self.world.boot(node),
             60..=67 => self.sleep(node),
             68..=84 => self.ask(node),
@@ -218,6 +222,7 @@ impl History {
         self.world.note(|| "all is mended".to_owned());
         self.world.links.iter_mut().flatten().for_each(mend);
         for node in 0..2 {
+            self.world.cut_lan(node, false);
             self.world.nodes[node]
                 .agents
                 .iter_mut()
@@ -367,5 +372,6 @@ fn a_group(rng: &mut Rng, number: u64) -> GroupSettings {
         resources: resources.collect(),
         preferred: if rng.percent(50) { Side::Me } else { Side::Peer },
         via: None,
+        probe: rng.percent(60),
     }
 }

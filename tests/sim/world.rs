@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use pairbeat::cluster::event::{Action, Event, Input, Operation, Outcome, Output, Request};
+use pairbeat::cluster::event::{
+    Action, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
+};
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
 use pairbeat::cluster::{Core, Settings};
 use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
@@ -21,6 +23,8 @@ use crate::session::Delivery;
 const INBOX_MAX: usize = 256;
 /// Ticks that a core may ask for at one instant before it counts as spinning.
 const TURNS_MAX: usize = 40;
+/// How long the driver asks the LAN.
+const PROBE_TAKES: Duration = Duration::from_millis(50);
 /// Packets kept for an attacker to send again.
 const RECORDED_MAX: usize = 64;
 
@@ -86,6 +90,7 @@ pub(crate) struct Process<D: Delivery> {
     pub(crate) said: Vec<GroupClaim>,
     inbox: VecDeque<(LinkId, Instant, D::Packet)>,
     ended: VecDeque<(ActionId, Outcome)>,
+    seen: VecDeque<Input>,
     wake: u64,
 }
 
@@ -108,6 +113,8 @@ pub(crate) struct Machine<D: Delivery> {
     pub(crate) agent_max: Duration,
     recorded: VecDeque<D::Packet>,
     pub(crate) facts: Facts,
+    /// Its interface to the service LAN has no carrier.
+    pub(crate) lan_cut: bool,
 }
 
 enum Happening<P> {
@@ -115,6 +122,7 @@ enum Happening<P> {
     Wake { node: usize, token: u64 },
     Acted { node: usize, start: u64, action: Action, outcome: Outcome },
     Resume { node: usize },
+    Probed { node: usize, start: u64, order: ActionId, group: usize },
 }
 
 /// Everything.
@@ -218,6 +226,11 @@ impl<D: Delivery> World<D> {
                     self.acted(node, action, outcome);
                 }
             }
+            Happening::Probed { node, start, order, group } => {
+                if self.nodes[node].starts == start && self.nodes[node].process.is_some() {
+                    self.probed(node, order, group);
+                }
+            }
             Happening::Resume { node } => {
                 if self.nodes[node].suspended == Some(self.now) {
                     self.note(|| format!("{} wakes up", NAMES[node]));
@@ -261,8 +274,10 @@ impl<D: Delivery> World<D> {
             said: Vec::new(),
             inbox: VecDeque::new(),
             ended: VecDeque::new(),
+            seen: VecDeque::from([Input::Guarded(true)]),
             wake: 0,
         });
+        self.look(node);
         self.turn(node);
         self.check_step();
     }
@@ -358,6 +373,9 @@ impl<D: Delivery> World<D> {
                 return Some(input);
             }
         }
+        if let Some(seen) = process.seen.pop_front() {
+            return Some(seen);
+        }
         let (action, outcome) = process.ended.pop_front()?;
         Some(Input::Ended { action, outcome })
     }
@@ -383,6 +401,12 @@ impl<D: Delivery> World<D> {
             match output {
                 Output::Send(beat) => self.send(node, beat),
                 Output::Run(action) => self.run(node, action),
+                Output::Probe { order, group, .. } => {
+                    let (start, group) = (self.nodes[node].starts, usize::from(group.0));
+                    self.note(|| format!("{} probes {group}", NAMES[node]));
+                    let at = self.now.plus(PROBE_TAKES);
+                    self.push(at, Happening::Probed { node, start, order, group });
+                }
                 Output::Announce(group) => self.announce(node, group),
                 Output::Report(event) => self.report(node, &event),
                 Output::Answer { id, answer } => {
@@ -462,6 +486,51 @@ impl<D: Delivery> World<D> {
         self.check_report(node, event);
     }
 
+    // ---- the service LAN ------------------------------------------------------------------------
+
+    /// Whether anybody out there gets an answer from the node for the group: it is up, there is a
+    /// carrier, and the kernel's lease has not run out.
+    pub(crate) fn answers(&self, node: usize, group: usize) -> bool {
+        let machine = &self.nodes[node];
+        let on_time = machine.process.is_some() && machine.suspended.is_none();
+        on_time && !machine.lan_cut && machine.up[group].contains(&true)
+    }
+
+    fn probed(&mut self, node: usize, order: ActionId, group: usize) {
+        let heard = !self.nodes[node].lan_cut && self.answers(1 - node, group);
+        let answer = if heard { LanAnswer::Served } else { LanAnswer::Free };
+        if let Some(process) = &mut self.nodes[node].process {
+            process.seen.push_back(Input::Probed { order, answer });
+        }
+        self.turn(node);
+    }
+
+    /// A cable of the service LAN is pulled, or put back.
+    pub(crate) fn cut_lan(&mut self, node: usize, cut: bool) {
+        if self.nodes[node].lan_cut != cut {
+            self.note(|| {
+                format!("{} service link {}", NAMES[node], if cut { "cut" } else { "mended" })
+            });
+            self.nodes[node].lan_cut = cut;
+            self.look(node);
+            self.turn(node);
+            self.check_step();
+        }
+    }
+
+    /// The driver's look at its interfaces.
+    fn look(&mut self, node: usize) {
+        let machine = &mut self.nodes[node];
+        let link = if machine.lan_cut { ServiceLink::Down } else { ServiceLink::Up };
+        let Some(process) = &mut machine.process else { return };
+        for (place, group) in machine.settings.groups.iter().enumerate() {
+            if group.probe {
+                let group = GroupId(u16::try_from(place).unwrap());
+                process.seen.push_back(Input::Service { group, link });
+            }
+        }
+    }
+
     // ---- agents ---------------------------------------------------------------------------------
 
     fn run(&mut self, node: usize, action: Action) {
@@ -527,6 +596,7 @@ impl<D: Delivery> Machine<D> {
             agent_max: Duration::from_millis(20),
             recorded: VecDeque::new(),
             facts: Facts::new(Instant::BOOT, settings.groups.len(), settings.keepalive),
+            lan_cut: false,
             settings,
         }
     }

@@ -26,6 +26,7 @@ fn settings(preferred: Side) -> Settings {
             preferred,
             resources: vec![resource, resource],
             via: None,
+            probe: false,
         }],
         config: 7.into(),
         damping: Damping::default(),

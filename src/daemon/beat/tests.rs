@@ -41,6 +41,7 @@ fn settings(me: usize) -> Settings {
             preferred: if me == 0 { Side::Me } else { Side::Peer },
             resources: vec![resource],
             via: None,
+            probe: false,
         }],
         config: 1.into(),
         damping: Damping::default(),
@@ -106,7 +107,7 @@ impl Node {
                 let outcome = Outcome::Done;
                 self.beat.order(Order::Ended { action: action.id, outcome }).unwrap();
             }
-            Note::Announce(_) => {}
+            Note::Announce(_) | Note::Probe { .. } => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
             Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,

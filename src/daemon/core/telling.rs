@@ -8,12 +8,16 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::Core;
+use super::begin::session;
 use super::replies::send;
 use crate::cluster::Core as Cluster;
 use crate::cluster::event::{Event, Request};
 use crate::cluster::recording::Recording;
+use crate::config::Config;
 use crate::control::protocol::{EVENTS_WAIT, EventsAsked, ExplainAsked, Recorded, Reloaded};
 use crate::daemon::beat::Order;
+use crate::daemon::chronicle::Chronicle;
+use crate::daemon::{Fatal, Paths};
 use crate::journal::explain::{Explanation, Present, explain};
 use crate::journal::{Caller, Happening};
 use crate::names::{GroupName, LinkName, RequestId};
@@ -26,10 +30,24 @@ const RECORD_AFTER: Duration = Duration::from_secs(2);
 /// Longest wait for a recording to reach the disk, for an operator.
 const RECORD_LIMIT: Duration = Duration::from_secs(4);
 
-/// A core begins.
-pub(super) fn begun() -> Happening {
+/// Those who want to know why.
+#[derive(Default)]
+pub(super) struct Curious {
+    /// Who waits for a copy of the core; bounded by the control socket's connections.
+    asked: Vec<(ExplainAsked, oneshot::Sender<Vec<u8>>)>,
+    /// When what the core was told is to be written to a file.
+    record_at: Option<Instant>,
+    /// Who waits for that file, likewise.
+    recorders: Vec<oneshot::Sender<Vec<u8>>>,
+}
+
+/// A core begins: its session on the wire, and the journal with its first record.
+pub(super) fn begin(paths: &Paths, config: &Config) -> Result<([u8; 16], Chronicle), Fatal> {
+    let session = session()?;
+    let chronicle = Chronicle::begin(paths, config, &session)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    Happening::CoreStarted { version, pid: std::process::id() }
+    chronicle.tell(Happening::CoreStarted { version, pid: std::process::id() });
+    Ok((session, chronicle))
 }
 
 /// It has left.
@@ -86,14 +104,14 @@ impl Core {
 
     /// A copy of the core is asked for, and answers.
     pub(super) fn ask_why(&mut self, asked: ExplainAsked, reply: oneshot::Sender<Vec<u8>>) {
-        self.curious.push((asked, reply));
+        self.curious.asked.push((asked, reply));
         self.order(Order::Copy);
     }
 
     pub(super) fn explain(&mut self, now: Instant, core: &Cluster) {
         let links: Vec<LinkName> = self.config.links.iter().map(|link| link.name.clone()).collect();
         let present = Present { core, now, links: &links };
-        for (asked, reply) in std::mem::take(&mut self.curious) {
+        for (asked, reply) in std::mem::take(&mut self.curious.asked) {
             let groups = self.config.groups.iter().map(|group| &group.name);
             let wanted = |name: &&GroupName| {
                 asked.group.as_deref().is_none_or(|wanted| wanted == name.as_str())
@@ -110,26 +128,26 @@ impl Core {
     /// A role change is kept with what led to it.
     pub(super) fn record_soon(&mut self, event: &Event) {
         if matches!(event, Event::Role { .. }) {
-            self.record_at.get_or_insert_with(|| clock::now().plus(RECORD_AFTER));
+            self.curious.record_at.get_or_insert_with(|| clock::now().plus(RECORD_AFTER));
         }
     }
 
     pub(super) fn record_in_time(&mut self) {
-        if self.record_at.is_some_and(|at| clock::now() >= at) {
+        if self.curious.record_at.is_some_and(|at| clock::now() >= at) {
             self.record(None);
         }
     }
 
     /// Keeps what the core was told lately.
     pub(super) fn record(&mut self, reply: Option<oneshot::Sender<Vec<u8>>>) {
-        self.record_at = None;
-        self.recorders.extend(reply);
+        self.curious.record_at = None;
+        self.curious.recorders.extend(reply);
         self.order(Order::Record);
     }
 
     pub(super) fn recorded(&mut self, recording: Recording) {
         let written = self.chronicle.keep(recording);
-        let waiting = std::mem::take(&mut self.recorders);
+        let waiting = std::mem::take(&mut self.curious.recorders);
         if waiting.is_empty() {
             return;
         }

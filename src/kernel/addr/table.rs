@@ -38,6 +38,8 @@ pub(super) struct Port {
     /// Zero where the link is no Ethernet.
     pub(super) mac: [u8; 6],
     pub(super) up: bool,
+    /// Something is at the other end.
+    pub(super) carrier: bool,
     pub(super) loopback: bool,
 }
 
@@ -127,6 +129,7 @@ impl Port {
             name: name?,
             mac: mac.filter(|_| ethernet).unwrap_or_default(),
             up: header.flags.contains(LinkFlags::Up),
+            carrier: header.flags.contains(LinkFlags::LowerUp),
             loopback: header.flags.contains(LinkFlags::Loopback),
         })
     }

@@ -46,6 +46,7 @@ fn settings(me: usize) -> Settings {
             2
         ],
         via: None,
+        probe: false,
     };
     Settings {
         node: names[me].clone(),
@@ -104,7 +105,9 @@ impl World {
                 Output::Send { link, bytes } => self.fly(me, link, bytes),
                 Output::Gasp(all) => all.into_iter().for_each(|(_, bytes)| self.check(me, &bytes)),
                 Output::Run(action) => self.running.push((me, action.id)),
-                Output::Announce(_) | Output::Answer { .. } | Output::Report(_) | Output::Left => {}
+                // Nobody looks at the LAN here: the core must do without an answer.
+                Output::Probe { .. } | Output::Announce(_) => {}
+                Output::Answer { .. } | Output::Report(_) | Output::Left => {}
             }
         }
         orders

@@ -1,0 +1,165 @@
+//! Looks at the service LAN for the cluster: is our own way there open, and who answers there for a
+//! group's addresses.
+//!
+//! It decides nothing: what it sees goes to the beat thread. Below: [`crate::kernel::addr`] knows the
+//! interfaces, [`crate::kernel::announce`] asks the LAN.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::cluster::event::{Input, LanAnswer, ServiceLink};
+use crate::config::{Address, Config};
+use crate::daemon::beat::{Order, Orders};
+use crate::daemon::hands::Hands;
+use crate::daemon::work;
+use crate::kernel::addr::AddressError;
+use crate::kernel::announce;
+use crate::names::{ActionId, GroupId};
+use crate::net::frames::Mac;
+
+/// From one look at the interfaces to the next: a peer with a good link is to have the group within
+/// a second.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long the LAN may take to answer: two probes 20 ms apart, and the time of a loaded peer.
+const ANSWER_LIMIT: Duration = Duration::from_millis(50);
+/// Most addresses of a group that the LAN is asked for: they move together, and one of them that is
+/// served tells as much as all.
+const PROBED_MAX: usize = 8;
+
+/// Tells the cluster whenever a group's service link comes or goes. Runs until it is dropped.
+pub(super) async fn watch(config: Rc<Config>, hands: Rc<Hands>, orders: Orders) {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    let mut told: BTreeMap<GroupId, ServiceLink> = BTreeMap::new();
+    loop {
+        look.tick().await;
+        for index in 0..u16::try_from(config.groups.len()).unwrap_or(u16::MAX) {
+            let group = GroupId(index);
+            let mut link = ServiceLink::Unknown;
+            for address in work::addresses(&config, group) {
+                link = worse(link, state(address, &hands, &mut known).await);
+            }
+            let news = told.get(&group).is_none_or(|before| *before != link);
+            // Full: said at the next look.
+            if news && orders.push(Order::Core(Input::Service { group, link })).is_ok() {
+                told.insert(group, link);
+            }
+        }
+    }
+}
+
+fn worse(one: ServiceLink, other: ServiceLink) -> ServiceLink {
+    match (one, other) {
+        (ServiceLink::Down, _) | (_, ServiceLink::Down) => ServiceLink::Down,
+        (ServiceLink::Up, _) | (_, ServiceLink::Up) => ServiceLink::Up,
+        (ServiceLink::Unknown, ServiceLink::Unknown) => ServiceLink::Unknown,
+    }
+}
+
+/// One address's interface. Its number is looked up once: a route that names no interface is gone
+/// when the interface is down.
+async fn state(address: &Address, hands: &Hands, known: &mut BTreeMap<IpAddr, u32>) -> ServiceLink {
+    if let Some(index) = known.get(&address.ip) {
+        match hands.addresses().carrier(*index).await {
+            Ok(Some(true)) => return ServiceLink::Up,
+            Ok(Some(false)) => return ServiceLink::Down,
+            Ok(None) => {}
+            // The kernel is busy, which says nothing about the link.
+            Err(_) => return ServiceLink::Unknown,
+        }
+    }
+    match hands.addresses().place(address).await {
+        Ok(placement) => {
+            known.insert(address.ip, placement.ifindex);
+            match hands.addresses().carrier(placement.ifindex).await {
+                Ok(Some(false)) => ServiceLink::Down,
+                Ok(Some(true)) => ServiceLink::Up,
+                Ok(None) | Err(_) => ServiceLink::Unknown,
+            }
+        }
+        Err(AddressError::NoInterface { .. } | AddressError::Down { .. }) => ServiceLink::Down,
+        // Made anew without its networks, or never there.
+        Err(AddressError::NoRoute { .. }) if known.contains_key(&address.ip) => ServiceLink::Down,
+        Err(_) => ServiceLink::Unknown,
+    }
+}
+
+/// Asks the LAN who answers for a group's addresses.
+pub(super) async fn probe(
+    config: &Config,
+    hands: &Hands,
+    (order, group, peer): (ActionId, GroupId, Option<IpAddr>),
+) -> Input {
+    let addresses: Vec<&Address> = work::addresses(config, group).take(PROBED_MAX).collect();
+    let answers = join_all(addresses.iter().map(|address| ask(address, hands, peer))).await;
+    let answer = answers.into_iter().fold(LanAnswer::Unknown, stronger);
+    Input::Probed { order, answer }
+}
+
+/// What counts of two answers.
+fn stronger(one: LanAnswer, other: LanAnswer) -> LanAnswer {
+    let weight = |answer| match answer {
+        LanAnswer::Unknown => 0,
+        LanAnswer::Free => 1,
+        LanAnswer::Stranger => 2,
+        LanAnswer::Served => 3,
+    };
+    if weight(other) > weight(one) { other } else { one }
+}
+
+async fn ask(address: &Address, hands: &Hands, peer: Option<IpAddr>) -> LanAnswer {
+    let Ok(placement) = hands.addresses().place(address).await else { return LanAnswer::Unknown };
+    let asked = peer.filter(|peer| peer.is_ipv4() == address.ip.is_ipv4());
+    let (holder, peers) =
+        tokio::join!(announce::rival(&placement, address.ip, ANSWER_LIMIT), async {
+            match asked {
+                Some(peer) => announce::rival(&placement, peer, ANSWER_LIMIT).await,
+                None => Ok(None),
+            }
+        });
+    match holder {
+        Ok(holder) => judge(holder, asked.is_some(), peers.ok().flatten()),
+        Err(_) => LanAnswer::Unknown,
+    }
+}
+
+/// Whose the answer is. Where the peer's own address is not known, whoever answers may be the peer.
+fn judge(holder: Option<Mac>, known: bool, peer: Option<Mac>) -> LanAnswer {
+    match holder {
+        None => LanAnswer::Free,
+        Some(mac) if !known || peer == Some(mac) => LanAnswer::Served,
+        Some(_) => LanAnswer::Stranger,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Mac = [2, 0, 0, 0, 0, 1];
+    const TWO: Mac = [2, 0, 0, 0, 0, 2];
+
+    #[test]
+    fn an_answer_is_the_peers_when_it_comes_from_where_the_peers_own_address_is() {
+        assert_eq!(judge(None, true, Some(ONE)), LanAnswer::Free);
+        assert_eq!(judge(Some(ONE), true, Some(ONE)), LanAnswer::Served);
+        assert_eq!(judge(Some(ONE), true, Some(TWO)), LanAnswer::Stranger);
+        assert_eq!(judge(Some(ONE), true, None), LanAnswer::Stranger);
+        assert_eq!(judge(Some(ONE), false, None), LanAnswer::Served);
+    }
+
+    #[test]
+    fn one_address_that_is_served_or_cut_off_speaks_for_its_group() {
+        assert_eq!(stronger(LanAnswer::Free, LanAnswer::Served), LanAnswer::Served);
+        assert_eq!(stronger(LanAnswer::Stranger, LanAnswer::Free), LanAnswer::Stranger);
+        assert_eq!(stronger(LanAnswer::Unknown, LanAnswer::Free), LanAnswer::Free);
+        assert_eq!(worse(ServiceLink::Up, ServiceLink::Down), ServiceLink::Down);
+        assert_eq!(worse(ServiceLink::Unknown, ServiceLink::Up), ServiceLink::Up);
+    }
+}
