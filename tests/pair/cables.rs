@@ -91,7 +91,7 @@ fn with_the_owners_lan_cut_and_the_heartbeats_alive_the_peer_has_it() {
     }
     let pair = Pair::settled(&Setup::cable());
     for _ in 0..runs() {
-        let begun = std::time::Instant::now();
+        let begun = tokio::time::Instant::now();
         lan_port(&pair.lan.node, "port101", "down");
         pair.b.becomes("active");
         eprintln!("the peer has it {} ms after the cut", begun.elapsed().as_millis());
