@@ -21,6 +21,7 @@ pub mod control;
 pub mod exec;
 pub mod kernel;
 pub mod link;
+pub mod outside;
 pub mod probe;
 pub mod store;
 pub mod sys;

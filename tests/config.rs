@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pairbeat::config::diag::Severity;
-use pairbeat::config::{self, Config, Environment, Family, ResourceKind, SourceFile};
+use pairbeat::config::{self, Arbiter, Config, Environment, Family, ResourceKind, SourceFile};
 use pairbeat::lvs::check::CheckKind;
 use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
@@ -133,11 +133,32 @@ fn summary(text: &mut String, config: &Config) {
             writeln!(text, "  {} ({start:?}, {stop:?}): {kind}", resource.text).unwrap();
         }
     }
+    outside_summary(text, config);
     for director in config.directors.values() {
         writeln!(text, "director {}", director.name).unwrap();
         for service in &director.services {
             service_summary(text, service);
         }
+    }
+}
+
+/// Only where something was said.
+fn outside_summary(text: &mut String, config: &Config) {
+    for arbiter in &config.arbiters {
+        let Arbiter { name, required, timeout, kind } = arbiter;
+        writeln!(text, "arbiter {name} required {required} timeout {timeout:?} {kind:?}").unwrap();
+    }
+    for ping in &config.ping_nodes {
+        writeln!(text, "ping {} {:?}", ping.name, ping.members).unwrap();
+    }
+    if !config.ping_nodes.is_empty() {
+        writeln!(text, "deadping {:?} ipfail {}", config.deadping, config.ipfail).unwrap();
+    }
+    for device in &config.fence {
+        writeln!(text, "fence {device:?}").unwrap();
+    }
+    if config.service != config::Service::default() {
+        writeln!(text, "{:?}", config.service).unwrap();
     }
 }
 

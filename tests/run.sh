@@ -42,7 +42,8 @@ declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test
 ipvs_tests=(ipvs)
 
 step_setup() {
-  need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl
+  need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \
+    etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }

@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("probe", 3),
     ("exec", 3),
     ("store", 3),
+    ("outside", 3),
     ("control", 3),
     // The daemon, and the commands.
     ("daemon", 4),
@@ -53,6 +54,9 @@ const SIDEWAYS: &[(&str, &str, &[&str])] = &[
     ("kernel", "sys", &[]),
     ("probe", "sys", &[]),
     ("exec", "sys", &[]),
+    // Its questions are checks and programs.
+    ("outside", "probe", &[]),
+    ("outside", "exec", &[]),
     ("control", "sys", &[]),
     ("store", "sys", &[]),
 ];

@@ -124,6 +124,9 @@ pub(super) enum Command {
         #[arg(long)]
         authkeys: bool,
     },
+    /// Heartbeat's cl_status(1)
+    #[command(name = "cl_status", hide = true)]
+    ClStatus(super::cl_status::Words),
     /// The core process; started by `run`
     #[command(hide = true)]
     Core {
@@ -159,7 +162,7 @@ impl From<WhichWord> for Which {
 }
 
 impl Invocation {
-    /// Reads the words, `argv[0]` included: called as `hb_standby` or `hb_takeover` it is that
+    /// Reads the words, `argv[0]` included: called as `hb_standby`, `hb_takeover` or `cl_status` it is that
     /// command.
     ///
     /// # Errors
@@ -169,6 +172,7 @@ impl Invocation {
         let command = match called.file_name().and_then(|name| name.to_str()) {
             Some("hb_standby") => "standby",
             Some("hb_takeover") => "takeover",
+            Some("cl_status") => "cl_status",
             _ => return Self::try_parse_from(argv),
         };
         let words = argv.into_iter().skip(1);

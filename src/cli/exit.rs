@@ -15,6 +15,8 @@ pub enum Code {
     NoDaemon,
     /// 4: refused: it can't be done now.
     Refused,
+    /// As Heartbeat's command of that name ends.
+    Heartbeat(u8),
 }
 
 impl From<Code> for ExitCode {
@@ -25,6 +27,7 @@ impl From<Code> for ExitCode {
             Code::Usage => 2,
             Code::NoDaemon => 3,
             Code::Refused => 4,
+            Code::Heartbeat(code) => code,
         })
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod check;
+mod cl_status;
 mod events;
 pub mod exit;
 mod explain;
@@ -38,6 +39,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Unfreeze => ask::unfreeze(&paths),
         Command::Stop => ask::stop(&paths),
         Command::Reload => ask::reload(&paths),
+        Command::ClStatus(words) => cl_status::cl_status(&paths, &words),
         Command::Events { dump: Some(file), .. } => events::dump(&paths, &file),
         Command::Events { follow, json, since, last, dump: None } => {
             events::events(&paths, &events::Wanted { follow, json, since, last })

@@ -35,6 +35,11 @@ impl Awake {
         }
     }
 
+    /// Other settings: what lateness is too much from now on.
+    pub(super) fn retime(&mut self, settings: &Settings) {
+        self.bearable = settings.keepalive.min(settings.deadtime / 4);
+    }
+
     /// The awake time at `now`, and the length of the stall that has just ended, if there was one.
     /// `due` is the awake time at which the core had asked to be called.
     pub(super) fn wake(&mut self, now: Instant, due: Instant) -> (Instant, Option<Duration>) {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::drift::Difference;
 use crate::cluster::message::{Beat, Extent};
+use crate::cluster::settings::Settings;
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
 
@@ -47,6 +48,16 @@ pub enum Input {
         id: RequestId,
         /// What is asked.
         request: Request,
+    },
+    /// The configuration was read again; an [`Output::Answer`] says whether the core goes by it now.
+    Settings {
+        /// To be repeated in the answer.
+        id: RequestId,
+        /// All of them.
+        settings: Box<Settings>,
+        /// Groups with other resources than before. Where such a group is active, the driver has
+        /// already done what that means.
+        changed: Vec<GroupName>,
     },
     /// A resource action ended. An unknown or old id is ignored.
     Ended {
@@ -428,4 +439,6 @@ pub enum Cause {
     Completed,
     /// A hand-over came to nothing and was taken back.
     HandoverFailed,
+    /// The configuration has the group no more.
+    Reload,
 }

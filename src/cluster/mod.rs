@@ -13,6 +13,7 @@
 //!  awake   own clock, without our own stalls     list      start left to right, stop right to left
 //!  peer    is it alive, what did it say          decide    who takes, and with whose consent
 //!  calm    damping and freeze: leave it where it is
+//!  reload  other settings, all or none
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
 //!  group   one group's role                      requests  what operators asked for
 //! ```
@@ -35,6 +36,7 @@ mod outbox;
 mod peer;
 mod phase;
 pub mod recording;
+mod reload;
 mod requests;
 mod settings;
 mod snapshot;
@@ -151,6 +153,9 @@ impl Core {
                 self.request(now, id, request);
                 self.stirred = true;
             }
+            Input::Settings { id, settings, changed } => {
+                self.reconfigure(now, id, (*settings, &changed));
+            }
             Input::Probed { order, answer } => {
                 let (turn, groups, _) = self.turn(now);
                 let known = groups.iter_mut().any(|group| group.probed(&turn, order, answer));
@@ -203,12 +208,6 @@ impl Core {
         if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
             group.set_via(via);
         }
-    }
-
-    /// The digest of this node's configuration after a reload, told with the next beat.
-    pub fn set_config(&mut self, digests: Digests) {
-        self.peer.set_own_config(digests.clone(), &mut self.outbox);
-        self.settings.config = digests;
     }
 
     /// Whether the peer may have taken over while we stood still and we do not know yet: until

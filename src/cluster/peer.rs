@@ -107,6 +107,11 @@ impl Peer {
         }
     }
 
+    /// Other settings: how its silence is judged from now on.
+    pub(super) fn retime(&mut self, settings: &Settings) {
+        (self.deadtime, self.warntime) = (settings.deadtime, settings.warntime);
+    }
+
     pub(super) fn state(&self) -> PeerState {
         self.state
     }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Core;
 use crate::cluster::event::{Input, Output};
 use crate::cluster::message::{Beat, GROUPS_MAX, LINKS_MAX};
-use crate::cluster::{Core, Digests};
 use crate::names::{GroupId, NodeName};
 use crate::time::Instant;
 
@@ -48,15 +48,13 @@ pub enum Act {
     Input(Input),
     /// [`Core::set_via`].
     Via(GroupId, Option<IpAddr>),
-    /// [`Core::set_config`].
-    Config(Digests),
 }
 
 impl Act {
     fn weight(&self) -> usize {
         match self {
             Self::Input(Input::Heard { beat, .. }) => STEP_WEIGHT + beat_weight(beat),
-            Self::Input(_) | Self::Via(..) | Self::Config(_) => STEP_WEIGHT,
+            Self::Input(_) | Self::Via(..) => STEP_WEIGHT,
         }
     }
 }
@@ -148,7 +146,6 @@ impl Core {
         match act {
             Act::Input(input) => self.handle(at, input),
             Act::Via(group, via) => self.set_via(group, via),
-            Act::Config(digests) => self.set_config(digests),
         }
     }
 

@@ -127,6 +127,11 @@ impl Requests {
         }
     }
 
+    /// Whether nobody waits for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Whether a group is part of a request.
     pub(super) fn concerns(&self, group: GroupId) -> bool {
         self.pending.iter().any(|pending| pending.groups.iter().any(|(id, _)| *id == group))

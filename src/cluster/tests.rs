@@ -702,3 +702,52 @@ fn leaving_ends_for_every_role_and_says_gone_only_when_nothing_is_held() {
         }
     }
 }
+
+fn reconfigured(core: &mut Core, settings: Settings) -> Answer {
+    let changed = vec![GroupName::new("web").unwrap()];
+    let id = RequestId(99);
+    let now = core.deadline().0;
+    core.handle(now, Input::Settings { id, settings: Box::new(settings), changed });
+    let mut answers = drain(core).into_iter().filter_map(|output| match output {
+        Output::Answer { id: RequestId(99), answer } => Some(answer),
+        _ => None,
+    });
+    answers.next().unwrap()
+}
+
+#[test]
+fn other_settings_are_taken_at_rest_and_refused_while_a_group_moves() {
+    let mut core = running(settings());
+    let mut other = settings();
+    other.deadtime = Duration::from_secs(9);
+    other.groups[0].resources.pop();
+    core.handle(ms(1), Input::Request { id: RequestId(1), request: Request::Takeover(Which::All) });
+    let refused = reconfigured(&mut core, other.clone());
+    assert!(matches!(refused, Answer::Refused { .. }), "{refused:?}");
+    assert_eq!(core.settings, settings());
+
+    let mut core = running(settings());
+    assert!(matches!(reconfigured(&mut core, other.clone()), Answer::Done { .. }));
+    assert_eq!((&core.settings, core.groups[0].settings.resources.len()), (&other, 1));
+    // Silence is judged by the new deadtime.
+    pass(&mut core, ms(8_000));
+    assert!(core.peer.is_alive());
+    pass(&mut core, ms(10_000));
+    assert!(!core.peer.is_alive());
+}
+
+#[test]
+fn of_other_groups_those_that_stay_go_on_and_those_that_are_gone_are_not_spoken_of() {
+    let mut core = running(settings());
+    let mut other = settings();
+    let mut mail = other.groups[0].clone();
+    mail.name = GroupName::new("mail").unwrap();
+    other.groups.insert(0, mail);
+    assert!(matches!(reconfigured(&mut core, other.clone()), Answer::Done { .. }));
+    let ids: Vec<u16> = core.groups.iter().map(|group| group.id.0).collect();
+    assert_eq!((ids, core.groups[1].seen), (vec![0, 1], 2));
+    other.groups.pop();
+    assert!(matches!(reconfigured(&mut core, other), Answer::Done { .. }));
+    let told = core.compose().groups;
+    assert_eq!((told.len(), told[0].group.as_str()), (1, "mail"));
+}

@@ -102,6 +102,7 @@ pub(super) fn finish(
         ipfail: draft.outside.ipfail,
         ping_nodes: draft.outside.ping_nodes.into_iter().map(|(ping, _)| ping).collect(),
         service: draft.service,
+        arbiters: draft.outside.arbiters,
         fence: draft.outside.fence.into_iter().map(|draft| draft.device).collect(),
     })
 }

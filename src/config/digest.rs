@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster::message::SectionKind;
 use crate::cluster::{Damping, Digests, Section};
-use crate::config::{AutoFailback, Config, FenceParams, Group, ResourceKind};
+use crate::config::{Arbiter, ArbiterKind, AutoFailback, Config, FenceParams, Group, ResourceKind};
 use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::names::NodeName;
@@ -94,7 +94,20 @@ fn write_connectivity(out: &mut String, config: &Config) -> fmt::Result {
     if !config.ping_nodes.is_empty() {
         writeln!(out, "deadping {} ipfail {}", config.deadping.as_micros(), config.ipfail)?;
     }
-    Ok(())
+    config.arbiters.iter().try_for_each(|arbiter| write_arbiter(out, arbiter))
+}
+
+/// Addresses are left out: each node may reach the same arbiter in another way.
+fn write_arbiter(out: &mut String, arbiter: &Arbiter) -> fmt::Result {
+    let Arbiter { name, required, timeout, kind } = arbiter;
+    write!(out, "arbiter {name:?} {required} {} ", timeout.as_micros())?;
+    match kind {
+        ArbiterKind::Ping(_, needed) => writeln!(out, "ping {needed:?}"),
+        ArbiterKind::Tcp(_, needed) => writeln!(out, "tcp {needed:?}"),
+        ArbiterKind::Etcd(etcd) => {
+            writeln!(out, "etcd {:?} {}", etcd.prefix, etcd.lease.as_micros())
+        }
+    }
 }
 
 /// Values of parameters are left out: a digest of a password that can be guessed is a way to

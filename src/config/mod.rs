@@ -3,6 +3,7 @@
 //! Readers are pure: text in, values and *all* faults out. They reach the world only through
 //! [`Environment`], which the daemon and the tests supply.
 
+mod arbiter;
 pub mod authkeys;
 mod check;
 mod damping;
@@ -34,6 +35,10 @@ use crate::lvs::model::Director;
 use crate::names::{DirectorName, GroupName, LinkName, NodeName};
 
 pub use crate::keys::{Key, KeyRing, Secret};
+pub use arbiter::{
+    ARBITER_ADDRESSES_MAX, ARBITER_LEASE, ARBITER_TIMEOUT, ARBITERS_MAX, Arbiter, ArbiterKind,
+    ETCD_PORT, Endpoint, Etcd, EtcdTls, Needed,
+};
 pub use check::{DraftDirector, DraftGroup, DraftResource};
 pub use digest::digests;
 pub use outside::{
@@ -118,6 +123,8 @@ pub struct Config {
     /// Whether the node that reaches more ping nodes shall hold the groups (ipfail). Default: off
     /// in ha.cf, on in TOML where there are ping nodes.
     pub ipfail: bool,
+    /// Who has a say before a group is taken from a silent peer; at most [`ARBITERS_MAX`].
+    pub arbiters: Vec<Arbiter>,
     /// What can put the peer out of service before a takeover; at most [`FENCES_MAX`]. See
     /// [`Config::fences`].
     pub fence: Vec<FenceDevice>,

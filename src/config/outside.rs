@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::config::arbiter::Arbiter;
 use crate::config::diag::{Diagnostic, Mark, nearest};
 use crate::config::timing::TIME_MAX;
 use crate::config::value::time_text;
@@ -109,6 +110,8 @@ pub(super) struct Outside {
     /// Whether the node with the better connectivity shall hold the groups.
     pub(super) ipfail: bool,
     pub(super) fence: Vec<DraftFence>,
+    /// In the order of the file.
+    pub(super) arbiters: Vec<Arbiter>,
 }
 
 impl Outside {

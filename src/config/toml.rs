@@ -22,6 +22,7 @@
 //! real = ["192.168.2.106", "192.168.2.107"]
 //! ```
 
+mod arbiter;
 mod check;
 mod damping;
 mod director;
@@ -85,7 +86,9 @@ pub(super) fn read(
     let links = links(fields.take("link"), &mut walk);
     let groups = group::read(fields.take("group"), &mut walk);
     let directors = directors(fields.take("director"), &mut walk);
-    let outside = outside::read(fields.take("connectivity"), fields.take("fence"), &mut walk);
+    let mut outside = outside::read(fields.take("connectivity"), fields.take("fence"), &mut walk);
+    let names: Vec<_> = cluster.nodes.iter().map(|(name, _)| name.clone()).collect();
+    outside.arbiters = arbiter::read(fields.take("arbiter"), &names, &mut walk);
     let service = service::read(fields.take("service"), fields.take("respawn"), &mut walk);
     group::directors_exist(&groups, &directors, &mut walk);
     fields.finish(&mut walk);

@@ -34,14 +34,14 @@ use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
 use self::watch::Watch;
-use crate::cluster::Digests;
+use crate::cluster::Settings;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Core, Evidence};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
-use crate::names::{ActionId, GroupId, RequestId};
+use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
 use crate::wire::DATAGRAM_MAX;
@@ -83,8 +83,17 @@ pub enum Order {
     },
     /// Our own address on a group's service LAN.
     Via(GroupId, Option<IpAddr>),
-    /// The digests of a configuration that was reloaded.
-    Config(Digests),
+    /// The configuration was read again; an answer with this id says whether it holds now.
+    Settings {
+        /// To be repeated in the answer.
+        id: RequestId,
+        /// All of them.
+        settings: Box<Settings>,
+        /// Groups with other resources than before.
+        changed: Vec<GroupName>,
+    },
+    /// Another lease of the VIPs takes the place of the present one.
+    Pulse(Option<Pulse>),
     /// An answer to one of the core's questions, or something observed.
     Core(event::Input),
     /// Copy what is remembered: answered by [`Note::Recording`].
@@ -384,7 +393,13 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
-                Order::Config(digests) => Input::Config(digests),
+                Order::Settings { id, settings, changed } => {
+                    Input::Settings { id, settings, changed }
+                }
+                Order::Pulse(pulse) => {
+                    self.pulse = pulse;
+                    continue;
+                }
                 Order::Core(input) => Input::Core(input),
                 Order::Record => {
                     let recording = self.engine.heart_mut().recording();

@@ -4,6 +4,7 @@
 //! carries orders to those who do the work, and their answers back.
 
 mod begin;
+mod reload;
 mod replies;
 mod telling;
 
@@ -19,13 +20,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, warn};
 
+use self::reload::{Adjusted, Loaded, Reloading};
 use self::replies::{hasty, send};
 use self::telling::Curious;
 use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, Reloaded};
+use crate::control::protocol::Call;
 use crate::control::server::{self, Asked, Server};
-use crate::daemon::beat::{self, BeatHandle, Habits, Note, Order, View};
+use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
@@ -104,6 +106,10 @@ struct Core {
     vias: BTreeMap<GroupId, IpAddr>,
     /// Where configurations arrive that were read again.
     loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
+    /// Where the changes of active groups arrive.
+    adjusted: (mpsc::Sender<Adjusted>, mpsc::Receiver<Adjusted>),
+    /// A configuration that is being applied; one at a time.
+    reloading: Option<Reloading>,
     /// Where finished actions arrive; the sender is cloned into each one.
     ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
     /// Operators that wait for the end of a switch.
@@ -119,6 +125,8 @@ struct Core {
     chronicle: Chronicle,
     /// Those who want to know why.
     curious: Curious,
+    /// The watch over the groups' service links.
+    watching: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// What wakes the loop.
@@ -127,15 +135,9 @@ enum Happening {
     Supervisor(Option<ToCore>),
     Asked(Asked),
     Ended(ActionId, Outcome),
-    Loaded(Box<Loaded>),
+    Loaded(Loaded),
+    Adjusted(Adjusted),
     Look,
-}
-
-/// A configuration that was read again, and who waits to hear of it.
-struct Loaded {
-    config: Option<Box<Config>>,
-    diagnostics: Vec<String>,
-    reply: Option<oneshot::Sender<Vec<u8>>>,
 }
 
 impl Core {
@@ -175,8 +177,7 @@ impl Core {
         let engine = begin::engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
-        let priority = config.service.realtime.then_some(config.service.priority);
-        let habits = Habits { pulse, priority };
+        let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
@@ -197,6 +198,8 @@ impl Core {
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
+            adjusted: mpsc::channel(1),
+            reloading: None,
             ended: mpsc::channel(ENDED_MAX),
             waiting: BTreeMap::new(),
             next_request: 1,
@@ -205,10 +208,10 @@ impl Core {
             farewell_given: false,
             chronicle,
             curious: Curious::default(),
+            watching: None,
         };
         core.order(Order::Core(Input::Guarded(whole)));
-        let (config, hands) = (Rc::clone(&core.config), Rc::clone(&core.hands));
-        tokio::task::spawn_local(service::watch(config, hands, core.beat.orders()));
+        core.watch_service();
         core.tell_vias().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
@@ -227,7 +230,8 @@ impl Core {
                 said = self.supervisor.recv(), if self.supervised => {
                     Happening::Supervisor(said.ok().flatten())
                 }
-                Some(loaded) = self.loaded.1.recv() => Happening::Loaded(Box::new(loaded)),
+                Some(loaded) = self.loaded.1.recv() => Happening::Loaded(loaded),
+                Some(adjusted) = self.adjusted.1.recv() => Happening::Adjusted(adjusted),
                 Some(asked) = asked.recv() => Happening::Asked(asked),
                 _ = look.tick() => Happening::Look,
             };
@@ -254,6 +258,9 @@ impl Core {
 
     async fn happened(&mut self, happening: Happening) {
         match happening {
+            Happening::Note(Some(Note::Answer { id, answer })) if self.is_reload(id) => {
+                self.settled(answer).await;
+            }
             Happening::Note(note) => {
                 if let Some(note) = note {
                     self.note(note);
@@ -273,7 +280,8 @@ impl Core {
                 self.supervised = false;
                 self.leave(None, None);
             }
-            Happening::Loaded(loaded) => self.reload(*loaded),
+            Happening::Loaded(loaded) => self.reload(loaded).await,
+            Happening::Adjusted(adjusted) => self.resources_adjusted(adjusted),
             Happening::Asked(asked) => self.answer(asked),
             Happening::Look => {
                 self.tell_vias().await;
@@ -422,14 +430,14 @@ impl Core {
         wait: bool,
         (by, reply): (Option<Caller>, oneshot::Sender<Vec<u8>>),
     ) {
-        let id = self.new_request(request, by);
+        let id = self.asked_for(request, by);
         let reply = if wait { reply } else { hasty(reply) };
         self.waiting.insert(id, reply);
         self.order(Order::Request { id, request });
     }
 
     fn leave(&mut self, by: Option<Caller>, reply: Option<oneshot::Sender<Vec<u8>>>) {
-        let id = self.new_request(Request::Leave, by);
+        let id = self.asked_for(Request::Leave, by);
         if let Some(reply) = reply {
             self.waiting.insert(id, reply);
         }
@@ -459,10 +467,10 @@ impl Core {
     /// Gives the supervisor the farewell while it can keep the promise in it.
     async fn pass_farewell(&mut self) {
         let Some(view) = &self.view else { return };
-        let keepable =
-            self.config.groups.iter().zip(&view.engine.cluster.groups).all(|(group, seen)| {
-                seen.state == GroupState::Standby || !work::has_scripts(group)
-            });
+        let keepable = view.engine.cluster.groups.iter().all(|seen| {
+            let group = self.config.groups.iter().find(|group| group.name == seen.name);
+            seen.state == GroupState::Standby || group.is_some_and(|it| !work::has_scripts(it))
+        });
         if keepable == self.farewell_given {
             return;
         }
@@ -471,47 +479,20 @@ impl Core {
         self.farewell_given = keepable;
     }
 
-    /// Reads the configuration again, on a thread of its own: names are looked up, and that may
-    /// take long.
-    fn load(&self, reply: Option<oneshot::Sender<Vec<u8>>>) {
-        let (paths, loaded) = (self.paths.clone(), self.loaded.0.clone());
-        tokio::task::spawn_local(async move {
-            let read = move || config::load(&paths.config, &paths.node, &Machine::default());
-            let Ok((config, found)) = tokio::task::spawn_blocking(read).await else { return };
-            let diagnostics = found.iter().map(ToString::to_string).collect();
-            let config = config.map(Box::new);
-            let _ending = loaded.send(Loaded { config, diagnostics, reply }).await;
-        });
-    }
-
-    /// Applies all of a configuration, or nothing of it.
-    fn reload(&mut self, loaded: Loaded) {
-        let Loaded { config, mut diagnostics, reply } = loaded;
-        let applied = config.is_some_and(|config| match self.apply(*config) {
-            Ok(()) => true,
-            Err(reasons) => {
-                diagnostics.extend(reasons);
-                false
-            }
-        });
-        let reloaded = Reloaded { applied, diagnostics };
-        self.report_reload(&reloaded);
-        if let Some(reply) = reply {
-            send(reply, &reloaded);
+    /// Watches the service links of the groups as they are configured now.
+    fn watch_service(&mut self) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        let watch = service::watch(config, hands, self.beat.orders());
+        let before = self.watching.replace(tokio::task::spawn_local(watch));
+        if let Some(before) = before {
+            before.abort();
         }
     }
 
-    fn apply(&mut self, config: Config) -> Result<(), Vec<String>> {
-        let fixed = work::needs_restart(&self.config, &config);
-        if !fixed.is_empty() {
-            return Err(fixed);
-        }
-        let directors = config.directors.values().cloned().collect();
-        self.director.configure(directors).map_err(|why| vec![why.to_owned()])?;
-        self.order(Order::Config(config::digests(&config)));
-        log::configure(&config.service.log);
-        self.config = Rc::new(config);
-        Ok(())
+    fn new_request(&mut self) -> RequestId {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        id
     }
 }
 

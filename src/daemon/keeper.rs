@@ -41,6 +41,12 @@ impl Keeper {
         self.turn_of(group).lock_owned().await
     }
 
+    /// Other groups under other numbers: these are up here. Call with every turn held.
+    pub(super) fn starts_over(&self, serving: BTreeSet<GroupId>) {
+        *self.serving.borrow_mut() = serving;
+        self.turns.borrow_mut().clear();
+    }
+
     fn turn_of(&self, group: GroupId) -> std::sync::Arc<Mutex<()>> {
         std::sync::Arc::clone(self.turns.borrow_mut().entry(group).or_default())
     }

@@ -3,6 +3,7 @@
 //! The core's words to the checker are in `lvs::check` and `daemon::channel`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,8 @@ pub enum FromCore {
     Alive,
     /// Everything is given away: the process ends soon and wants no checker any more.
     Leaving,
+    /// The longest that a stop of this core may take; after a reload.
+    StopLimit(Duration),
     /// The last word to send for this core if it dies, replacing the one before. Empty while
     /// something is held that the supervisor could not release.
     Farewell(Vec<Farewell>),

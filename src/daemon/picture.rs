@@ -13,6 +13,7 @@ use crate::journal::words::{bar_words, cause_words, list, service_word, state_wo
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::wire::Refusal;
 
 /// What the core itself knows.
 pub(crate) struct Seen<'a> {
@@ -31,7 +32,11 @@ pub(crate) struct Seen<'a> {
 pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
     let Seen { config, view, failures, guard, journal } = *seen;
     let held = hands.held();
-    let groups = config.groups.iter().zip(&view.engine.cluster.groups);
+    // For a moment after a reload the picture is older than the configuration.
+    let groups = config.groups.iter().filter_map(|group| {
+        let mut seen = view.engine.cluster.groups.iter();
+        seen.find(|seen| seen.name == group.name).map(|seen| (group, seen))
+    });
     Status {
         version: VERSION,
         node: config.node.to_string(),
@@ -49,7 +54,10 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         ipvs: ipvs(config, director),
         guard: guard.to_owned(),
         journal: journal.clone(),
-        warnings: late(config, view).into_iter().chain(warnings(view, director, journal)).collect(),
+        warnings: unmet(config, view)
+            .into_iter()
+            .chain(warnings(view, director, journal))
+            .collect(),
         refused: refused(view),
     }
 }
@@ -155,6 +163,22 @@ fn late(config: &Config, view: &View) -> Option<String> {
     late.then(|| {
         format!("late heartbeat: nothing heard of {} for {} ms", peer.node, peer.silent_ms)
     })
+}
+
+/// What may keep the two nodes from meeting.
+fn unmet(config: &Config, view: &View) -> Option<String> {
+    let alive = view.engine.cluster.peer.state == PeerLife::Alive;
+    let own = view
+        .engine
+        .security
+        .refused
+        .iter()
+        .any(|(reason, count)| *reason == Refusal::Reflected && *count > 0);
+    let node = &config.node;
+    let namesake = (own && !alive).then(|| {
+        format!("beats in the name of {node} come in: is the other node called {node} too?")
+    });
+    namesake.or_else(|| late(config, view))
 }
 
 fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatus) -> Vec<String> {

@@ -81,7 +81,7 @@ fn load(paths: &Paths) -> Result<Config, Fatal> {
 }
 
 /// The longest that a healthy core may take to stop. Groups are given away side by side.
-fn stop_limit(config: &Config) -> Duration {
+pub(super) fn stop_limit(config: &Config) -> Duration {
     let groups = work::settings(config).groups;
     let groups = groups.iter().map(GroupSettings::leave_limit).max().unwrap_or_default();
     let directors = if config.directors.is_empty() { Duration::ZERO } else { STOP_LIMIT };
@@ -335,6 +335,7 @@ impl<'a> Supervisor<'a> {
     fn listen(&mut self, core: &mut Core, message: FromCore) {
         match message {
             FromCore::Addresses(addresses) => self.addresses = addresses,
+            FromCore::StopLimit(limit) => self.stop_limit = limit,
             FromCore::Farewell(farewell) => core.farewell = farewell,
             FromCore::Ready => {
                 core.ready = true;

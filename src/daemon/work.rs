@@ -37,6 +37,12 @@ pub(crate) fn group_id(config: &Config, name: &GroupName) -> Option<GroupId> {
     u16::try_from(place).ok().map(GroupId)
 }
 
+/// The numbers of all groups.
+pub(crate) fn ids(config: &Config) -> impl Iterator<Item = GroupId> {
+    let count = u16::try_from(config.groups.len()).unwrap_or(u16::MAX);
+    (0..count).map(GroupId)
+}
+
 /// Whether a group holds something that the supervisor could not release.
 pub(crate) fn has_scripts(group: &Group) -> bool {
     group.resources.iter().any(|resource| matches!(resource.kind, ResourceKind::Script(_)))
@@ -161,12 +167,9 @@ fn habits(config: &Config) -> Service {
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let parts = [
         ("node names", old.node == new.node && old.peer == new.peer),
-        ("timing", old.timing == new.timing),
-        ("auto_failback", old.auto_failback == new.auto_failback),
         ("links", old.links == new.links),
         ("keys", old.keys == new.keys),
         ("realtime, rtprio, watchdog and respawn", habits(old) == habits(new)),
-        ("groups and their resources", old.groups == new.groups),
     ];
     parts
         .iter()

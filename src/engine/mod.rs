@@ -16,9 +16,9 @@ use std::time::Duration;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
-use crate::cluster::{self, Core, Digests};
+use crate::cluster::{self, Core, Settings};
 use crate::keys::KeyRing;
-use crate::names::{ActionId, GroupId, LinkId, NodeName, RequestId};
+use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
 use crate::wire::auth::{Auth, KeyCheck, KeyError};
 use crate::wire::frame::{self, Echo, Extras, Header, VERSION};
@@ -44,8 +44,6 @@ pub trait Heart {
     fn farewell(&self) -> Beat;
     /// Our own address on a group's service LAN.
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>);
-    /// The digest of our configuration, when that has changed.
-    fn set_config(&mut self, digests: Digests);
     /// Whether the peer may have taken over during a stall of ours.
     fn in_doubt(&self) -> bool;
     /// One picture of everything.
@@ -73,10 +71,6 @@ impl Heart for Core {
 
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>) {
         self.set_via(group, via);
-    }
-
-    fn set_config(&mut self, digests: Digests) {
-        self.set_config(digests);
     }
 
     fn in_doubt(&self) -> bool {
@@ -136,8 +130,15 @@ pub enum Input {
         /// The address, where there is one.
         via: Option<IpAddr>,
     },
-    /// The digests of a configuration that was reloaded.
-    Config(Digests),
+    /// The configuration was read again; the answer says whether the core goes by it now.
+    Settings {
+        /// To be repeated in the answer.
+        id: RequestId,
+        /// All of them.
+        settings: Box<Settings>,
+        /// Groups with other resources than before.
+        changed: Vec<GroupName>,
+    },
     /// What only the core understands: an answer to one of its questions, or something observed.
     Core(event::Input),
     /// Nothing but the passing of time. All sockets must have been read before.
@@ -192,6 +193,8 @@ pub struct Engine<H = Core> {
     sessions: Sessions,
     links: u8,
     deadtime: Duration,
+    /// The deadtime of settings that the core has not answered yet.
+    retiming: Option<(RequestId, Duration)>,
     outputs: VecDeque<Output>,
     /// How many beats the core has said.
     beats: u64,
@@ -260,6 +263,7 @@ impl<H: Heart> Engine<H> {
             sessions: Sessions::new(SessionId(identity.session), identity.deadtime),
             links,
             deadtime: identity.deadtime,
+            retiming: None,
             outputs: VecDeque::new(),
             beats: 0,
             said: None,
@@ -285,7 +289,10 @@ impl<H: Heart> Engine<H> {
                 self.heart.handle(now, event::Input::Ended { action, outcome });
             }
             Input::Via { group, via } => self.heart.set_via(group, via),
-            Input::Config(digests) => self.heart.set_config(digests),
+            Input::Settings { id, settings, changed } => {
+                self.retiming = Some((id, settings.deadtime));
+                self.heart.handle(now, event::Input::Settings { id, settings, changed });
+            }
             Input::Core(input) => self.heart.handle(now, input),
             Input::Tick => self.heart.handle(now, event::Input::Tick),
         }
@@ -396,6 +403,7 @@ impl<H: Heart> Engine<H> {
                 }
                 event::Output::Announce(group) => self.outputs.push_back(Output::Announce(group)),
                 event::Output::Answer { id, answer } => {
+                    self.retime(id, &answer);
                     self.outputs.push_back(Output::Answer { id, answer });
                 }
                 event::Output::Report(event) => self.outputs.push_back(Output::Report(event)),
@@ -406,6 +414,15 @@ impl<H: Heart> Engine<H> {
             self.repeat(now);
         }
         self.prepare_farewell();
+    }
+
+    /// The core goes by other settings now, or does not.
+    fn retime(&mut self, answered: RequestId, answer: &Answer) {
+        let Some((_, deadtime)) = self.retiming.take_if(|(id, _)| *id == answered) else { return };
+        if matches!(answer, Answer::Done { .. }) {
+            self.deadtime = deadtime;
+            self.sessions.retime(deadtime);
+        }
     }
 
     fn say(&mut self, now: Instant, beat: Beat) {

@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
+use crate::cluster;
 use crate::cluster::event::{Input, Output};
 use crate::cluster::message::Beat;
 use crate::cluster::recording::{Act, Recorder};
-use crate::cluster::{self, Digests};
 use crate::engine::Heart;
 use crate::names::GroupId;
 use crate::time::Instant;
@@ -31,10 +31,6 @@ impl Heart for Recorder {
 
     fn set_via(&mut self, group: GroupId, via: Option<IpAddr>) {
         self.act(self.now(), Act::Via(group, via));
-    }
-
-    fn set_config(&mut self, digests: Digests) {
-        self.act(self.now(), Act::Config(digests));
     }
 
     fn in_doubt(&self) -> bool {

@@ -83,8 +83,6 @@ impl Heart for Pulse {
 
     fn set_via(&mut self, _: GroupId, _: Option<IpAddr>) {}
 
-    fn set_config(&mut self, _: Digests) {}
-
     fn in_doubt(&self) -> bool {
         false
     }

@@ -1,4 +1,4 @@
-//! Runs one program as a child: own process group, no stdin, bounded output, a time limit and a
+//! Runs one program as a child: own process group, no stdin but what is given, bounded output, a time limit and a
 //! ladder of signals at its end.
 //!
 //! What the program's answer means is [`script`]'s business; whether to run it is decided above.
@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
+use crate::keys::Secret;
 use crate::sys::child::isolate;
 use crate::sys::ready::watched;
 
@@ -51,6 +52,8 @@ pub struct Invocation {
     pub args: Vec<String>,
     /// Its whole environment; nothing of ours is inherited.
     pub environment: BTreeMap<String, String>,
+    /// What it reads on its standard input; `None`: nothing, as from `/dev/null`.
+    pub input: Option<Secret>,
     /// Longest run before SIGTERM.
     pub limit: Duration,
 }
@@ -102,6 +105,7 @@ pub async fn run(invocation: &Invocation) -> Result<Ran, RunError> {
     let mut child =
         spawned(invocation).map_err(|cause| RunError::Spawn { program: program(), cause })?;
     let mut pipes = Pipes::of(&mut child);
+    feed(&mut child, invocation.input.clone());
     let mut life =
         Life::of(&child).map_err(|cause| RunError::Wait { program: program(), cause })?;
 
@@ -131,13 +135,22 @@ fn spawned(invocation: &Invocation) -> io::Result<Child> {
         .env_clear()
         .envs(&invocation.environment)
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(if invocation.input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
     isolate(command.as_std_mut());
     command.spawn()
+}
+
+/// Writes without waiting for it: a child that does not read ends the writing with its own end.
+fn feed(child: &mut Child, input: Option<Secret>) {
+    let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) else { return };
+    tokio::spawn(async move {
+        // The child ended without having read everything.
+        let _closed = pipe.write_all(input.reveal().as_bytes()).await;
+    });
 }
 
 /// A child and its process group, until they are over.

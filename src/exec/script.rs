@@ -144,7 +144,7 @@ fn invocation(
     let mut args = script.args.clone();
     args.push(action.to_owned());
     let environment = environment(surroundings);
-    Invocation { program: script.path.clone(), args, environment, limit }
+    Invocation { program: script.path.clone(), args, environment, input: None, limit }
 }
 
 /// What Heartbeat gives its scripts. `LC_ALL`: a status in another language would not be

@@ -50,7 +50,8 @@ fn surroundings() -> Surroundings {
 
 fn invocation(program: &Path, limit: Duration) -> Invocation {
     let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
-    Invocation { program: program.to_owned(), args: Vec::new(), environment, limit }
+    let (program, args) = (program.to_owned(), Vec::new());
+    Invocation { program, args, environment, input: None, limit }
 }
 
 fn wait<T>(task: impl Future<Output = T>) -> T {

@@ -172,6 +172,7 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::Leave => "this node is leaving",
         Cause::ServiceLinkDown => "this node can't reach the clients, the peer can",
         Cause::Completed => "done",
+        Cause::Reload => "the configuration has it no more",
         Cause::HandoverFailed => "the hand-over came to nothing",
     }
 }

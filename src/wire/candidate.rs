@@ -39,6 +39,10 @@ struct Candidate {
 }
 
 impl Candidates {
+    pub(super) fn retime(&mut self, deadtime: Duration) {
+        self.deadtime = deadtime;
+    }
+
     pub(super) fn new(deadtime: Duration) -> Self {
         Self { deadtime, on_trial: Vec::new(), tried: Vec::new() }
     }

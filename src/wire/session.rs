@@ -152,6 +152,12 @@ impl Sessions {
         }
     }
 
+    /// Another deadtime: how old an echo may be that begins a session.
+    pub fn retime(&mut self, deadtime: Duration) {
+        self.deadtime = deadtime;
+        self.candidates.retime(deadtime);
+    }
+
     /// Our session.
     pub fn mine(&self) -> SessionId {
         self.mine

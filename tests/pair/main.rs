@@ -17,6 +17,7 @@ mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
 mod moves;
+mod names;
 #[path = "../common/nets.rs"]
 mod nets;
 mod node;

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::cluster::recording::Recorder;
 use crate::cluster::{Past, Settings};
 use crate::config::Config;
-use crate::daemon::beat::BeatHandle;
+use crate::daemon::beat::{BeatHandle, Habits, Pulse};
 use crate::daemon::{Fatal, Paths, work};
 use crate::engine::{Engine, Identity};
 use crate::link::udp::{OpenError, UdpLinks};
@@ -48,6 +48,12 @@ pub(super) fn engine(
     Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
 }
 
+/// How the beat thread is to run.
+pub(super) fn habits(config: &Config, pulse: Option<Pulse>) -> Habits {
+    let priority = config.service.realtime.then_some(config.service.priority);
+    Habits { pulse, priority }
+}
+
 /// Waits for an earlier core of this node: sweeping while it serves would take its addresses.
 pub(super) async fn only_core(paths: &Paths) -> Result<File, Fatal> {
     let path = paths.core_lock_file();
@@ -72,7 +78,7 @@ pub(super) async fn only_core(paths: &Paths) -> Result<File, Fatal> {
 }
 
 /// Shortest deadtime that is kept without real-time priority on a loaded machine.
-const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
+pub(super) const DEADTIME_PLAIN_MIN: Duration = Duration::from_secs(1);
 
 pub(super) fn refuse_untimely(
     config: &Config,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tracing::warn;
 
 use super::Core;
 use super::begin::session;
@@ -14,7 +13,7 @@ use crate::cluster::Core as Cluster;
 use crate::cluster::event::{Event, Request};
 use crate::cluster::recording::Recording;
 use crate::config::Config;
-use crate::control::protocol::{EVENTS_WAIT, EventsAsked, ExplainAsked, Recorded, Reloaded};
+use crate::control::protocol::{EVENTS_WAIT, EventsAsked, ExplainAsked, Recorded};
 use crate::daemon::beat::Order;
 use crate::daemon::chronicle::Chronicle;
 use crate::daemon::{Fatal, Paths};
@@ -67,19 +66,10 @@ pub(super) fn died(how: String, released: bool, told: bool) -> Happening {
 
 impl Core {
     /// A number for a request, which the journal knows from now on.
-    pub(super) fn new_request(&mut self, request: Request, by: Option<Caller>) -> RequestId {
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
+    pub(super) fn asked_for(&mut self, request: Request, by: Option<Caller>) -> RequestId {
+        let id = self.new_request();
         self.chronicle.asked(id, request, by);
         id
-    }
-
-    pub(super) fn report_reload(&self, reloaded: &Reloaded) {
-        for diagnostic in reloaded.diagnostics.iter().filter(|_| !reloaded.applied) {
-            warn!("{}", diagnostic.trim_end());
-        }
-        self.chronicle.reloaded(reloaded.applied, &reloaded.diagnostics);
-        self.chronicle.links(&self.config);
     }
 
     /// Answers when there is something new, or when the wait is over, in a task of its own.

@@ -15,6 +15,7 @@ use pairbeat::daemon::checker::{FromChecker, ToChecker};
 use pairbeat::daemon::messages::{FromCore, ToCore};
 use pairbeat::journal::{self, Head};
 use pairbeat::lvs::model::ServiceKey;
+use pairbeat::outside::etcd::json as etcd;
 use pairbeat::status::{Status, render};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +62,23 @@ pub(super) fn status(bytes: &[u8]) -> bool {
 
 pub(super) fn owned_services(bytes: &[u8]) -> bool {
     read::<BTreeSet<ServiceKey>>(bytes).is_some()
+}
+
+/// An answer of etcd, as each of the questions would take it.
+pub(super) fn etcd_answer(bytes: &[u8]) -> bool {
+    assert!(!etcd::refusal(500, bytes).to_string().contains('\n'));
+    let found = etcd::range(bytes);
+    if let Ok(Some(found)) = &found {
+        assert!(!found.value.contains(char::is_control));
+    }
+    let taken = [
+        found.is_ok(),
+        etcd::grant(bytes).is_ok(),
+        etcd::keep_alive(bytes).is_ok(),
+        etcd::txn(bytes).is_ok(),
+        etcd::token(bytes).is_ok(),
+    ];
+    taken.contains(&true)
 }
 
 /// The stream as each of the four ends of our channels would hear it.

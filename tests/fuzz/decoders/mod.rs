@@ -23,6 +23,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("journal", json::journal),
     ("recording", json::recording),
     ("owned_services", json::owned_services),
+    ("etcd_answer", json::etcd_answer),
     ("ha_cf", config::ha_cf),
     ("haresources", config::haresources),
     ("authkeys", config::authkeys),
