@@ -145,8 +145,8 @@ impl Group {
         let idle = matches!(self.role, Role::Idle { .. } | Role::Claiming { .. });
         let fading = match turn.peer.state() {
             PeerState::Alive => turn.now >= turn.peer.fading(probe_ahead(turn.settings)),
-            PeerState::Dead => true,
-            PeerState::Unknown | PeerState::Left => false,
+            PeerState::Dead | PeerState::Left => turn.peer.long_gone(turn.now),
+            PeerState::Unknown => false,
         };
         if !idle || !fading {
             self.clearance.probe = Probe::Unasked;

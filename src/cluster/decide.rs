@@ -117,7 +117,7 @@ impl Group {
         if asking.is_none() && !self.may_take(turn, PeerClaim::ABSENT) {
             return;
         }
-        if turn.peer.state() == PeerState::Dead && !self.may_relieve(turn, asking.is_some()) {
+        if turn.peer.long_gone(turn.now) && !self.may_relieve(turn, asking.is_some()) {
             return;
         }
         let epoch = self.new_epoch(0);
@@ -242,8 +242,7 @@ impl Group {
         if turn.licence != Licence::Take {
             return;
         }
-        if turn.peer.state() == PeerState::Dead && !self.may_relieve(turn, cause == Cause::Takeover)
-        {
+        if turn.peer.long_gone(turn.now) && !self.may_relieve(turn, cause == Cause::Takeover) {
             if self.clearance.bar.is_some() {
                 self.setback = Some(Setback::PeerGone);
                 self.enter(turn, Role::Idle { stance, asking: None }, cause);

@@ -129,6 +129,16 @@ impl Peer {
         self.guarded
     }
 
+    /// Whether what is known of it is old: it is dead, or left so long ago that it may be back
+    /// without our hearing it.
+    pub(super) fn long_gone(&self, now: Instant) -> bool {
+        match self.state {
+            PeerState::Dead => true,
+            PeerState::Left => self.silent(now) >= self.deadtime,
+            PeerState::Unknown | PeerState::Alive => false,
+        }
+    }
+
     /// When its deadtime will be over in `ahead`, if nothing more is heard.
     pub(super) fn fading(&self, ahead: Duration) -> Instant {
         self.heard.plus(self.deadtime.saturating_sub(ahead))

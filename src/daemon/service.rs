@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use ipnet::IpNet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cluster::event::{Input, LanAnswer, ServiceLink};
@@ -17,7 +18,7 @@ use crate::config::{Address, Config};
 use crate::daemon::beat::{Order, Orders};
 use crate::daemon::hands::Hands;
 use crate::daemon::work;
-use crate::kernel::addr::AddressError;
+use crate::kernel::addr::{AddressError, Placement};
 use crate::kernel::announce;
 use crate::names::{ActionId, GroupId};
 use crate::net::frames::Mac;
@@ -97,7 +98,10 @@ pub(super) async fn probe(
     (order, group, peer): (ActionId, GroupId, Option<IpAddr>),
 ) -> Input {
     let addresses: Vec<&Address> = work::addresses(config, group).take(PROBED_MAX).collect();
-    let answers = join_all(addresses.iter().map(|address| ask(address, hands, peer))).await;
+    // What it has told us, and where its heartbeats are to come from; our own there do not answer.
+    let configured = config.links.iter().flat_map(|link| link.targets.iter().copied());
+    let peers: Vec<IpAddr> = peer.into_iter().chain(configured).collect();
+    let answers = join_all(addresses.iter().map(|address| ask(address, hands, &peers))).await;
     let answer = answers.into_iter().fold(LanAnswer::Unknown, stronger);
     Input::Probed { order, answer }
 }
@@ -113,27 +117,28 @@ fn stronger(one: LanAnswer, other: LanAnswer) -> LanAnswer {
     if weight(other) > weight(one) { other } else { one }
 }
 
-async fn ask(address: &Address, hands: &Hands, peer: Option<IpAddr>) -> LanAnswer {
+async fn ask(address: &Address, hands: &Hands, peers: &[IpAddr]) -> LanAnswer {
     let Ok(placement) = hands.addresses().place(address).await else { return LanAnswer::Unknown };
-    let asked = peer.filter(|peer| peer.is_ipv4() == address.ip.is_ipv4());
-    let (holder, peers) =
-        tokio::join!(announce::rival(&placement, address.ip, ANSWER_LIMIT), async {
-            match asked {
-                Some(peer) => announce::rival(&placement, peer, ANSWER_LIMIT).await,
-                None => Ok(None),
-            }
-        });
-    match holder {
-        Ok(holder) => judge(holder, asked.is_some(), peers.ok().flatten()),
-        Err(_) => LanAnswer::Unknown,
-    }
+    let near = peers.iter().filter(|peer| on_link(**peer, &placement));
+    let near: Vec<&IpAddr> = near.take(PROBED_MAX).collect();
+    let own = near.iter().map(|peer| announce::rival(&placement, **peer, ANSWER_LIMIT));
+    let (holder, own) =
+        tokio::join!(announce::rival(&placement, address.ip, ANSWER_LIMIT), join_all(own));
+    let own: Vec<Mac> = own.into_iter().filter_map(|found| found.ok().flatten()).collect();
+    holder.map_or(LanAnswer::Unknown, |holder| judge(holder, !near.is_empty(), &own))
+}
+
+/// Whether an address is one of the LAN that the VIP is on, so that its silence says something.
+fn on_link(ip: IpAddr, placement: &Placement) -> bool {
+    let lan = placement.source.and_then(|own| IpNet::new(own, placement.prefix).ok());
+    lan.is_some_and(|lan| lan.contains(&ip))
 }
 
 /// Whose the answer is. Where the peer's own address is not known, whoever answers may be the peer.
-fn judge(holder: Option<Mac>, known: bool, peer: Option<Mac>) -> LanAnswer {
+fn judge(holder: Option<Mac>, known: bool, peer: &[Mac]) -> LanAnswer {
     match holder {
         None => LanAnswer::Free,
-        Some(mac) if !known || peer == Some(mac) => LanAnswer::Served,
+        Some(mac) if !known || peer.contains(&mac) => LanAnswer::Served,
         Some(_) => LanAnswer::Stranger,
     }
 }
@@ -147,11 +152,11 @@ mod tests {
 
     #[test]
     fn an_answer_is_the_peers_when_it_comes_from_where_the_peers_own_address_is() {
-        assert_eq!(judge(None, true, Some(ONE)), LanAnswer::Free);
-        assert_eq!(judge(Some(ONE), true, Some(ONE)), LanAnswer::Served);
-        assert_eq!(judge(Some(ONE), true, Some(TWO)), LanAnswer::Stranger);
-        assert_eq!(judge(Some(ONE), true, None), LanAnswer::Stranger);
-        assert_eq!(judge(Some(ONE), false, None), LanAnswer::Served);
+        assert_eq!(judge(None, true, &[ONE]), LanAnswer::Free);
+        assert_eq!(judge(Some(ONE), true, &[TWO, ONE]), LanAnswer::Served);
+        assert_eq!(judge(Some(ONE), true, &[TWO]), LanAnswer::Stranger);
+        assert_eq!(judge(Some(ONE), true, &[]), LanAnswer::Stranger);
+        assert_eq!(judge(Some(ONE), false, &[]), LanAnswer::Served);
     }
 
     #[test]

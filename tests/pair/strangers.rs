@@ -110,11 +110,15 @@ fn nodes_with_different_keys_are_deaf_to_each_other_and_say_why() {
     let mut pair = Pair::new(&Setup::default());
     Setup::default().write(&pair.b.config, OTHER_KEY);
     pair.a.start();
+    pair.a.becomes("active");
     pair.b.start();
-    for node in [&pair.a, &pair.b] {
-        let status = node.becomes("active");
-        assert_eq!(status.peer(), "dead");
-        assert!(status.refused("wrong signature") > 0, "{status:?}");
+    // Deaf to its beats, but not to its answers on the LAN.
+    let other = pair.b.wait("jeopardy", |status| status.peer() == "jeopardy");
+    assert_eq!(other.state(0), "standby");
+    for (node, state) in [(&pair.a, "active"), (&pair.b, "standby")] {
+        let why = "refused beats";
+        let status = node.wait(why, |status| status.refused("wrong signature") > 0);
+        assert_eq!(status.state(0), state);
     }
 }
 
