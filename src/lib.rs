@@ -9,6 +9,7 @@ pub mod time;
 // Floor 1: pure. No IO, clock, threads, environment or log.
 pub mod cluster;
 pub mod engine;
+pub mod journal;
 pub mod lvs;
 pub mod net;
 pub mod status;
@@ -22,6 +23,7 @@ pub mod kernel;
 pub mod link;
 pub mod outside;
 pub mod probe;
+pub mod store;
 pub mod sys;
 // Floor 4: the daemon.
 pub mod daemon;

@@ -20,6 +20,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("lvs", 1),
     ("wire", 1),
     ("engine", 1),
+    ("journal", 1),
     ("net", 1),
     ("status", 1),
     // Configuration: text in, values out.
@@ -30,6 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("kernel", 3),
     ("probe", 3),
     ("exec", 3),
+    ("store", 3),
     ("outside", 3),
     ("control", 3),
     // The daemon, and the commands.
@@ -46,6 +48,7 @@ const SIDEWAYS: &[(&str, &str, &[&str])] = &[
     ("status", "cluster", &[]),
     ("status", "lvs", &[]),
     ("status", "engine", &[]),
+    ("journal", "cluster", &[]),
     // One facility of the system each, without any policy.
     ("link", "sys", &[]),
     ("kernel", "sys", &[]),
@@ -55,6 +58,7 @@ const SIDEWAYS: &[(&str, &str, &[&str])] = &[
     ("outside", "probe", &[]),
     ("outside", "exec", &[]),
     ("control", "sys", &[]),
+    ("store", "sys", &[]),
 ];
 
 /// The highest floor on which every module is pure.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::events::Since;
 use crate::cluster::event::Which;
 use crate::daemon::Paths;
 use crate::names::NodeName;
@@ -81,6 +82,40 @@ pub(super) enum Command {
     Stop,
     /// Read the configuration again; on any fault everything stays as it is
     Reload,
+    /// Show what happened, from the journal; works without a running daemon
+    Events {
+        /// Go on with what happens from now on
+        #[arg(long)]
+        follow: bool,
+        /// One JSON record a line (docs/journal.md)
+        #[arg(long)]
+        json: bool,
+        /// Not before: `90s`, `10m`, `2h`, `7d` ago, or a time as in the output
+        #[arg(long, value_name = "WHEN")]
+        since: Option<Since>,
+        /// At most so many, the newest [default: 100; with --since all]
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
+        /// Write what the core was told lately to a file for `replay`, and nothing else
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["follow", "json", "since", "last"])]
+        dump: Option<PathBuf>,
+    },
+    /// Say why a group is where it is, why nothing else was done, and what would happen now
+    Explain {
+        /// Which group [default: all of them]
+        group: Option<String>,
+        /// As JSON (docs/journal.md)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a recording through the same decisions again, and say where they differ
+    Replay {
+        /// From STATE_DIR/journal, or of `events --dump`
+        file: PathBuf,
+        /// Every input and every beat too
+        #[arg(long)]
+        all: bool,
+    },
     /// Read the configuration and print every fault with file:line:column
     Check,
     /// Print a new key for the heartbeats

@@ -105,16 +105,30 @@ fn movement(paths: &Paths, asked: &Call, verb: &str) -> Code {
 }
 
 fn call(paths: &Paths, call: &Call) -> Result<Vec<u8>, Code> {
+    exchange(paths, call).map_err(|error| fault(&error))
+}
+
+fn exchange(paths: &Paths, call: &Call) -> Result<Vec<u8>, CallError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| out::fault(Code::Failed, &format!("runtime: {e}")))?;
-    runtime.block_on(client::call(&paths.control_socket(), call)).map_err(|error| {
-        let code = match error {
-            CallError::NoDaemon { .. } | CallError::NoAnswer { .. } => Code::NoDaemon,
-            CallError::Permission { .. } => Code::Failed,
-            CallError::Refused(_) => Code::Refused,
-        };
-        out::fault(code, &error.to_string())
-    })
+    let runtime = runtime.map_err(|e| CallError::Refused(format!("runtime: {e}")))?;
+    runtime.block_on(client::call(&paths.control_socket(), call))
+}
+
+/// Says why a call came to nothing.
+pub(super) fn fault(error: &CallError) -> Code {
+    let code = match error {
+        CallError::NoDaemon { .. } | CallError::NoAnswer { .. } => Code::NoDaemon,
+        CallError::Permission { .. } => Code::Failed,
+        CallError::Refused(_) => Code::Refused,
+    };
+    out::fault(code, &error.to_string())
+}
+
+/// The answer to a call, for those who can do without.
+pub(super) fn quietly<T: DeserializeOwned>(paths: &Paths, call: &Call) -> Result<T, CallError> {
+    let body = exchange(paths, call)?;
+    serde_json::from_slice(&body)
+        .map_err(|e| CallError::Refused(format!("the daemon's answer is not understood: {e}")))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Code> {

@@ -4,9 +4,12 @@ mod args;
 mod ask;
 mod check;
 mod cl_status;
+mod events;
 pub mod exit;
+mod explain;
 mod keygen;
 mod out;
+mod replay;
 
 use std::ffi::OsString;
 
@@ -37,6 +40,12 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Stop => ask::stop(&paths),
         Command::Reload => ask::reload(&paths),
         Command::ClStatus(words) => cl_status::cl_status(&paths, &words),
+        Command::Events { dump: Some(file), .. } => events::dump(&paths, &file),
+        Command::Events { follow, json, since, last, dump: None } => {
+            events::events(&paths, &events::Wanted { follow, json, since, last })
+        }
+        Command::Explain { group, json } => explain::explain(&paths, group, json),
+        Command::Replay { file, all } => replay::replay(&file, all),
         Command::Check => check::check(&paths),
         Command::Keygen { authkeys } => keygen::keygen(authkeys),
     }

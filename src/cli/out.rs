@@ -1,6 +1,9 @@
 //! The only place that writes to the terminal. A closed pipe (`status | head`) is no error.
 
 use std::io::Write;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::cli::exit::Code;
 
@@ -10,9 +13,19 @@ pub(super) fn refusal(refusal: &clap::Error) -> Code {
     if refusal.use_stderr() { Code::Usage } else { Code::Well }
 }
 
-/// Text to standard output.
-pub(super) fn text(text: &str) {
-    let _closed_pipe = std::io::stdout().lock().write_all(text.as_bytes());
+/// Text to standard output; whether somebody still reads it.
+pub(super) fn text(text: &str) -> bool {
+    let mut terminal = std::io::stdout().lock();
+    terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush()).is_ok()
+}
+
+/// Waits that long for whoever reads standard output to go away.
+pub(super) fn abandoned(within: Duration) -> bool {
+    let terminal = std::io::stdout();
+    // Errors and hang-ups are told without being asked for (poll(2)).
+    let mut reader = [PollFd::new(&terminal, PollFlags::empty())];
+    let limit = Timespec::try_from(within).ok();
+    poll(&mut reader, limit.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// A line to standard output.

@@ -69,6 +69,14 @@ impl Clearance {
         if self.cut_off() { ServiceLink::Down } else { self.link }
     }
 
+    /// What the LAN said last, and when.
+    pub(super) fn answer(&self) -> Option<(LanAnswer, Instant)> {
+        match self.probe {
+            Probe::Answered { answer, at } => Some((answer, at)),
+            Probe::Unasked | Probe::Asked { .. } => None,
+        }
+    }
+
     /// When something here is to be done.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = (Instant, &'static str)> {
         let probe = match self.probe {

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Core;
+use crate::cluster::event::{LanAnswer, ServiceLink};
 use crate::cluster::message::{Hold, Wish};
+use crate::cluster::peer::millis;
 use crate::cluster::view::{LinkView, NodeView, PeerLife};
 use crate::names::GroupName;
 use crate::time::Instant;
@@ -21,6 +23,21 @@ pub struct Evidence {
     pub links: Vec<LinkView>,
     /// What the peer said last of the group; `None` where nothing of it counts: it is not alive.
     pub theirs: Option<Theirs>,
+    /// What the service LAN said last about the group's addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probed: Option<Probed>,
+    /// This node's own way to the group's clients.
+    #[serde(default)]
+    pub service: ServiceLink,
+}
+
+/// An answer of the service LAN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// What it was.
+    pub answer: LanAnswer,
+    /// How long before, in milliseconds.
+    pub ago_ms: u64,
 }
 
 /// The peer's word on one group.
@@ -42,12 +59,19 @@ impl Core {
             let claim = self.peer.claim(group);
             Theirs { epoch: claim.epoch, hold: claim.hold, wish: claim.wish }
         });
+        let clearance = self.groups.iter().find(|it| it.settings.name == *group);
+        let clearance = clearance.map(|group| &group.clearance);
+        let inside = self.awake.inside(now).max(self.awake.last());
+        let answered = clearance.and_then(|clearance| clearance.answer());
         Evidence {
             node: view.state,
             peer: view.peer.state,
             silent_ms: view.peer.silent_ms,
             links: view.links,
             theirs,
+            probed: answered
+                .map(|(answer, at)| Probed { answer, ago_ms: millis(inside.since(at)) }),
+            service: clearance.map(|clearance| clearance.link()).unwrap_or_default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::cluster::Core;
-use crate::cluster::event::{Cause, Event, GroupState, Input, Outcome, Output};
+use crate::cluster::event::{Cause, Event, GroupState, Input, LanAnswer, Outcome, Output};
 use crate::cluster::message::NodeState;
 use crate::cluster::settings::{Settings, Side};
 use crate::names::{GroupName, LinkId};
@@ -58,11 +58,18 @@ impl Core {
     fn look_ahead(&mut self, begin: Instant, end: Instant) -> Vec<Expected> {
         let mut expected = Vec::new();
         let mut now = begin;
-        let mut ended = VecDeque::new();
+        let mut answers = VecDeque::new();
         for _ in 0..TURNS_MAX {
             while let Some(output) = self.poll() {
                 match output {
-                    Output::Run(action) => ended.push_back(action.id),
+                    Output::Run(action) => {
+                        let outcome = Outcome::Done;
+                        answers.push_back(Input::Ended { action: action.id, outcome });
+                    }
+                    // Who has died answers for nothing.
+                    Output::Probe { order, .. } => {
+                        answers.push_back(Input::Probed { order, answer: LanAnswer::Free });
+                    }
                     Output::Report(Event::Role { group, state, cause, .. }) => {
                         let after = now.since(begin);
                         expected.push(Expected { after, group, state, cause });
@@ -70,13 +77,10 @@ impl Core {
                     _ => {}
                 }
             }
-            let input = match ended.pop_front() {
-                Some(action) => Input::Ended { action, outcome: Outcome::Done },
-                None => {
-                    now = now.max(self.deadline().0);
-                    Input::Tick
-                }
-            };
+            let input = answers.pop_front().unwrap_or_else(|| {
+                now = now.max(self.deadline().0);
+                Input::Tick
+            });
             if now > end {
                 break;
             }

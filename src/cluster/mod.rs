@@ -56,7 +56,7 @@ pub use self::clearance::PROBE_LIMIT;
 use self::clearance::probe_ahead;
 pub use self::drift::{Difference, Digests, Only, Section};
 use self::event::{Answer, Event, Input, Output, Request};
-pub use self::evidence::{Evidence, Theirs};
+pub use self::evidence::{Evidence, Probed, Theirs};
 pub use self::forecast::Expected;
 use self::group::Group;
 use self::message::{

@@ -99,6 +99,12 @@ impl Recorder {
         &self.core
     }
 
+    /// When the last call was made.
+    pub fn now(&self) -> Instant {
+        let last = self.open.as_ref().map(|step| step.at);
+        last.or_else(|| self.new.steps.last().map(|step| step.at)).unwrap_or_default()
+    }
+
     /// Makes a call and remembers it.
     pub fn act(&mut self, at: Instant, act: Act) {
         self.seal();
@@ -154,6 +160,16 @@ impl Core {
             && self.groups.len() == settings.groups.len()
             && usize::from(settings.links) <= LINKS_MAX;
         bounded && counted && !settings.keepalive.is_zero()
+    }
+}
+
+/// A core has another shape in each release: a recording is replayed by the one that made it.
+fn unlike(first: &str, why: &serde_json::Error) -> String {
+    let value: Option<serde_json::Value> = serde_json::from_str(first).ok();
+    let program = value.as_ref().and_then(|value| value.get("program")?.as_str());
+    match program.filter(|program| *program != env!("CARGO_PKG_VERSION")) {
+        Some(program) => format!("it was made by version {program}, which can replay it: {why}"),
+        None => why.to_string(),
     }
 }
 
@@ -255,7 +271,7 @@ impl Recording {
             return Err(RecordingError::Version(other));
         }
         let head: Head =
-            serde_json::from_str(first).map_err(|e| RecordingError::Head(e.to_string()))?;
+            serde_json::from_str(first).map_err(|e| RecordingError::Head(unlike(first, &e)))?;
         if !head.core.is_plausible() {
             return Err(RecordingError::Head("its settings can't be".to_owned()));
         }

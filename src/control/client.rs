@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::control::protocol::{Call, ErrorReply, REPLY_LEN_MAX};
+use crate::control::protocol::{Call, EVENTS_WAIT, ErrorReply, REPLY_LEN_MAX};
 
 /// Longest wait for the connection and for replies that need no switch.
 const QUICK: Duration = Duration::from_secs(5);
@@ -50,7 +50,8 @@ pub enum CallError {
 /// [`CallError`] tells an absent daemon from a silent and a refusing one.
 pub async fn call(socket: &Path, call: &Call) -> Result<Vec<u8>, CallError> {
     let limit = match call {
-        Call::Status | Call::Freeze(_) => QUICK,
+        Call::Status | Call::Freeze(_) | Call::Explain(_) | Call::Record => QUICK,
+        Call::Events(_) => EVENTS_WAIT + QUICK,
         Call::Standby(_) | Call::Takeover(_) | Call::Stop | Call::Reload => SLOW,
     };
     let silent = || CallError::NoAnswer { path: socket.to_owned() };

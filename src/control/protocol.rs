@@ -7,11 +7,15 @@
 //! | `POST /v1/freeze` | [`Freezing`] | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/stop` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/reload` | none | [`Reloaded`] |
+//! | `POST /v1/events` | [`EventsAsked`] | [`EventsReply`], at once or when there is something new |
+//! | `POST /v1/explain` | [`ExplainAsked`] | [`Explanation`](crate::journal::explain::Explanation) |
+//! | `POST /v1/record` | none | [`Recorded`] |
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Answer, Which};
 use crate::cluster::message::Extent;
+use crate::journal::Record;
 
 /// Largest request body, in bytes: a request is one small object.
 pub const REQUEST_LEN_MAX: usize = 64 * 1024;
@@ -33,6 +37,66 @@ pub enum Call {
     Stop,
     /// Read the configuration again.
     Reload,
+    /// Records of the journal.
+    Events(EventsAsked),
+    /// Why a group is where it is.
+    Explain(ExplainAsked),
+    /// Write what the core was told lately to a file.
+    Record,
+}
+
+/// Body of a question for records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventsAsked {
+    /// The newest one that is known already; `None`, or one of another session: all that this
+    /// core remembers.
+    #[serde(default)]
+    pub after: Option<RecordId>,
+    /// Whether to wait, up to [`EVENTS_WAIT`], until there is one.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// Names a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordId {
+    /// [`Record::session`].
+    pub session: String,
+    /// [`Record::seq`].
+    pub seq: u64,
+}
+
+/// Longest wait for a new record before the empty answer.
+pub const EVENTS_WAIT: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// Reply to a question for records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsReply {
+    /// Oldest first.
+    pub records: Vec<Record>,
+    /// Records in between that this core remembers no more; the files may have them.
+    pub missed: u64,
+}
+
+/// Body of a question why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainAsked {
+    /// Which group; all of them where none is named.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// Reply to the order to record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    /// The file.
+    File(String),
+    /// There is none.
+    Failed(String),
 }
 
 /// Body of a standby or takeover.
@@ -103,12 +167,15 @@ impl Call {
             Self::Freeze(_) => ("POST", "/v1/freeze"),
             Self::Stop => ("POST", "/v1/stop"),
             Self::Reload => ("POST", "/v1/reload"),
+            Self::Events(_) => ("POST", "/v1/events"),
+            Self::Explain(_) => ("POST", "/v1/explain"),
+            Self::Record => ("POST", "/v1/record"),
         }
     }
 
     /// Whether it changes anything; those who may only read may not call it.
     pub fn changes(&self) -> bool {
-        !matches!(self, Self::Status)
+        !matches!(self, Self::Status | Self::Events(_) | Self::Explain(_))
     }
 
     /// The call behind a method, a path and a body.
@@ -116,21 +183,18 @@ impl Call {
     /// # Errors
     /// What is wrong, for [`ErrorReply`].
     pub fn parse(method: &str, path: &str, body: &[u8]) -> Result<Self, String> {
-        let movement = || {
-            if body.is_empty() {
-                return Ok(Move::default());
-            }
-            serde_json::from_slice::<Move>(body).map_err(|e| format!("request body: {e}"))
-        };
         match (method, path) {
             ("GET", "/v1/status") => Ok(Self::Status),
-            ("POST", "/v1/standby") => movement().map(Self::Standby),
-            ("POST", "/v1/takeover") => movement().map(Self::Takeover),
+            ("POST", "/v1/standby") => object(body).map(Self::Standby),
+            ("POST", "/v1/takeover") => object(body).map(Self::Takeover),
             ("POST", "/v1/freeze") => serde_json::from_slice(body)
                 .map(Self::Freeze)
                 .map_err(|e| format!("request body: {e}")),
             ("POST", "/v1/stop") => Ok(Self::Stop),
             ("POST", "/v1/reload") => Ok(Self::Reload),
+            ("POST", "/v1/events") => object(body).map(Self::Events),
+            ("POST", "/v1/explain") => object(body).map(Self::Explain),
+            ("POST", "/v1/record") => Ok(Self::Record),
             _ => Err(format!("no such call: {method} {path}")),
         }
     }
@@ -142,7 +206,17 @@ impl Call {
                 serde_json::to_vec(movement).unwrap_or_default()
             }
             Self::Freeze(freezing) => serde_json::to_vec(freezing).unwrap_or_default(),
-            Self::Status | Self::Stop | Self::Reload => Vec::new(),
+            Self::Events(asked) => serde_json::to_vec(asked).unwrap_or_default(),
+            Self::Explain(asked) => serde_json::to_vec(asked).unwrap_or_default(),
+            Self::Status | Self::Stop | Self::Reload | Self::Record => Vec::new(),
         }
     }
+}
+
+/// A body; none at all is the default.
+fn object<T: Default + serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|e| format!("request body: {e}"))
 }

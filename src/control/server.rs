@@ -17,6 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::control::protocol::{Call, ErrorReply, REQUEST_LEN_MAX};
+use crate::journal::Caller;
 
 /// Most connections at a time: operators and their scripts, not crowds.
 const CONNECTIONS_MAX: usize = 64;
@@ -32,6 +33,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Asked {
     /// What is asked.
     pub call: Call,
+    /// Who asks, where the kernel says it.
+    pub by: Option<Caller>,
     /// Where the reply goes; dropped when nobody waits any more.
     pub reply: oneshot::Sender<Vec<u8>>,
 }
@@ -97,10 +100,10 @@ async fn serve(listener: UnixListener, calls: mpsc::Sender<Asked>, slots: Arc<Se
 }
 
 async fn connection(stream: UnixStream, calls: mpsc::Sender<Asked>) {
-    let may_change = trusted(&stream);
+    let caller = caller(&stream);
     let service = service_fn(move |request| {
         let calls = calls.clone();
-        async move { Ok::<_, std::convert::Infallible>(reply(request, calls, may_change).await) }
+        async move { Ok::<_, std::convert::Infallible>(reply(request, calls, caller).await) }
     });
     // A client that went away is no event of ours.
     let _gone = hyper::server::conn::http1::Builder::new()
@@ -112,15 +115,20 @@ async fn connection(stream: UnixStream, calls: mpsc::Sender<Asked>) {
 }
 
 /// Root, or the user the daemon runs as.
-fn trusted(stream: &UnixStream) -> bool {
+fn trusted(caller: Option<Caller>) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+    caller.is_some_and(|caller| caller.uid == 0 || caller.uid == own)
+}
+
+fn caller(stream: &UnixStream) -> Option<Caller> {
+    let peer = stream.peer_cred().ok()?;
+    Some(Caller { uid: peer.uid(), pid: peer.pid() })
 }
 
 async fn reply(
     request: Request<Incoming>,
     calls: mpsc::Sender<Asked>,
-    may_change: bool,
+    by: Option<Caller>,
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = Limited::new(body, REQUEST_LEN_MAX).collect();
@@ -133,11 +141,11 @@ async fn reply(
         Ok(call) => call,
         Err(why) => return refuse(StatusCode::NOT_FOUND, &why),
     };
-    if call.changes() && !may_change {
+    if call.changes() && !trusted(by) {
         return refuse(StatusCode::FORBIDDEN, "only root may do this; try with sudo");
     }
     let (sender, receiver) = oneshot::channel();
-    if calls.try_send(Asked { call, reply: sender }).is_err() {
+    if calls.try_send(Asked { call, by, reply: sender }).is_err() {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many calls wait already");
     }
     match receiver.await {

@@ -36,6 +36,8 @@ pub use self::orders::{Full, Orders};
 use self::watch::Watch;
 use crate::cluster::Settings;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
+use crate::cluster::recording::{Recorder, Recording};
+use crate::cluster::{Core, Evidence};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
@@ -94,6 +96,10 @@ pub enum Order {
     Pulse(Option<Pulse>),
     /// An answer to one of the core's questions, or something observed.
     Core(event::Input),
+    /// Copy what is remembered: answered by [`Note::Recording`].
+    Record,
+    /// Copy the core, to ask it what it would do: answered by [`Note::Copy`].
+    Copy,
     /// End at once and without a word, as if killed.
     Halt,
 }
@@ -121,8 +127,12 @@ pub enum Note {
         /// The result.
         answer: Answer,
     },
-    /// For journal and log, with the moment it happened.
-    Report(Instant, Event),
+    /// For journal and log, with the moment it happened; a role change with what was known then.
+    Report(Instant, Event, Option<Box<Evidence>>),
+    /// What the core was told lately: at [`Order::Record`], and before [`Note::Left`].
+    Recording(Recording),
+    /// The core at that moment.
+    Copy(Instant, Box<Core>),
     /// The farewell for the supervisor to keep; replaces the one before.
     Gasp(Vec<Farewell>),
     /// A picture of everything. Dropped when the daemon is busy; the next one is newer.
@@ -242,7 +252,7 @@ impl BeatHandle {
 /// # Errors
 /// When the kernel gives no timerfd, eventfd or thread.
 pub fn spawn(
-    engine: Engine,
+    engine: Engine<Recorder>,
     links: UdpLinks,
     notes: Sender<Note>,
     Habits { pulse, priority }: Habits,
@@ -267,7 +277,7 @@ pub fn spawn(
 }
 
 struct Beat {
-    engine: Engine,
+    engine: Engine<Recorder>,
     links: UdpLinks,
     pulse: Option<Pulse>,
     orders: Orders,
@@ -288,7 +298,7 @@ struct Beat {
 
 impl Beat {
     fn new(
-        (engine, links, pulse): (Engine, UdpLinks, Option<Pulse>),
+        (engine, links, pulse): (Engine<Recorder>, UdpLinks, Option<Pulse>),
         orders: Orders,
         notes: Sender<Note>,
         (timer, pace): (OwnedFd, Pace),
@@ -391,6 +401,16 @@ impl Beat {
                     continue;
                 }
                 Order::Core(input) => Input::Core(input),
+                Order::Record => {
+                    let recording = self.engine.heart_mut().recording();
+                    self.tell(Note::Recording(recording));
+                    continue;
+                }
+                Order::Copy => {
+                    let core = Box::new(self.engine.heart().core().clone());
+                    self.tell(Note::Copy(clock::now(), core));
+                    continue;
+                }
                 Order::Halt => {
                     self.end = true;
                     return;
@@ -437,6 +457,8 @@ impl Beat {
                 Output::Left => {
                     self.viewed = Instant::BOOT;
                     self.show();
+                    let recording = self.engine.heart_mut().recording();
+                    self.tell(Note::Recording(recording));
                     self.tell(Note::Left);
                 }
             }
@@ -445,7 +467,13 @@ impl Beat {
 
     fn report(&mut self, now: Instant, event: Event) {
         if self.backlog.len() < REPORTS_WAITING_MAX {
-            self.tell(Note::Report(now, event));
+            let evidence = match &event {
+                Event::Role { group, .. } => {
+                    Some(Box::new(self.engine.heart().core().evidence(now, group)))
+                }
+                _ => None,
+            };
+            self.tell(Note::Report(now, event, evidence));
         } else {
             self.pace.reports_lost += 1;
         }

@@ -5,6 +5,8 @@
 
 mod begin;
 mod reload;
+mod replies;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,22 +18,26 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use self::reload::{Adjusted, Loaded, Reloading};
+use self::replies::{hasty, send};
+use self::telling::Curious;
 use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, Moved};
+use crate::control::protocol::Call;
 use crate::control::server::{self, Asked, Server};
-use crate::daemon::beat::{self, BeatHandle, Habits, Note, Order, View};
+use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
+use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
-use crate::daemon::{Fatal, Paths, guard, picture, sentence, service, work};
+use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
+use crate::journal::{Caller, words};
 use crate::kernel::handover;
 use crate::link::udp::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
@@ -44,9 +50,6 @@ const NOTES_MAX: usize = 256;
 const ENDED_MAX: usize = crate::cluster::message::GROUPS_MAX;
 /// Configurations that wait for this loop: reloads come from operators.
 const LOADED_MAX: usize = 4;
-/// A request that has not ended by then is under way: the beat thread answers at its next turn
-/// where there is nothing to do or it can't be done.
-const AT_ONCE: Duration = Duration::from_millis(50);
 /// Longest wait for the last replies to reach their callers.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -118,6 +121,10 @@ struct Core {
     farewell: Vec<Farewell>,
     /// Whether the supervisor has it, or an empty one because it could not keep its promise.
     farewell_given: bool,
+    /// The journal.
+    chronicle: Chronicle,
+    /// Those who want to know why.
+    curious: Curious,
     /// The watch over the groups' service links.
     watching: Option<tokio::task::JoinHandle<()>>,
 }
@@ -153,7 +160,9 @@ impl Core {
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
         supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
         let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
-        let hands = Rc::new(Hands::new(surroundings.clone()).map_err(|e| system(&e))?);
+        let (session, chronicle) = telling::begin(paths, &config)?;
+        let hands = Hands::telling(surroundings.clone(), chronicle.teller());
+        let hands = Rc::new(hands.map_err(|e| system(&e))?);
         // Before the first beat, for that says that nothing is held here.
         if let Some(error) = hands.sweep(&managed).await.first() {
             return Err(Fatal::System(format!("a stray address can't be removed: {error}")));
@@ -161,14 +170,14 @@ impl Core {
         work::settle_scripts(&config, &surroundings).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
-        let director = director::start(paths, &config).map_err(|e| system(&e))?;
+        let director =
+            director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let engine = begin::engine(&config, memory.past())?;
+        let engine = begin::engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
-        let priority = config.service.realtime.then_some(config.service.priority);
-        let habits = Habits { pulse, priority };
+        let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
@@ -197,6 +206,8 @@ impl Core {
             failures: BTreeMap::new(),
             farewell: Vec::new(),
             farewell_given: false,
+            chronicle,
+            curious: Curious::default(),
             watching: None,
         };
         core.order(Order::Core(Input::Guarded(whole)));
@@ -240,6 +251,8 @@ impl Core {
         if self.hands.held().is_empty() {
             guard::end().await;
         }
+        self.chronicle.tell(telling::ended());
+        self.chronicle.close();
         Ok(())
     }
 
@@ -258,11 +271,14 @@ impl Core {
                 log::reopen();
                 self.load(None);
             }
-            Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None),
+            Happening::Supervisor(Some(ToCore::Stop)) => self.leave(None, None),
+            Happening::Supervisor(Some(ToCore::Died { at, how, released, told })) => {
+                self.chronicle.tell_at(at, telling::died(how, released, told));
+            }
             Happening::Supervisor(None) => {
-                error!("the supervisor is gone; leaving");
+                self.chronicle.tell(telling::orphaned());
                 self.supervised = false;
-                self.leave(None);
+                self.leave(None, None);
             }
             Happening::Loaded(loaded) => self.reload(loaded).await,
             Happening::Adjusted(adjusted) => self.resources_adjusted(adjusted),
@@ -271,6 +287,7 @@ impl Core {
                 self.tell_vias().await;
                 self.keeper.look(&self.config, &self.hands);
                 self.prove_life().await;
+                self.record_in_time();
             }
         }
     }
@@ -300,8 +317,9 @@ impl Core {
                 }
             }
             Note::Answer { id, answer } => self.reply(id, &answer),
-            Note::Report(at, event) => {
-                info!(at = %at, "{}", sentence::sentence(&self.config, &event));
+            Note::Report(at, event, evidence) => {
+                self.chronicle.event(at, event.clone(), evidence.map(|evidence| *evidence));
+                self.record_soon(&event);
                 if let Event::Role { group, state: GroupState::Active, .. } = &event
                     && let Some(group) = work::group_id(&self.config, group)
                 {
@@ -309,6 +327,8 @@ impl Core {
                 }
                 self.remember(event);
             }
+            Note::Recording(recording) => self.recorded(recording),
+            Note::Copy(now, core) => self.explain(now, &core),
             Note::Gasp(farewell) => {
                 self.farewell = farewell;
                 self.farewell_given = false;
@@ -329,7 +349,7 @@ impl Core {
     fn remember(&mut self, event: Event) {
         match event {
             Event::ActionFailed { group, resource, operation, why } => {
-                self.failures.insert(group, sentence::failure(resource, operation, &why));
+                self.failures.insert(group, words::failure(resource, operation, &why));
             }
             Event::Role { group, state: GroupState::Active | GroupState::Standby, .. } => {
                 self.failures.remove(&group);
@@ -366,10 +386,19 @@ impl Core {
         match asked.call {
             Call::Status => self.status(asked.reply),
             Call::Reload => self.load(Some(asked.reply)),
-            Call::Freeze(it) => self.request(Request::Freeze(it.extent), true, asked.reply),
-            Call::Stop => self.leave(Some(asked.reply)),
-            Call::Standby(m) => self.request(Request::Standby(m.which), m.wait, asked.reply),
-            Call::Takeover(m) => self.request(Request::Takeover(m.which), m.wait, asked.reply),
+            Call::Freeze(it) => {
+                self.request(Request::Freeze(it.extent), true, (asked.by, asked.reply))
+            }
+            Call::Stop => self.leave(asked.by, Some(asked.reply)),
+            Call::Events(what) => self.follow(what, asked.reply),
+            Call::Explain(what) => self.ask_why(what, asked.reply),
+            Call::Record => self.record(Some(asked.reply)),
+            Call::Standby(m) => {
+                self.request(Request::Standby(m.which), m.wait, (asked.by, asked.reply))
+            }
+            Call::Takeover(m) => {
+                self.request(Request::Takeover(m.which), m.wait, (asked.by, asked.reply))
+            }
         }
     }
 
@@ -381,24 +410,34 @@ impl Core {
             return;
         };
         let (director, failures) = (self.director.clone(), self.failures.clone());
-        let guard = self.guard.clone();
+        let (guard, journal) = (self.guard.clone(), self.chronicle.status());
         tokio::task::spawn_local(async move {
             let director = director.view().await;
-            let seen =
-                picture::Seen { config: &config, view: &view, failures: &failures, guard: &guard };
+            let seen = picture::Seen {
+                config: &config,
+                view: &view,
+                failures: &failures,
+                guard: &guard,
+                journal: &journal,
+            };
             send(reply, &picture::status(&seen, director.as_ref(), &hands));
         });
     }
 
-    fn request(&mut self, request: Request, wait: bool, reply: oneshot::Sender<Vec<u8>>) {
-        let id = self.new_request();
+    fn request(
+        &mut self,
+        request: Request,
+        wait: bool,
+        (by, reply): (Option<Caller>, oneshot::Sender<Vec<u8>>),
+    ) {
+        let id = self.asked_for(request, by);
         let reply = if wait { reply } else { hasty(reply) };
         self.waiting.insert(id, reply);
         self.order(Order::Request { id, request });
     }
 
-    fn leave(&mut self, reply: Option<oneshot::Sender<Vec<u8>>>) {
-        let id = self.new_request();
+    fn leave(&mut self, by: Option<Caller>, reply: Option<oneshot::Sender<Vec<u8>>>) {
+        let id = self.asked_for(Request::Leave, by);
         if let Some(reply) = reply {
             self.waiting.insert(id, reply);
         }
@@ -406,14 +445,7 @@ impl Core {
     }
 
     fn reply(&mut self, id: RequestId, answer: &Answer) {
-        match answer {
-            Answer::Done { moved, took_ms } if !moved.is_empty() => {
-                let names: Vec<_> = moved.iter().map(ToString::to_string).collect();
-                info!("{} moved in {took_ms} ms", names.join(", "));
-            }
-            Answer::Done { .. } => {}
-            Answer::Refused { why } | Answer::Failed { why } => warn!("request: {why}"),
-        }
+        self.chronicle.answered(id, answer);
         if let Some(reply) = self.waiting.remove(&id) {
             send(reply, answer);
         }
@@ -462,27 +494,6 @@ impl Core {
         self.next_request += 1;
         id
     }
-}
-
-/// A reply for somebody who does not wait for the end: a refusal or an end that comes at once is
-/// passed on, otherwise it is under way.
-fn hasty(reply: oneshot::Sender<Vec<u8>>) -> oneshot::Sender<Vec<u8>> {
-    let (sender, answer) = oneshot::channel();
-    tokio::task::spawn_local(async move {
-        match timeout(AT_ONCE, answer).await {
-            Ok(Ok(body)) => {
-                // The operator pressed ctrl-c.
-                let _gone = reply.send(body);
-            }
-            _ => send(reply, &Moved::UnderWay { under_way: true }),
-        }
-    });
-    sender
-}
-
-fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
-    // Nobody waits any more: the operator pressed ctrl-c.
-    let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }
 
 /// Removes what switches have set up in the kernel; without a director there is nothing.

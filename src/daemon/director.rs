@@ -20,9 +20,10 @@ use crate::config::Config;
 use crate::daemon::Paths;
 use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
+use crate::daemon::chronicle::{self, Tell};
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
-use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
+use crate::lvs::director::{Control, Input, Output, View};
 use crate::lvs::model::{Director, ServiceKey};
 use crate::sys::clock;
 
@@ -65,7 +66,7 @@ pub(crate) struct DirectorHandle {
 ///
 /// # Errors
 /// When the checker's socket or the IPVS thread can't be had.
-pub(crate) fn start(paths: &Paths, config: &Config) -> io::Result<DirectorHandle> {
+pub(crate) fn start(paths: &Paths, config: &Config, tell: Tell) -> io::Result<DirectorHandle> {
     let listener = listen(&paths.checker_socket())?;
     let ipvs = ipvs::spawn()?;
     let (orders, received) = mpsc::channel(ORDERS_MAX);
@@ -81,6 +82,7 @@ pub(crate) fn start(paths: &Paths, config: &Config) -> io::Result<DirectorHandle
         saved: BTreeSet::new(),
         prepared: false,
         stopping: None,
+        tell,
     };
     let directors = config.directors.values().cloned().collect();
     tokio::task::spawn_local(task.run(directors, received));
@@ -163,6 +165,8 @@ struct Task {
     /// Whether IPVS as a whole is set as we need it.
     prepared: bool,
     stopping: Option<oneshot::Sender<()>>,
+    /// Whom to tell what happens.
+    tell: Tell,
 }
 
 /// What wakes the task.
@@ -282,7 +286,7 @@ impl Task {
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }
-                Output::Report(event) => report(&event),
+                Output::Report(event) => (self.tell)(chronicle::of_director(&event)),
                 Output::Stopped { left } => {
                     self.stopped(&left);
                     return false;
@@ -348,24 +352,6 @@ async fn converse(checker: &mut Option<Checker>) -> Result<Option<FromChecker>, 
             said = checker.receiver.recv() => return said,
             sent = checker.sender.flush(), if waiting => sent?,
         }
-    }
-}
-
-fn report(event: &DirectorEvent) {
-    match event {
-        DirectorEvent::RealDown { .. }
-        | DirectorEvent::SorryIn { .. }
-        | DirectorEvent::Touched { .. }
-        | DirectorEvent::CheckerLost => warn!("{event}"),
-        DirectorEvent::Refused { .. }
-        | DirectorEvent::KernelFault(_)
-        | DirectorEvent::TooManyChecks { .. } => error!("{event}"),
-        DirectorEvent::RealUp { .. }
-        | DirectorEvent::SorryOut { .. }
-        | DirectorEvent::Healed { .. }
-        | DirectorEvent::KernelBack
-        | DirectorEvent::Converged
-        | DirectorEvent::CheckerReady => info!("{event}"),
     }
 }
 

@@ -11,11 +11,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::cluster::event::{Manner, Operation, Outcome};
 use crate::config::{Address, Resource, ResourceKind};
+use crate::daemon::chronicle::{self, Tell};
 use crate::exec::script::{self, Surroundings};
+use crate::journal::Happening;
 use crate::kernel::addr::{AddressError, Addresses, Placement};
 use crate::kernel::announce::{self, Announcement, Confirmation};
 use crate::net::frames::Mac;
@@ -59,6 +61,16 @@ pub struct Hands {
     addresses: Addresses,
     surroundings: Surroundings,
     holdings: Mutex<BTreeMap<IpAddr, Holding>>,
+    tell: Told,
+}
+
+/// Whom to tell what happens.
+struct Told(Tell);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 impl Hands {
@@ -67,8 +79,18 @@ impl Hands {
     /// # Errors
     /// [`AddressError::Open`].
     pub fn new(surroundings: Surroundings) -> Result<Self, AddressError> {
+        Self::telling(surroundings, chronicle::log_only())
+    }
+
+    /// The same; what happens to the addresses is told there, and not only to the log.
+    pub(crate) fn telling(surroundings: Surroundings, tell: Tell) -> Result<Self, AddressError> {
         let addresses = Addresses::open()?;
-        Ok(Self { addresses, surroundings, holdings: Mutex::default() })
+        Ok(Self { addresses, surroundings, holdings: Mutex::default(), tell: Told(tell) })
+    }
+
+    /// Something happened to an address.
+    pub(crate) fn tell(&self, what: Happening) {
+        (self.tell.0)(what);
     }
 
     /// The addresses of this node, to look at.
@@ -117,7 +139,7 @@ impl Hands {
         for ip in addresses {
             match self.addresses.remove(*ip).await {
                 Ok(0) => {}
-                Ok(_) => info!(%ip, "stray address removed"),
+                Ok(_) => self.tell(Happening::StrayRemoved { ip: *ip }),
                 Err(error) => errors.push(error),
             }
         }
@@ -168,10 +190,11 @@ impl Hands {
         let holding = Holding { placement: added.placement.clone(), announcement, rival };
         self.holdings().insert(ip, holding);
         if manner == Manner::Alone {
-            tokio::spawn(look_for_rival(added.placement.clone(), ip, looking));
+            let tell = Arc::clone(&self.tell.0);
+            tokio::spawn(look_for_rival(added.placement.clone(), ip, (looking, tell)));
         }
         if targets.iter().any(|target| target.is_ipv4() == ip.is_ipv4()) {
-            report_confirmation(ip, &added.placement, news).await;
+            self.tell(confirmation(ip, &added.placement, news).await);
         }
         Outcome::Done
     }
@@ -189,7 +212,8 @@ impl Hands {
             return false;
         }
         if new {
-            warn!(%ip, interface = %placement.interface, "address was missing and is back");
+            let interface = placement.interface.clone();
+            self.tell(Happening::AddressRestored { ip, interface });
             holding.announcement.again();
         }
         true
@@ -259,23 +283,30 @@ async fn in_time(
     })
 }
 
-async fn report_confirmation(
+async fn confirmation(
     ip: IpAddr,
     placement: &Placement,
     mut news: tokio::sync::watch::Receiver<announce::News>,
-) {
+) -> Happening {
     let confirmed = news.wait_for(|news| news.confirmed.is_some());
     let confirmed = tokio::time::timeout(CONFIRM_LIMIT, confirmed).await;
-    let interface = &placement.interface;
+    let interface = placement.interface.clone();
     match confirmed.ok().and_then(|seen| seen.ok()?.confirmed) {
-        Some(Confirmation { by, after }) => info!(%ip, interface, %by, ?after, "address confirmed"),
-        None => warn!(%ip, interface, "address announced, no gateway has confirmed it yet"),
+        Some(Confirmation { by, after }) => {
+            let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+            Happening::AddressConfirmed { ip, interface, by, after_us }
+        }
+        None => Happening::AddressUnconfirmed { ip, interface },
     }
 }
 
 /// A rival does not prevent the start: a peer whose core is dead may have a kernel that still
 /// answers, and that is when we are needed.
-async fn look_for_rival(placement: Placement, ip: IpAddr, found: Weak<OnceLock<Mac>>) {
+async fn look_for_rival(
+    placement: Placement,
+    ip: IpAddr,
+    (found, tell): (Weak<OnceLock<Mac>>, Tell),
+) {
     let interface = &placement.interface;
     let rival = announce::rival(&placement, ip, RIVAL_LIMIT).await;
     // The address is no longer held: the answer was that of its new holder.
@@ -283,7 +314,9 @@ async fn look_for_rival(placement: Placement, ip: IpAddr, found: Weak<OnceLock<M
     match rival {
         Ok(None) => {}
         Ok(Some(mac)) => {
-            warn!(%ip, interface, rival = ?mac, "another station answers for this address");
+            let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+            let (interface, mac_text) = (interface.clone(), bytes.join(":"));
+            tell(Happening::RivalSeen { ip, interface, mac: mac_text });
             // Set once, here.
             let _ = found.set(mac);
         }

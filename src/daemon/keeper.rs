@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tracing::warn;
 
 use crate::cluster::event::{Manner, Operation, Outcome};
 use crate::config::{Config, ResourceKind};
 use crate::daemon::hands::Hands;
+use crate::journal::Happening;
 use crate::names::GroupId;
 
 /// From one look at the addresses to the next: design invariant L5.
@@ -74,7 +74,8 @@ impl Keeper {
             }
             let done = hands.perform(resource, Operation::Start, Manner::Alone).await;
             if let Outcome::Failed(why) = done {
-                warn!("{} is missing and can't be put back: {why}", resource.text);
+                let resource = resource.text.clone();
+                hands.tell(Happening::AddressMissing { resource, why });
             }
         }
     }

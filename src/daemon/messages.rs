@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::link::udp::Farewell;
+use crate::time::Instant;
 
 /// Supervisor to core.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,17 @@ pub enum ToCore {
     Stop,
     /// Read the configuration again (SIGHUP).
     Reload,
+    /// The core before this one died.
+    Died {
+        /// When.
+        at: Instant,
+        /// Exit code or signal.
+        how: String,
+        /// Whether its addresses were all removed.
+        released: bool,
+        /// Whether the peer was told so.
+        told: bool,
+    },
 }
 
 /// Core to supervisor.

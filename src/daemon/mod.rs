@@ -6,6 +6,7 @@
 pub mod beat;
 pub mod channel;
 pub mod checker;
+mod chronicle;
 pub mod core;
 pub mod director;
 mod guard;
@@ -15,7 +16,6 @@ mod memory;
 pub mod messages;
 mod picture;
 mod respawn;
-mod sentence;
 mod service;
 pub mod supervisor;
 mod switch;

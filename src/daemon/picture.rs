@@ -9,10 +9,10 @@ use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
-use crate::daemon::sentence::{bar_words, cause_words, list, service_word, state_word};
+use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
-use crate::status::{GroupStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
 use crate::wire::Refusal;
 
 /// What the core itself knows.
@@ -24,11 +24,13 @@ pub(crate) struct Seen<'a> {
     pub(crate) failures: &'a BTreeMap<GroupName, String>,
     /// What takes the VIPs out of service when the core does not run.
     pub(crate) guard: &'a str,
+    /// How the journal stands.
+    pub(crate) journal: &'a JournalStatus,
 }
 
 /// The status of this node.
 pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
-    let Seen { config, view, failures, guard } = *seen;
+    let Seen { config, view, failures, guard, journal } = *seen;
     let held = hands.held();
     // For a moment after a reload the picture is older than the configuration.
     let groups = config.groups.iter().filter_map(|group| {
@@ -51,7 +53,11 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
         guard: guard.to_owned(),
-        warnings: unmet(config, view).into_iter().chain(warnings(view, director)).collect(),
+        journal: journal.clone(),
+        warnings: unmet(config, view)
+            .into_iter()
+            .chain(warnings(view, director, journal))
+            .collect(),
         refused: refused(view),
     }
 }
@@ -175,8 +181,11 @@ fn unmet(config: &Config, view: &View) -> Option<String> {
     namesake.or_else(|| late(config, view))
 }
 
-fn warnings(view: &View, director: Option<&DirectorView>) -> Vec<String> {
+fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatus) -> Vec<String> {
     let mut warnings = Vec::new();
+    if let Some(why) = &journal.error {
+        warnings.push(format!("the journal can't be written: {why}"));
+    }
     if view.engine.cluster.freeze.extent != Extent::Nothing {
         warnings.push("automatic switches are frozen; `pairbeat unfreeze` ends that".to_owned());
     }

@@ -24,12 +24,13 @@ use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::respawn::Programs;
 use crate::daemon::watchdog::{Feeder, Proof};
 use crate::daemon::{Fatal, Paths, work};
+use crate::journal;
 use crate::kernel::addr::{AddressError, Addresses};
 use crate::link::udp::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
 use crate::sys::files::Machine;
-use crate::sys::log;
 use crate::sys::signal::HANGING;
+use crate::sys::{clock, log};
 
 /// First pause before a dead process is started again; doubles with each death.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
@@ -149,6 +150,8 @@ struct Supervisor<'a> {
     lost: Option<String>,
     /// When a core that was told to stop, or has said that it leaves, is killed.
     stopping: Option<Instant>,
+    /// How the last core died, for the journal of the next.
+    died: Option<ToCore>,
 }
 
 struct Signals {
@@ -208,6 +211,7 @@ impl<'a> Supervisor<'a> {
             programs: Programs::new(&config.service),
             lost: None,
             stopping: None,
+            died: None,
         })
     }
 
@@ -250,7 +254,11 @@ impl<'a> Supervisor<'a> {
         loop {
             match self.next(&mut core, &mut checker).await {
                 Happening::Said(Some(message)) => {
+                    let ready = matches!(message, FromCore::Ready);
                     self.listen(&mut core, message);
+                    if let Some(died) = self.died.take_if(|_| ready) {
+                        let _dies_anyway = core.channel.send(&died).await;
+                    }
                     checker = self.wanted(&core, checker);
                 }
                 // The end of the process follows the end of its words, within a moment.
@@ -416,20 +424,18 @@ impl<'a> Supervisor<'a> {
             return Ok(Ended::Stop);
         }
         let how = describe(end);
-        let addresses = match (released, core.farewell.is_empty()) {
-            (true, false) => "its addresses are removed and the peer is told",
-            (true, true) => "its addresses are removed; the peer is not told",
-            (false, _) => "its addresses are NOT all removed; the peer is not told",
-        };
+        let told = released && !core.farewell.is_empty();
+        let died = ToCore::Died { at: clock::now(), how: how.clone(), released, told };
+        let sentence = journal::Happening::CoreDied { how, released, told }.sentence(&[]);
         if self.stopping.is_some() {
-            return Err(Fatal::System(format!(
-                "the core died while it was stopping ({how}); {addresses}"
-            )));
+            let stopping = "the core died while it was stopping";
+            return Err(Fatal::System(sentence.replacen("the core died", stopping, 1)));
         }
         if !core.ready && !self.served {
             return Err(Fatal::CoreNotStarted);
         }
-        error!("the core died ({how}); {addresses}");
+        error!("{sentence}");
+        self.died = Some(died);
         Ok(Ended::Died)
     }
 

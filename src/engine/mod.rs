@@ -6,6 +6,7 @@
 //! outlives the core. It decides nothing about groups (`cluster`) and knows no sockets (`link`);
 //! `daemon::beat` drives it.
 
+mod recorded;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -227,6 +228,16 @@ struct LinkCounters {
 }
 
 impl<H: Heart> Engine<H> {
+    /// Its core, to look at.
+    pub fn heart(&self) -> &H {
+        &self.heart
+    }
+
+    /// Its core, for what is no happening of the cluster.
+    pub fn heart_mut(&mut self) -> &mut H {
+        &mut self.heart
+    }
+
     /// Whether the peer may have taken over during a stall of ours, and we do not know yet.
     pub fn in_doubt(&self) -> bool {
         self.heart.in_doubt()

@@ -41,10 +41,28 @@ pub struct Status {
     /// What takes the VIPs out of service when this node's core does not run: `lease of 250 ms`,
     /// or `none` and why.
     pub guard: String,
+    /// The journal of this core; an older daemon says nothing of it.
+    #[serde(default)]
+    pub journal: JournalStatus,
     /// What is not as it should be; empty when all is well.
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// The journal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// Records in the files since the start of the core.
+    pub written: u64,
+    /// Records that are not: the disk did not take them.
+    pub dropped: u64,
+    /// Why it takes none at present.
+    pub error: Option<String>,
+    /// Why it took none, the last time.
+    pub last_error: Option<String>,
+    /// Files in its directory that are not this node's in this cluster: neither read nor touched.
+    pub refused: Vec<String>,
 }
 
 /// The peer.

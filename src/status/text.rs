@@ -39,6 +39,13 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "ipvs  {ipvs}")?;
     }
     writeln!(out, "guard  {}", status.guard)?;
+    if status.journal.dropped > 0 {
+        let why = status.journal.last_error.as_deref().unwrap_or("no reason");
+        writeln!(out, "journal  {} records lost: {why}", status.journal.dropped)?;
+    }
+    for stranger in &status.journal.refused {
+        writeln!(out, "journal  left alone: {stranger}")?;
+    }
     for warning in &status.warnings {
         writeln!(out, "warning  {warning}")?;
     }

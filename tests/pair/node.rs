@@ -98,6 +98,10 @@ impl Node {
         self.directory.join("run")
     }
 
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
     fn log_file(&self) -> PathBuf {
         self.directory.join("log")
     }

@@ -49,7 +49,7 @@ fn settings(me: usize) -> Settings {
     }
 }
 
-fn engine(me: usize, session: u8) -> Engine {
+fn engine(me: usize, session: u8) -> Engine<Recorder> {
     let settings = settings(me);
     let identity = Identity {
         node: settings.node.clone(),
@@ -60,7 +60,7 @@ fn engine(me: usize, session: u8) -> Engine {
     };
     let keys = vec![Key { id: 1, secret: Zeroizing::new(b"not a secret at all".to_vec()) }];
     let now = clock::now();
-    Engine::new(Core::new(settings, now), &identity, &KeyRing { keys }, now).unwrap()
+    Engine::new(Recorder::new(Core::new(settings, now)), &identity, &KeyRing { keys }, now).unwrap()
 }
 
 /// A daemon that does as it is told, at once, and remembers what it saw.
@@ -109,9 +109,10 @@ impl Node {
             }
             Note::Announce(_) | Note::Probe { .. } => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
-            Note::Report(_, event) => self.events.push(event),
+            Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,
             Note::View(view) => self.view = Some(view),
+            Note::Recording(_) | Note::Copy(..) => {}
             Note::Left => self.left = true,
         }
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::cluster::recording::Recorder;
 use crate::cluster::{Past, Settings};
 use crate::config::Config;
-use crate::daemon::beat::BeatHandle;
+use crate::daemon::beat::{BeatHandle, Habits, Pulse};
 use crate::daemon::{Fatal, Paths, work};
 use crate::engine::{Engine, Identity};
 use crate::link::udp::{OpenError, UdpLinks};
@@ -20,13 +21,23 @@ const EARLIER_CORE_MAX: Duration = Duration::from_secs(5);
 /// From one look for it to the next.
 const EARLIER_CORE_LOOK: Duration = Duration::from_millis(50);
 
-pub(super) fn engine(config: &Config, past: &Past) -> Result<Engine, Fatal> {
+/// Drawn at random for this start.
+pub(super) fn session() -> Result<[u8; 16], Fatal> {
     let mut session = [0_u8; 16];
     getrandom::fill(&mut session)
         .map_err(|e| Fatal::System(format!("no random numbers to be had: {e}")))?;
+    Ok(session)
+}
+
+/// The engine, with a core that remembers what it is told.
+pub(super) fn engine(
+    config: &Config,
+    past: &Past,
+    session: [u8; 16],
+) -> Result<Engine<Recorder>, Fatal> {
     let now = clock::now();
-    let core =
-        crate::cluster::Core::new(Settings { past: past.clone(), ..work::settings(config) }, now);
+    let settings = Settings { past: past.clone(), ..work::settings(config) };
+    let core = Recorder::new(crate::cluster::Core::new(settings, now));
     let identity = Identity {
         node: config.node.clone(),
         peer: config.peer.clone(),
@@ -35,6 +46,12 @@ pub(super) fn engine(config: &Config, past: &Past) -> Result<Engine, Fatal> {
         deadtime: config.timing.deadtime,
     };
     Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
+}
+
+/// How the beat thread is to run.
+pub(super) fn habits(config: &Config, pulse: Option<Pulse>) -> Habits {
+    let priority = config.service.realtime.then_some(config.service.priority);
+    Habits { pulse, priority }
 }
 
 /// Waits for an earlier core of this node: sweeping while it serves would take its addresses.

@@ -24,6 +24,7 @@ use crate::cluster::event::{Answer, GroupState, Input, Manner, Operation, Outcom
 use crate::config::{self, Config, Group, Resource, ResourceKind};
 use crate::control::protocol::Reloaded;
 use crate::daemon::beat::Order;
+use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::daemon::messages::FromCore;
@@ -86,9 +87,11 @@ impl Core {
             Some(Ok(config)) => config,
             Some(Err(reasons)) => {
                 diagnostics.extend(reasons);
-                return finish(reply, &Reloaded { applied: false, diagnostics });
+                return finish(&self.chronicle, reply, &Reloaded { applied: false, diagnostics });
             }
-            None => return finish(reply, &Reloaded { applied: false, diagnostics }),
+            None => {
+                return finish(&self.chronicle, reply, &Reloaded { applied: false, diagnostics });
+            }
         };
         let steps = steps(&self.config, &config, &self.active());
         let addresses: BTreeSet<IpAddr> =
@@ -219,7 +222,8 @@ impl Core {
         self.watch_service();
         self.vias.clear();
         self.tell_vias().await;
-        finish(reply, &Reloaded { applied: true, diagnostics });
+        self.chronicle.links(&self.config);
+        finish(&self.chronicle, reply, &Reloaded { applied: true, diagnostics });
     }
 
     /// Back to how it was.
@@ -230,11 +234,12 @@ impl Core {
             error!("the director goes on with the new configuration: {busy}");
         }
         let (hands, director) = (Rc::clone(&self.hands), self.director.clone());
+        let chronicle = self.chronicle.clone();
         diagnostics.push(why);
         tokio::task::spawn_local(async move {
             undo(done, &hands, &director).await;
             drop(turns);
-            finish(reply, &Reloaded { applied: false, diagnostics });
+            finish(&chronicle, reply, &Reloaded { applied: false, diagnostics });
         });
     }
 }
@@ -343,15 +348,11 @@ async fn perform(step: &Step, hands: &Hands, director: &DirectorHandle) -> Outco
     }
 }
 
-fn finish(reply: Option<oneshot::Sender<Vec<u8>>>, reloaded: &Reloaded) {
+fn finish(chronicle: &Chronicle, reply: Option<oneshot::Sender<Vec<u8>>>, reloaded: &Reloaded) {
     for diagnostic in &reloaded.diagnostics {
         warn!("{}", diagnostic.trim_end());
     }
-    if reloaded.applied {
-        info!("configuration reloaded");
-    } else {
-        error!("configuration not reloaded; everything goes on as before");
-    }
+    chronicle.reloaded(reloaded.applied, &reloaded.diagnostics);
     if let Some(reply) = reply {
         send(reply, reloaded);
     }

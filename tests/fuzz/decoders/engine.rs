@@ -64,6 +64,11 @@ fn settings(me: usize) -> Settings {
     }
 }
 
+/// A core that has just started.
+pub(super) fn core() -> Core {
+    Core::new(settings(0), Instant::from_millis(1000))
+}
+
 fn node(me: usize, session: u8, now: Instant) -> Engine {
     let settings = settings(me);
     let identity = Identity {

@@ -1,5 +1,5 @@
 //! What is JSON: the control socket, the status, the channels between our processes, the file of
-//! owned services.
+//! owned services, the journal and recordings.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -8,10 +8,12 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
+use pairbeat::cluster::recording::{Recorder, Recording};
 use pairbeat::control::protocol::Call;
 use pairbeat::daemon::channel::{self, Channel, ChannelError};
 use pairbeat::daemon::checker::{FromChecker, ToChecker};
 use pairbeat::daemon::messages::{FromCore, ToCore};
+use pairbeat::journal::{self, Head};
 use pairbeat::lvs::model::ServiceKey;
 use pairbeat::outside::etcd::json as etcd;
 use pairbeat::status::{Status, render};
@@ -118,4 +120,34 @@ fn heard<T: Serialize + DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> u
     };
     let new = || Builder::new_current_thread().enable_io().build().unwrap();
     RUNTIME.with(|runtime| runtime.get_or_init(new).block_on(work))
+}
+
+/// The first line as the head of a file, the others as records.
+pub(super) fn journal(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mut taken = false;
+    for line in text.lines() {
+        taken |= read::<Head>(line.as_bytes()).is_some();
+        let Some(record) = journal::parse(line) else { continue };
+        let shown = journal::shown(&record);
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        assert_eq!(journal::parse(journal::line(&record).trim_end()), Some(record));
+        taken = true;
+    }
+    taken
+}
+
+/// The steps of a recording, behind the head of a core as it is now: the shape of a core changes
+/// with the program, and a corpus should not.
+pub(super) fn recording(bytes: &[u8]) -> bool {
+    let mut text = Recorder::new(super::engine::core()).recording().to_text();
+    text.push_str(&String::from_utf8_lossy(bytes));
+    if let Err(error) = Recording::parse(&String::from_utf8_lossy(bytes)) {
+        assert!(!error.to_string().is_empty());
+    }
+    let Ok(recording) = Recording::parse(&text) else { return false };
+    let again = Recording::parse(&recording.to_text()).unwrap();
+    assert_eq!(again.steps(), recording.steps());
+    assert_eq!(again.replay().count(), recording.steps().len());
+    true
 }

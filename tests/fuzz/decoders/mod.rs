@@ -20,6 +20,8 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("control_call", json::call),
     ("status", json::status),
     ("channel", json::channel),
+    ("journal", json::journal),
+    ("recording", json::recording),
     ("owned_services", json::owned_services),
     ("etcd_answer", json::etcd_answer),
     ("ha_cf", config::ha_cf),

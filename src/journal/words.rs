@@ -1,13 +1,41 @@
-//! Events of the cluster as sentences for the log.
+//! Events of the cluster in words: one sentence each, for log, journal and status alike.
 
 use crate::cluster::Difference;
 use crate::cluster::event::{Bar, Cause, Event, GroupState, Operation, Restraint, ServiceLink};
 use crate::cluster::message::Extent;
-use crate::config::Config;
-use crate::names::LinkId;
+use crate::journal::Severity;
+use crate::names::{LinkId, LinkName};
 
-/// What happened, for the operator.
-pub(crate) fn sentence(config: &Config, event: &Event) -> String {
+/// The stable name of an event, by which scripts know it, and how grave it is.
+pub fn kind(event: &Event) -> (&'static str, Severity) {
+    match event {
+        Event::PeerAlive { .. } => ("peer_alive", Severity::Info),
+        Event::PeerDead { .. } => ("peer_dead", Severity::Alarm),
+        Event::PeerLeft { .. } => ("peer_left", Severity::Warning),
+        Event::LateBeat { .. } => ("late_beat", Severity::Warning),
+        Event::LinkUp { .. } => ("link_up", Severity::Info),
+        Event::LinkDown { .. } => ("link_down", Severity::Warning),
+        Event::Role { state: GroupState::Failed, .. } => ("role", Severity::Alarm),
+        Event::Role { .. } => ("role", Severity::Info),
+        Event::ActionFailed { .. } => ("action_failed", Severity::Alarm),
+        Event::Stalled { .. } => ("stalled", Severity::Warning),
+        Event::Conflict { .. } => ("conflict", Severity::Alarm),
+        Event::Jeopardy { .. } => ("jeopardy", Severity::Alarm),
+        Event::JeopardyOver { .. } => ("jeopardy_over", Severity::Info),
+        Event::Service { link: ServiceLink::Down, .. } => ("service_link", Severity::Alarm),
+        Event::Service { .. } => ("service_link", Severity::Info),
+        Event::ConfigDiffers => ("config_differs", Severity::Warning),
+        Event::SectionsDiffer { .. } => ("sections_differ", Severity::Warning),
+        Event::ConfigAgrees => ("config_agrees", Severity::Info),
+        Event::HeldDown { .. } => ("held_down", Severity::Alarm),
+        Event::Restrained { .. } => ("restrained", Severity::Alarm),
+        Event::Freeze { extent: Extent::Nothing } => ("freeze", Severity::Info),
+        Event::Freeze { .. } => ("freeze", Severity::Warning),
+    }
+}
+
+/// What happened, for the operator. `links` are this node's, in the order of the configuration.
+pub fn sentence(links: &[LinkName], event: &Event) -> String {
     match event {
         Event::PeerAlive { node } => format!("{node} is up"),
         Event::PeerDead { node, silent_ms } => {
@@ -17,8 +45,8 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
         Event::LateBeat { node, silent_ms } => {
             format!("Late heartbeat: Node {node}: interval {silent_ms} ms")
         }
-        Event::LinkUp { link } => format!("link {} is up", link_name(config, *link)),
-        Event::LinkDown { link } => format!("link {} is down", link_name(config, *link)),
+        Event::LinkUp { link } => format!("link {} is up", link_name(links, *link)),
+        Event::LinkDown { link } => format!("link {} is down", link_name(links, *link)),
         Event::Role { group, state, epoch, cause } => {
             format!("{group}: {} here, epoch {epoch}: {}", state_word(*state), cause_words(*cause))
         }
@@ -58,7 +86,7 @@ pub(crate) fn sentence(config: &Config, event: &Event) -> String {
 }
 
 /// Why a group is not taken from a silent peer.
-pub(crate) fn bar_words(why: Bar) -> &'static str {
+pub fn bar_words(why: Bar) -> &'static str {
     match why {
         Bar::Served => {
             "jeopardy: the peer is silent on every heartbeat link and still serves it on the service LAN"
@@ -68,7 +96,7 @@ pub(crate) fn bar_words(why: Bar) -> &'static str {
 }
 
 /// A service link's state in one word.
-pub(crate) fn service_word(link: ServiceLink) -> &'static str {
+pub fn service_word(link: ServiceLink) -> &'static str {
     match link {
         ServiceLink::Unknown => "unknown",
         ServiceLink::Up => "up",
@@ -76,7 +104,8 @@ pub(crate) fn service_word(link: ServiceLink) -> &'static str {
     }
 }
 
-fn restraint_words(why: Restraint) -> &'static str {
+/// Why a group that would be taken is not, in a few words.
+pub fn restraint_words(why: Restraint) -> &'static str {
     match why {
         Restraint::Frozen => {
             "automatic switches are frozen; `pairbeat takeover` takes it, `pairbeat unfreeze` ends that"
@@ -85,7 +114,8 @@ fn restraint_words(why: Restraint) -> &'static str {
     }
 }
 
-fn freeze_words(extent: Extent) -> &'static str {
+/// What is frozen, in a few words.
+pub fn freeze_words(extent: Extent) -> &'static str {
     match extent {
         Extent::Nothing => "automatic switches go on again",
         Extent::ExceptDead => "automatic switches are frozen, but for those from a dead node",
@@ -102,7 +132,7 @@ pub(crate) fn list(sections: &[Difference]) -> String {
 }
 
 /// What failed, and why; the resource by its place in the list, from 1.
-pub(crate) fn failure(resource: usize, operation: Operation, why: &str) -> String {
+pub fn failure(resource: usize, operation: Operation, why: &str) -> String {
     let verb = match operation {
         Operation::Start => "start",
         Operation::Stop => "stop",
@@ -110,13 +140,13 @@ pub(crate) fn failure(resource: usize, operation: Operation, why: &str) -> Strin
     format!("{verb} of resource {} failed: {why}", resource.saturating_add(1))
 }
 
-fn link_name(config: &Config, link: LinkId) -> String {
-    let known = config.links.get(usize::from(link.0));
-    known.map_or_else(|| format!("number {}", link.0), |link| link.name.to_string())
+fn link_name(links: &[LinkName], link: LinkId) -> String {
+    let known = links.get(usize::from(link.0));
+    known.map_or_else(|| format!("number {}", link.0), ToString::to_string)
 }
 
 /// A group's state in one word.
-pub(crate) fn state_word(state: GroupState) -> &'static str {
+pub fn state_word(state: GroupState) -> &'static str {
     match state {
         GroupState::Standby => "standby",
         GroupState::Starting => "starting",
@@ -127,7 +157,7 @@ pub(crate) fn state_word(state: GroupState) -> &'static str {
 }
 
 /// Why a role changed, in a few words.
-pub(crate) fn cause_words(cause: Cause) -> &'static str {
+pub fn cause_words(cause: Cause) -> &'static str {
     match cause {
         Cause::Boot => "first decision after the start",
         Cause::PeerDead => "the peer is dead",

@@ -1,0 +1,12 @@
+//! The journal's files: written by a thread of their own, bounded in size and number.
+//!
+//! ```text
+//!  STATE_DIR/journal/events-00000007.jsonl      a head line, then one record a line
+//!  STATE_DIR/journal/recording-00000003.jsonl   the core's inputs around a role change
+//! ```
+//!
+//! What a record is stands in [`crate::journal`]; this module only carries lines. Nobody ever waits
+//! for it: what a slow or full disk does not take is dropped and counted.
+
+pub mod files;
+pub mod writer;
