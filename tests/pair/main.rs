@@ -30,5 +30,6 @@ mod roles;
 mod scripts;
 mod service;
 mod standstill;
+mod stream;
 mod strangers;
 mod survival;
