@@ -30,6 +30,6 @@ mod roles;
 mod scripts;
 mod service;
 mod standstill;
-mod stream;
 mod strangers;
+mod stream;
 mod survival;
