@@ -142,6 +142,7 @@ fn summary(text: &mut String, config: &Config) {
                     a.ip, a.prefix, a.interface, a.label, a.broadcast
                 ),
                 ResourceKind::Director(name) => format!("director {name}"),
+                ResourceKind::Sync(s) => format!("{s:?}"),
                 ResourceKind::Script(s) => {
                     format!("script {} {:?} {:?}", s.path.display(), s.args, s.style)
                 }

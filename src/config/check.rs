@@ -181,10 +181,11 @@ fn groups(draft: &Draft, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// One VIP is in one place only, and so is one director.
+/// One VIP is in one place only, and so are one director and the connection sync.
 fn addresses(draft: &Draft, found: &mut Vec<Diagnostic>) {
     let mut vips = BTreeMap::new();
     let mut directors: BTreeMap<&DirectorName, &Mark> = BTreeMap::new();
+    let mut sync: Option<&Mark> = None;
     for group in &draft.groups {
         for (resource, DraftResource { at }) in group.group.resources.iter().zip(&group.resources) {
             let (what, first) = match &resource.kind {
@@ -194,6 +195,7 @@ fn addresses(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 ResourceKind::Director(name) => {
                     (format!("the director `{name}`"), directors.insert(name, at))
                 }
+                ResourceKind::Sync(_) => ("the connection sync".to_owned(), sync.replace(at)),
                 ResourceKind::Script(_) => continue,
             };
             if let Some(first) = first {

@@ -144,6 +144,11 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
         match &resource.kind {
             ResourceKind::Address(address) => writeln!(out, "address {}", address.ip)?,
             ResourceKind::Director(name) => writeln!(out, "director {:?}", name.as_str())?,
+            // Its interface may have another name on each node.
+            ResourceKind::Sync(sync) => {
+                let crate::config::Sync { interface: _, id, group, port, ttl: _, maxlen: _ } = sync;
+                writeln!(out, "sync {id} {group:?} {port:?}")?;
+            }
             ResourceKind::Script(script) => {
                 writeln!(out, "script {:?} {:?}", script.path.file_name(), script.args)?;
             }

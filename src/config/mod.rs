@@ -18,6 +18,7 @@ mod link;
 mod outside;
 mod service;
 mod source;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod timing;
@@ -51,6 +52,7 @@ pub use outside::{
 };
 pub use service::{ENV_MAX, Facility, Log, PRIORITY, PRIORITY_MAX, RESPAWNS_MAX, Respawn, Service};
 pub use source::{FILE_LEN_MAX, Source};
+pub use sync::Sync;
 
 /// Reads the configuration of `node` from `path`: a TOML file, or a directory in ha.d layout.
 ///
@@ -189,6 +191,8 @@ pub enum ResourceKind {
     Address(Address),
     /// `ldirectord::FILE`: the built-in director.
     Director(DirectorName),
+    /// `LVSSyncDaemonSwap`: connection sync.
+    Sync(Sync),
     /// A program.
     Script(Script),
 }

@@ -26,7 +26,7 @@ pub(crate) fn addresses(config: &Config, group: GroupId) -> impl Iterator<Item =
     group.into_iter().flat_map(|group| &group.resources).filter_map(|resource| {
         match &resource.kind {
             ResourceKind::Address(address) => Some(address),
-            ResourceKind::Director(_) | ResourceKind::Script(_) => None,
+            _ => None,
         }
     })
 }
@@ -186,7 +186,18 @@ impl Config {
         let resources = self.groups.iter().flat_map(|group| &group.resources);
         resources.filter_map(|resource| match &resource.kind {
             ResourceKind::Address(address) => Some(address.ip),
-            ResourceKind::Director(_) | ResourceKind::Script(_) => None,
+            _ => None,
+        })
+    }
+
+    /// The connection sync, and the group whose node tells the other one.
+    pub(crate) fn sync(&self) -> Option<(GroupId, &Sync)> {
+        (0..).zip(&self.groups).find_map(|(id, group)| {
+            let mut resources = group.resources.iter();
+            resources.find_map(|resource| match &resource.kind {
+                ResourceKind::Sync(sync) => Some((GroupId(id), sync)),
+                _ => None,
+            })
         })
     }
 }

@@ -10,6 +10,7 @@
 
 mod message;
 pub mod recorded;
+mod sync;
 mod thread;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use neli::socket::NlSocket;
 use neli::utils::Groups;
 use serde::{Deserialize, Serialize};
 
+pub use self::sync::{RunningSync, SyncFault, SyncRole};
 pub use self::thread::{IpvsHandle, ORDERS_WAITING_MAX, spawn};
 use crate::kernel::genl::{Answer, Batch, Body, Head, answers, attribute, u16_at};
 use crate::lvs::fault::{KernelFault, OpError};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::diag::{Faults, Word, nearest};
+use crate::config::sync;
 use crate::config::value::{self, INTERFACE_LEN_MAX};
 use crate::config::{Address, Environment, Resource, ResourceKind, Script, ScriptStyle};
 use crate::names::DirectorName;
@@ -19,7 +20,7 @@ const RESOURCE_D: &str = "/etc/ha.d/resource.d";
 /// Where LSB scripts are.
 const INIT_D: &str = "/etc/init.d";
 /// What is built in, for suggestions.
-const BUILT_IN: &[&str] = &["IPaddr", "IPaddr2", "ldirectord"];
+const BUILT_IN: &[&str] = &["IPaddr", "IPaddr2", "LVSSyncDaemonSwap", "ldirectord"];
 
 /// What reading a resource needs.
 pub(crate) struct Context<'c, 's> {
@@ -50,6 +51,7 @@ pub(crate) fn parse(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Res
                     None
                 }
             },
+            "LVSSyncDaemonSwap" => sync::parse(word, args, context.faults).map(ResourceKind::Sync),
             "ldirectord" => director(word, args, context.faults).map(ResourceKind::Director),
             _ => script(word, name, args, context).map(ResourceKind::Script),
         }
@@ -293,7 +295,6 @@ fn not_yet(text: &str, name: &str) -> Option<(String, &'static str)> {
     }
     let help = match name {
         "IPv6addr" => "write the address on its own: `2001:db8::110/64/eth0`",
-        "LVSSyncDaemonSwap" => "leave it out: connections are then not kept over a takeover",
         "SendArp" => "leave it out: a virtual IP is announced when it is taken",
         "MailTo" => "leave it out, or install Heartbeat's script of that name in resource.d",
         "OCF" => "wrap it: a script in resource.d that calls the agent",

@@ -29,6 +29,7 @@ fn told(resource: &Resource) -> String {
             text
         }
         ResourceKind::Director(name) => format!("director {name}"),
+        ResourceKind::Sync(s) => format!("sync on {} id {}", s.interface, s.id),
         ResourceKind::Script(s) => {
             let style = if s.style == ScriptStyle::Lsb { "lsb" } else { "script" };
             format!("{style} {} {:?}", s.path.display(), s.args)
@@ -52,6 +53,9 @@ fn every_form_of_a_resource_is_understood() {
         ("ldirectord::web.cf", "director web.cf"),
         ("ldirectord", "director ldirectord.cf"),
         ("Filesystem::/dev/sdb1::/srv", r#"script /c/resource.d/Filesystem ["/dev/sdb1", "/srv"]"#),
+        ("LVSSyncDaemonSwap::master", "sync on eth0 id 0"),
+        ("LVSSyncDaemonSwap::master::eth1", "sync on eth1 id 0"),
+        ("LVSSyncDaemonSwap::master::eth1::255", "sync on eth1 id 255"),
         ("Delay::5", r#"script /etc/ha.d/resource.d/Delay ["5"]"#),
         ("apache2", "lsb /etc/init.d/apache2 []"),
         ("MailTo::root", r#"script /c/resource.d/MailTo ["root"]"#),

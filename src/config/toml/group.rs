@@ -1,16 +1,18 @@
 //! `[[group]]`: a resource group.
 //!
 //! A resource is a string in the syntax of haresources, or a table: `{ address = "IP/PREFIX",
-//! interface, label, broadcast }`, `{ director = "NAME" }`, `{ script = "NAME", args = [...] }`,
-//! each with `start_timeout` and `stop_timeout`.
+//! interface, label, broadcast }`, `{ director = "NAME" }`, `{ sync = "INTERFACE", id, group, port,
+//! ttl, maxlen }`, `{ script = "NAME", args = [...] }`, each with `start_timeout` and
+//! `stop_timeout`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::check::{DraftDirector, DraftGroup, DraftResource};
 use crate::config::diag::nearest;
 use crate::config::haresources::{ACTION_TIMEOUT, RESOURCES_MAX, lookup, parse, plain_address};
 use crate::config::toml::walk::{Fields, Item, Walk};
-use crate::config::{Group, Resource, ResourceKind, Script, ScriptStyle};
+use crate::config::{Group, Resource, ResourceKind, Script, ScriptStyle, Sync, sync};
 use crate::names::{DirectorName, GroupName, NodeName};
 
 /// Longest start or stop of one resource.
@@ -117,10 +119,10 @@ fn resource(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
     let mut fields = item.fields(walk)?;
     let start_timeout = timeout(fields.take("start_timeout"), walk);
     let stop_timeout = timeout(fields.take("stop_timeout"), walk);
-    let kinds = (fields.take("address"), fields.take("director"), fields.take("script"));
+    let kinds = ["address", "director", "sync", "script"].map(|kind| fields.take(kind));
     let found = match kinds {
-        (Some(item), None, None) => address(item, &mut fields, walk),
-        (None, Some(item), None) => item.text(walk).and_then(|word| {
+        [Some(item), None, None, None] => address(item, &mut fields, walk),
+        [None, Some(item), None, None] => item.text(walk).and_then(|word| {
             let name = DirectorName::new(word.text);
             if let Err(error) = &name {
                 walk.faults.fault(item.span, error.to_string());
@@ -128,9 +130,10 @@ fn resource(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
             let text = format!("ldirectord::{}", word.text);
             name.ok().map(|name| (text, ResourceKind::Director(name)))
         }),
-        (None, None, Some(item)) => script(item, &mut fields, walk),
+        [None, None, Some(item), None] => sync(item, &mut fields, walk),
+        [None, None, None, Some(item)] => script(item, &mut fields, walk),
         _ => {
-            let help = "`address`, `director` or `script`";
+            let help = "`address`, `director`, `sync` or `script`";
             walk.missing(item.span, "a resource is exactly one thing", help);
             return None;
         }
@@ -165,6 +168,41 @@ fn address(
         address.interface = label.split(':').next().map(str::to_owned);
     }
     Some((word.text.to_owned(), ResourceKind::Address(address)))
+}
+
+/// The interface, and what is not left to the kernel.
+fn sync(
+    item: Item<'_>,
+    fields: &mut Fields<'_>,
+    walk: &mut Walk<'_>,
+) -> Option<(String, ResourceKind)> {
+    let mut number = |key, from, to| fields.take(key).and_then(|item| item.number(from, to, walk));
+    let id = number("id", 0, u32::from(u8::MAX)).unwrap_or(0);
+    let port = number("port", 1, u32::from(u16::MAX));
+    let ttl = number("ttl", 1, u32::from(u8::MAX));
+    let maxlen = number("maxlen", *sync::MAXLEN.start(), *sync::MAXLEN.end());
+    let group = fields.take("group").and_then(|item| multicast(item, walk));
+    let interface = sync::interface(item.text(walk)?, &mut walk.faults)?;
+    let text = format!("LVSSyncDaemonSwap::master::{interface}::{id}");
+    let sync = Sync {
+        id: u8::try_from(id).ok()?,
+        group,
+        port: port.and_then(|port| u16::try_from(port).ok()),
+        ttl: ttl.and_then(|ttl| u8::try_from(ttl).ok()),
+        maxlen: maxlen.and_then(|maxlen| u16::try_from(maxlen).ok()),
+        ..Sync::new(&interface)
+    };
+    Some((text, ResourceKind::Sync(sync)))
+}
+
+fn multicast(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
+    let word = item.text(walk)?;
+    let group = word.text.parse::<IpAddr>().ok().filter(|group| group.is_multicast());
+    if group.is_none() {
+        let message = format!("`{}` is no multicast group", word.text);
+        walk.faults.fault(item.span, message).help("`224.0.0.81`, `ff02::81`");
+    }
+    group
 }
 
 fn script(

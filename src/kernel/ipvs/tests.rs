@@ -126,3 +126,30 @@ fn errno_values_become_words() {
         assert_eq!(message::op_error(&op, errno), want);
     }
 }
+
+#[test]
+fn a_sync_daemon_reads_as_it_was_written() {
+    use super::sync::{put, read};
+    let plain = crate::config::Sync::new("eth1");
+    let full = crate::config::Sync {
+        id: 255,
+        group: Some(address("225.1.2.3")),
+        port: Some(8849),
+        ttl: Some(2),
+        maxlen: Some(1400),
+        ..plain.clone()
+    };
+    let six = crate::config::Sync { group: Some(address("ff02::81")), ..plain.clone() };
+    for wanted in [plain, full, six] {
+        for role in [SyncRole::Master, SyncRole::Backup] {
+            let attrs = body(|batch| put(batch, role, &wanted));
+            let seen = read(&attrs).unwrap();
+            assert_eq!((seen.role, seen.serves(&wanted)), (role, true));
+            let told = (seen.group, seen.port, seen.ttl, seen.maxlen);
+            assert_eq!(told, (wanted.group, wanted.port, wanted.ttl, wanted.maxlen));
+            assert!(!seen.serves(&crate::config::Sync { id: 7, ..wanted.clone() }));
+            let other = crate::config::Sync { interface: "eth2".to_owned(), ..wanted.clone() };
+            assert!(!seen.serves(&other));
+        }
+    }
+}

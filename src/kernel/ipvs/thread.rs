@@ -7,18 +7,22 @@ use std::io;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{ConnectionCounts, Ipvs};
+use super::{ConnectionCounts, Ipvs, RunningSync, SyncFault, SyncRole};
+use crate::config::Sync;
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::model::Table;
 use crate::lvs::plan::Op;
 
 /// Orders that may wait for the thread: the director has one under way, repeats it after its
-/// time limit, and a status request may come between.
+/// time limit, and a status request and one for the sync daemons may come between.
 pub const ORDERS_WAITING_MAX: usize = 8;
 
 enum Order {
     Dump(oneshot::Sender<Result<(Table, ConnectionCounts), KernelFault>>),
     Apply(Vec<Op>, oneshot::Sender<Result<Vec<Result<(), OpError>>, KernelFault>>),
+    Daemons(oneshot::Sender<Result<Vec<RunningSync>, KernelFault>>),
+    StartSync(SyncRole, Box<Sync>, oneshot::Sender<Result<(), SyncFault>>),
+    StopSync(SyncRole, oneshot::Sender<Result<(), SyncFault>>),
 }
 
 /// Sends orders to the IPVS thread; the thread ends with the last handle.
@@ -71,6 +75,37 @@ impl IpvsHandle {
         answered.await.map_err(|_| KernelFault::Ended)?
     }
 
+    /// The sync daemons that run.
+    ///
+    /// # Errors
+    /// As [`IpvsHandle::dump`].
+    pub async fn sync_daemons(&self) -> Result<Vec<RunningSync>, KernelFault> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Daemons(answer))?;
+        answered.await.map_err(|_| KernelFault::Ended)?
+    }
+
+    /// Starts a sync daemon, as [`Ipvs::start_sync`].
+    ///
+    /// # Errors
+    /// As [`Ipvs::start_sync`]; [`KernelFault::Busy`] at once when [`ORDERS_WAITING_MAX`] are
+    /// waiting.
+    pub async fn start_sync(&self, role: SyncRole, wanted: &Sync) -> Result<(), SyncFault> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::StartSync(role, Box::new(wanted.clone()), answer))?;
+        answered.await.map_err(|_| KernelFault::Ended)?
+    }
+
+    /// Stops a sync daemon, as [`Ipvs::stop_sync`].
+    ///
+    /// # Errors
+    /// As [`IpvsHandle::start_sync`].
+    pub async fn stop_sync(&self, role: SyncRole) -> Result<(), SyncFault> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::StopSync(role, answer))?;
+        answered.await.map_err(|_| KernelFault::Ended)?
+    }
+
     fn order(&self, order: Order) -> Result<(), KernelFault> {
         self.orders.try_send(order).map_err(|err| match err {
             mpsc::error::TrySendError::Full(_) => KernelFault::Busy,
@@ -84,13 +119,20 @@ fn obey(ipvs: &mut Option<Ipvs>, order: Order) {
     match order {
         Order::Dump(answer) => drop(answer.send(with(ipvs, Ipvs::dump_with_counts))),
         Order::Apply(ops, answer) => drop(answer.send(with(ipvs, |ipvs| ipvs.apply(&ops)))),
+        Order::Daemons(answer) => drop(answer.send(with(ipvs, Ipvs::sync_daemons))),
+        Order::StartSync(role, wanted, answer) => {
+            drop(answer.send(with(ipvs, |ipvs| ipvs.start_sync(role, &wanted))));
+        }
+        Order::StopSync(role, answer) => {
+            drop(answer.send(with(ipvs, |ipvs| ipvs.stop_sync(role))));
+        }
     }
 }
 
-fn with<T>(
+fn with<T, E: From<KernelFault>>(
     slot: &mut Option<Ipvs>,
-    work: impl FnOnce(&mut Ipvs) -> Result<T, KernelFault>,
-) -> Result<T, KernelFault> {
+    work: impl FnOnce(&mut Ipvs) -> Result<T, E>,
+) -> Result<T, E> {
     let mut ipvs = match slot.take() {
         Some(ipvs) => ipvs,
         None => Ipvs::open()?,

@@ -1,0 +1,308 @@
+//! Keeps the kernel's connection sync in the role of the node: master where the group is, backup
+//! elsewhere. What runs is read from the kernel at every look; what somebody else has stopped or
+//! started is put right, and when nothing is as it should be the status says so.
+//!
+//! One role at a time, although the kernel would run both: for the time that a new holder passes
+//! packets on (`daemon::switch`), the entries of what it passes on name the old holder as their real
+//! server, and must not be told to it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::cluster::event::{Input, Manner, Operation};
+use crate::config::{Config, Sync};
+use crate::daemon::beat::{Order, Orders};
+use crate::kernel::ipvs::{IpvsHandle, RunningSync, SyncFault, SyncRole};
+use crate::kernel::sysctl;
+use crate::names::GroupId;
+use crate::status::SyncStatus;
+
+/// From one look at the daemons to the next, as with addresses.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a backup must have listened until it has heard of every connection that is in use: the
+/// master tells each once a second ([`SETTINGS`]), keeps a message that is not full for two seconds
+/// (`IPVS_SYNC_FLUSH_TIME`) and looks at it once a second (`IPVS_SYNC_CHECK_PERIOD` of
+/// `net/netfilter/ipvs/ip_vs_sync.c`); and one second for the way.
+pub(super) const FRESH_AFTER: Duration = Duration::from_secs(5);
+/// Longest wait for the end of the daemons when this process ends.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// What the kernel needs so that a connection is told soon and again (Documentation/networking/
+/// ipvs-sysctl.rst): the first time when it is established, and once a second while it is in use.
+/// By default it is told at its third packet and then at every fiftieth, which a quiet connection
+/// may not reach for hours.
+const SETTINGS: [(&str, &str); 2] =
+    [("net/ipv4/vs/sync_threshold", "3 0"), ("net/ipv4/vs/sync_refresh_period", "1")];
+
+/// Which daemon should run.
+#[derive(Debug, Clone)]
+struct Wanted {
+    settings: Option<(GroupId, Sync)>,
+    /// Until the change.
+    before: SyncRole,
+    role: SyncRole,
+    /// When the role changes.
+    from: Instant,
+}
+
+impl Wanted {
+    fn now(&self) -> SyncRole {
+        if Instant::now() >= self.from { self.role } else { self.before }
+    }
+}
+
+/// How the sync stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Seen {
+    /// Which daemon runs as it should.
+    role: Option<SyncRole>,
+    fault: Option<String>,
+    fresh: bool,
+}
+
+/// The way to the task that keeps the sync.
+#[derive(Debug, Clone)]
+pub(crate) struct SyncKeeper {
+    wanted: Rc<watch::Sender<Wanted>>,
+    seen: watch::Receiver<Seen>,
+}
+
+/// Begins to keep the sync of a configuration on the current `LocalSet`: as backup.
+pub(crate) fn start(config: &Config, ipvs: IpvsHandle, orders: Orders) -> SyncKeeper {
+    let (wanted, watched) = watch::channel(Wanted {
+        settings: configured(config),
+        before: SyncRole::Backup,
+        role: SyncRole::Backup,
+        from: Instant::now(),
+    });
+    let (seen, watching) = watch::channel(Seen::default());
+    let task = Task { ipvs, orders, seen, listening: None, told: None, kept: Vec::new() };
+    tokio::task::spawn_local(task.run(watched));
+    SyncKeeper { wanted: Rc::new(wanted), seen: watching }
+}
+
+fn configured(config: &Config) -> Option<(GroupId, Sync)> {
+    config.sync().map(|(group, sync)| (group, sync.clone()))
+}
+
+impl SyncKeeper {
+    /// The group is started or stopped here; the role changes `after` that.
+    pub(crate) fn follow(&self, operation: Operation, manner: Manner, after: Duration) {
+        let role = match operation {
+            Operation::Start => SyncRole::Master,
+            Operation::Stop => SyncRole::Backup,
+        };
+        let after = match manner {
+            Manner::Alone => Duration::ZERO,
+            Manner::Overlap { .. } => after,
+        };
+        self.wanted.send_modify(|wanted| {
+            if wanted.role != role {
+                wanted.before = wanted.now();
+                wanted.role = role;
+            }
+            wanted.from = Instant::now() + after;
+        });
+    }
+
+    /// Another configuration holds from now on.
+    pub(crate) fn configure(&self, config: &Config) {
+        let settings = configured(config);
+        self.wanted.send_if_modified(|wanted| {
+            let changed = wanted.settings != settings;
+            wanted.settings = settings;
+            changed
+        });
+    }
+
+    /// For the status; `None` without a sync.
+    pub(crate) fn status(&self) -> Option<SyncStatus> {
+        let wanted = self.wanted.borrow().clone();
+        let (_, settings) = wanted.settings.as_ref()?;
+        let seen = self.seen.borrow().clone();
+        Some(SyncStatus {
+            interface: settings.interface.clone(),
+            id: settings.id,
+            role: seen.role.map(|role| role.word().to_owned()),
+            wanted: wanted.now().word().to_owned(),
+            fresh: seen.fresh,
+            fault: seen.fault,
+        })
+    }
+
+    /// Stops both daemons and gives the settings back.
+    pub(crate) async fn end(&self) {
+        let gone = self.wanted.send_if_modified(|wanted| wanted.settings.take().is_some());
+        if !gone {
+            return;
+        }
+        let mut seen = self.seen.clone();
+        let none = |seen: &Seen| seen.role.is_none() && seen.fault.is_none();
+        let ended = timeout(END_LIMIT, seen.wait_for(none)).await;
+        if !matches!(ended, Ok(Ok(_))) {
+            warn!("the sync daemons may still run; `ipvsadm -l --daemon` shows them");
+        }
+    }
+}
+
+struct Task {
+    ipvs: IpvsHandle,
+    orders: Orders,
+    seen: watch::Sender<Seen>,
+    /// Since when the backup has run without a break, and on which interface.
+    listening: Option<(Instant, u32)>,
+    /// What the cluster was told last.
+    told: Option<(GroupId, bool)>,
+    /// What the settings were before ours.
+    kept: Vec<(&'static str, String)>,
+}
+
+impl Task {
+    async fn run(mut self, mut wanted: watch::Receiver<Wanted>) {
+        let mut ours = false;
+        loop {
+            let now = wanted.borrow_and_update().clone();
+            match &now.settings {
+                Some((group, settings)) => {
+                    ours = true;
+                    let seen = self.look(settings, now.now()).await;
+                    self.tell(*group, &seen);
+                    self.show(seen);
+                }
+                // Without a sync of ours, others may have theirs.
+                None if ours => {
+                    ours = !self.stop_all().await;
+                    self.tell_nothing();
+                }
+                None => {}
+            }
+            let pause = now.from.saturating_duration_since(Instant::now());
+            let pause = if pause.is_zero() { LOOK_EVERY } else { pause.min(LOOK_EVERY) };
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return },
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Puts right what is not as it should be, and says what runs then.
+    async fn look(&mut self, settings: &Sync, role: SyncRole) -> Seen {
+        match self.put_right(settings, role).await {
+            Ok(true) => {
+                let listening = self.listening.map(|(since, _)| since.elapsed() >= FRESH_AFTER);
+                let fresh = role == SyncRole::Master || listening == Some(true);
+                Seen { role: Some(role), fault: None, fresh }
+            }
+            Ok(false) => self.faulty("the kernel's sync daemon ends again at once".to_owned()),
+            Err(fault) => self.faulty(fault.to_string()),
+        }
+    }
+
+    fn faulty(&mut self, why: String) -> Seen {
+        self.listening = None;
+        Seen { role: None, fault: Some(why), fresh: false }
+    }
+
+    /// Whether the daemon of that role runs, and no other.
+    async fn put_right(&mut self, settings: &Sync, role: SyncRole) -> Result<bool, SyncFault> {
+        let no_interface = || SyncFault::NoInterface(settings.interface.clone());
+        let running = self.ipvs.sync_daemons().await?;
+        self.prepare();
+        let index = interface_index(&settings.interface).ok_or_else(no_interface)?;
+        let renewed = self.listening.is_some_and(|(_, known)| known != index);
+        let right = |it: &RunningSync| it.role == role && it.serves(settings) && !renewed;
+        for wrong in running.iter().filter(|it| !right(it)) {
+            self.ipvs.stop_sync(wrong.role).await?;
+        }
+        let new = !running.iter().any(right);
+        if new {
+            self.ipvs.start_sync(role, settings).await?;
+            info!("connection sync: {} on {}", role.word(), settings.interface);
+        }
+        let now = self.ipvs.sync_daemons().await?;
+        let [only] = now.as_slice() else { return Ok(false) };
+        let goes_on = self.listening.filter(|_| !new);
+        self.listening = match role {
+            SyncRole::Backup => goes_on.or_else(|| Some((Instant::now(), index))),
+            SyncRole::Master => None,
+        };
+        Ok(only.role == role && only.serves(settings))
+    }
+
+    /// Once the module is there: the settings, whose former values are kept.
+    fn prepare(&mut self) {
+        if !self.kept.is_empty() {
+            return;
+        }
+        for (name, value) in SETTINGS {
+            let before = sysctl::read(name).and_then(|before| {
+                sysctl::write(name, value)?;
+                Ok(before)
+            });
+            match before {
+                Ok(before) => self.kept.push((name, before)),
+                Err(e) => warn!("connections may be synced late: {e}"),
+            }
+        }
+    }
+
+    async fn stop_all(&mut self) -> bool {
+        let mut stopped = true;
+        for role in [SyncRole::Master, SyncRole::Backup] {
+            if let Err(e) = self.ipvs.stop_sync(role).await {
+                warn!("the sync {} could not be stopped: {e}", role.word());
+                stopped = false;
+            }
+        }
+        for (name, before) in self.kept.drain(..) {
+            if let Err(e) = sysctl::write(name, &before) {
+                warn!("{name} can't be set back to {before}: {e}");
+            }
+        }
+        self.listening = None;
+        if stopped {
+            self.show(Seen::default());
+        }
+        stopped
+    }
+
+    fn show(&self, seen: Seen) {
+        self.seen.send_if_modified(|old| {
+            let changed = *old != seen;
+            if let Some(why) = seen.fault.as_ref().filter(|_| changed) {
+                warn!("connection sync: {why}");
+            }
+            *old = seen;
+            changed
+        });
+    }
+
+    /// The cluster holds a failback until the backup has heard enough.
+    fn tell(&mut self, group: GroupId, seen: &Seen) {
+        let told = (group, seen.fresh);
+        let input = Input::Synced { group, fresh: seen.fresh };
+        if self.told != Some(told) && self.orders.push(Order::Core(input)).is_ok() {
+            self.told = Some(told);
+        }
+    }
+
+    fn tell_nothing(&mut self) {
+        if let Some((group, _)) = self.told {
+            let input = Input::Synced { group, fresh: true };
+            if self.orders.push(Order::Core(input)).is_ok() {
+                self.told = None;
+            }
+        }
+    }
+}
+
+/// The number of an interface in our network namespace.
+fn interface_index(name: &str) -> Option<u32> {
+    use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?;
+    netdevice::name_to_index(socket, name).ok()
+}
