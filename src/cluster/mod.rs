@@ -15,6 +15,7 @@
 //!  calm    damping and freeze: leave it where it is
 //!  reload  other settings, all or none             clearance  what the service LAN says of silence
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
+//!  watch   what a failed resource means
 //!  group   one group's role                      requests  what operators asked for
 //! ```
 
@@ -41,6 +42,7 @@ mod requests;
 mod settings;
 mod snapshot;
 mod view;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -68,7 +70,10 @@ use self::peer::{Peer, PeerState, millis};
 use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end, farewell_spacing};
 use self::requests::{Direction, Requests, answer};
 pub use self::settings::{GroupSettings, Past, ResourceSettings, Settings, Side};
-pub use self::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
+pub use self::view::{
+    GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, ResourceState, ResourceView, View,
+};
+pub use self::watch::Monitor;
 use crate::names::{GroupId, LinkId, RequestId};
 use crate::time::Instant;
 
@@ -160,6 +165,11 @@ impl Core {
                 let (turn, groups, _) = self.turn(now);
                 let known = groups.iter_mut().any(|group| group.probed(&turn, order, answer));
                 self.stirred |= known;
+            }
+            Input::Monitored { order, verdict } => {
+                let (mut turn, groups, _) = self.turn(now);
+                let mut groups = groups.iter_mut();
+                self.stirred |= groups.any(|group| group.monitored(&mut turn, order, &verdict));
             }
             Input::Service { group, link } => {
                 let (mut turn, groups, _) = self.turn(now);
