@@ -113,6 +113,7 @@ impl World {
                     Output::Report(event) => self.events.push((which, event)),
                     Output::Probe { .. } | Output::Monitor { .. } | Output::Announce(_) => {}
                     Output::Answer { .. } | Output::Left => {}
+                    Output::Carry { .. } | Output::Paused => unreachable!("nobody restarts here"),
                 }
             }
         }

@@ -16,7 +16,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director measure)
+steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director watchdog measure)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -31,13 +31,16 @@ declare -A about=(
   [lab-tests]="the integration tests that need ip_vs"
   [story]="the demonstration, every claim checked"
   [director]="the director's second day: reload, tampering, black holes, open connections"
+  [watchdog]="the watchdog with the kernel's softdog"
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=150 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [measure]=600)
+  [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [watchdog]=90 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [watchdog]=600 [measure]=1800)
+# Steps that speak for themselves, claim by claim: their lines are shown as they come.
+spoken=" lab-self story director watchdog measure "
 # Integration tests (tests/NAME.rs) that need ip_vs: they run where the lab runs.
 ipvs_tests=(ipvs)
 
@@ -116,6 +119,11 @@ step_director() {
   in_lab "${most[director]}" director.sh
 }
 
+step_watchdog() {
+  build_for_lab
+  in_lab "${most[watchdog]}" watchdog.sh
+}
+
 step_measure() {
   build_for_lab
   in_lab "${most[measure]}" measure.sh RUNS="${RUNS:-10}"
@@ -145,7 +153,7 @@ run_step() {
   fi
   verdict[$step]=FAILED
   ((code != 124)) || say "ended after ${most[$step]} s"
-  [[ $step == story || $step == director || $step == measure || $step == lab-self ]] || tail -n 60 "$log"
+  [[ $spoken == *" $step "* ]] || tail -n 60 "$log"
   say "${red}FAILED${plain} ($code); the whole log: $log"
 }
 
@@ -153,17 +161,14 @@ run_step() {
 # stderr here, as stdout gives back how many lines have been shown.
 progress() {
   local step=$1 log=$2 shown=$3 elapsed=$4 lines
-  case $step in
-    story | director | measure | lab-self)
-      lines=$(wc -l <"$log")
-      ((lines == shown)) || sed -n "$((shown + 1)),${lines}p" "$log" >&2
-      echo "$lines"
-      ;;
-    *)
-      ((elapsed == 0 || elapsed % 15)) || printf '  %4d s  %s\n' "$elapsed" "$(tail -n 1 "$log" | cut -c -100)" >&2
-      echo 0
-      ;;
-  esac
+  if [[ $spoken == *" $step "* ]]; then
+    lines=$(wc -l <"$log")
+    ((lines == shown)) || sed -n "$((shown + 1)),${lines}p" "$log" >&2
+    echo "$lines"
+    return
+  fi
+  ((elapsed == 0 || elapsed % 15)) || printf '  %4d s  %s\n' "$elapsed" "$(tail -n 1 "$log" | cut -c -100)" >&2
+  echo 0
 }
 
 # Adds the step's tests and claims to the totals; a step that counts nothing itself counts as one.
@@ -174,7 +179,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | lab-self | peers)
+    story | director | watchdog | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;

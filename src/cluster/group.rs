@@ -61,7 +61,7 @@ pub(super) enum Role {
     /// All of it is up.
     Active { epoch: u64, from: Option<u64>, offer: Option<Offer> },
     /// A resource is broken: it and all to its right is being stopped, to be started again.
-    Restarting { epoch: u64, from: Option<u64>, resource: usize, order: Order },
+    Mending { epoch: u64, from: Option<u64>, resource: usize, order: Order },
     /// Being stopped. The order under way may still be a start, whose end must be awaited.
     Stopping { epoch: u64, manner: Manner, then: Stance, order: Order },
     /// A stop failed; tried again and again.
@@ -208,9 +208,7 @@ impl Group {
         let (hold, epoch) = match self.role {
             Role::Idle { .. } => (Hold::Nothing, self.seen),
             Role::Claiming { epoch, .. } => (Hold::Claiming, epoch),
-            Role::Starting { epoch, .. } | Role::Restarting { epoch, .. } => {
-                (Hold::Starting, epoch)
-            }
+            Role::Starting { epoch, .. } | Role::Mending { epoch, .. } => (Hold::Starting, epoch),
             Role::Active { epoch, .. } => (Hold::Active, epoch),
             Role::Stopping { epoch, .. } => (Hold::Stopping, epoch),
             Role::Stuck { epoch, .. } => (Hold::Stuck, epoch),
@@ -226,7 +224,7 @@ impl Group {
             Role::Idle { asking: Some(_), .. } => Wish::Take,
             Role::Idle { .. } if self.clearance.cut_off() => Wish::Decline,
             Role::Active { offer: Some(_), .. } => Wish::Offer,
-            Role::Starting { .. } | Role::Restarting { .. } | Role::Active { .. } => Wish::Content,
+            Role::Starting { .. } | Role::Mending { .. } | Role::Active { .. } => Wish::Content,
             Role::Idle { stance, .. }
             | Role::Claiming { stance, .. }
             | Role::Stopping { then: stance, .. }
@@ -245,7 +243,7 @@ impl Group {
             | Role::Claiming { stance: Stance::Failed(_), .. }
             | Role::Stuck { .. } => GroupState::Failed,
             Role::Idle { .. } | Role::Claiming { .. } => GroupState::Standby,
-            Role::Starting { .. } | Role::Restarting { .. } => GroupState::Starting,
+            Role::Starting { .. } | Role::Mending { .. } => GroupState::Starting,
             Role::Active { .. } => GroupState::Active,
             Role::Stopping { .. } => GroupState::Stopping,
         }
@@ -256,7 +254,7 @@ impl Group {
         match self.role {
             Role::Idle { .. } | Role::Claiming { .. } => None,
             Role::Starting { epoch, .. }
-            | Role::Restarting { epoch, .. }
+            | Role::Mending { epoch, .. }
             | Role::Active { epoch, .. }
             | Role::Stopping { epoch, .. }
             | Role::Stuck { epoch, .. } => Some(epoch),
@@ -277,7 +275,7 @@ impl Group {
                 self.enter(turn, Role::Idle { stance, asking: None }, cause);
             }
             Role::Starting { epoch, .. }
-            | Role::Restarting { epoch, .. }
+            | Role::Mending { epoch, .. }
             | Role::Active { epoch, offer: None, .. } => {
                 self.yield_to(turn, epoch, theirs);
             }
@@ -320,7 +318,7 @@ impl Group {
         let theirs = turn.peer.claim(&self.settings.name);
         let (mine, from) = match &mut self.role {
             Role::Starting { epoch, from, .. }
-            | Role::Restarting { epoch, from, .. }
+            | Role::Mending { epoch, from, .. }
             | Role::Active { epoch, from, .. } => (*epoch, from),
             Role::Idle { .. }
             | Role::Claiming { .. }
@@ -354,7 +352,7 @@ impl Group {
             Role::Claiming { .. } => self.step_claiming(turn),
             Role::Starting { .. } => self.step_starting(turn),
             Role::Active { .. } => self.step_active(turn),
-            Role::Restarting { order, .. } | Role::Stopping { order, .. } => {
+            Role::Mending { order, .. } | Role::Stopping { order, .. } => {
                 self.expire(turn, order);
             }
             Role::Stuck { .. } => self.step_stuck(turn),
@@ -383,7 +381,7 @@ impl Group {
         let new = self.new_epoch(unheard);
         match &mut self.role {
             Role::Starting { epoch, .. }
-            | Role::Restarting { epoch, .. }
+            | Role::Mending { epoch, .. }
             | Role::Active { epoch, .. }
             | Role::Stopping { epoch, .. }
             | Role::Stuck { epoch, .. } => *epoch = new,
@@ -421,7 +419,7 @@ impl Group {
             Role::Idle { stance: Stance::Failed(at), .. } => Some((at, "retry")),
             Role::Claiming { at, .. } => Some((at.plus(settings.deadtime), "claim")),
             Role::Starting { order: Some(order), .. }
-            | Role::Restarting { order, .. }
+            | Role::Mending { order, .. }
             | Role::Stopping { order, .. } => Some((order.until, "action")),
             Role::Active { offer: Some(offer), .. } => Some((offer.until, "offer")),
             Role::Stuck { retry: Retry::Waiting(at), .. } => Some((at, "stop again")),
@@ -456,7 +454,7 @@ impl Group {
             Role::Stuck { tries, .. } => tries < STOP_TRIES_QUICK,
             Role::Claiming { .. }
             | Role::Starting { .. }
-            | Role::Restarting { .. }
+            | Role::Mending { .. }
             | Role::Active { .. }
             | Role::Stopping { .. } => true,
         }

@@ -87,7 +87,7 @@ impl Group {
         let (epoch, up, flying) = match self.role {
             Role::Starting { epoch, next, order, .. } => (epoch, next, order),
             Role::Active { epoch, .. } => (epoch, self.settings.resources.len(), None),
-            Role::Restarting { epoch, order, .. } => (epoch, order.resource + 1, Some(order)),
+            Role::Mending { epoch, order, .. } => (epoch, order.resource + 1, Some(order)),
             // Already on the way.
             Role::Idle { .. }
             | Role::Claiming { .. }
@@ -131,7 +131,7 @@ impl Group {
                 self.count_failure(turn.now, order.resource, why);
                 self.start_failed(turn, epoch, order);
             }
-            (Role::Restarting { .. }, _) => self.restart_goes_on(turn, order, outcome),
+            (Role::Mending { .. }, _) => self.mending_goes_on(turn, order, outcome),
             (Role::Stopping { epoch, manner, then, .. }, _)
                 if order.operation == Operation::Start =>
             {
@@ -160,7 +160,7 @@ impl Group {
     pub(super) fn order(&self) -> Option<Order> {
         match self.role {
             Role::Starting { order, .. } => order,
-            Role::Restarting { order, .. }
+            Role::Mending { order, .. }
             | Role::Stopping { order, .. }
             | Role::Stuck { retry: Retry::Trying(order), .. } => Some(order),
             Role::Idle { .. }
@@ -180,8 +180,8 @@ impl Group {
     }
 
     /// A resource is down that is to be started again, or one to the right of such a one.
-    fn restart_goes_on(&mut self, turn: &mut Turn<'_>, ended: Order, outcome: &Outcome) {
-        let Role::Restarting { epoch, from, resource, .. } = self.role else { return };
+    fn mending_goes_on(&mut self, turn: &mut Turn<'_>, ended: Order, outcome: &Outcome) {
+        let Role::Mending { epoch, from, resource, .. } = self.role else { return };
         if let Outcome::Failed(_) = outcome {
             self.setback = Some(Setback::StopFailed);
             let then = Stance::Failed(turn.now.plus(self.backoff));
@@ -190,7 +190,7 @@ impl Group {
         self.role = match ended.resource.checked_sub(1).filter(|left| *left >= resource) {
             Some(left) => {
                 let order = self.run(turn, left, (Operation::Stop, Manner::Alone));
-                Role::Restarting { epoch, from, resource, order }
+                Role::Mending { epoch, from, resource, order }
             }
             None => {
                 let (manner, next) = (Manner::Alone, resource);

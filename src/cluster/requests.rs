@@ -228,7 +228,7 @@ impl Group {
             Role::Idle { .. }
             | Role::Claiming { .. }
             | Role::Starting { .. }
-            | Role::Restarting { .. }
+            | Role::Mending { .. }
             | Role::Stuck { .. } => false,
         }
     }
@@ -241,7 +241,7 @@ impl Group {
             }
             // On its way here already.
             Role::Claiming { .. } | Role::Starting { .. } | Role::Active { .. } => {}
-            Role::Restarting { .. } | Role::Stopping { .. } | Role::Stuck { .. } => {}
+            Role::Mending { .. } | Role::Stopping { .. } | Role::Stuck { .. } => {}
         }
     }
 
@@ -251,7 +251,7 @@ impl Group {
             Role::Idle { asking: Some(_), .. }
             | Role::Claiming { .. }
             | Role::Starting { .. }
-            | Role::Restarting { .. } => Progress::Underway,
+            | Role::Mending { .. } => Progress::Underway,
             Role::Idle { asking: None, .. } | Role::Stopping { .. } | Role::Stuck { .. } => {
                 Progress::Failed(self.setback.unwrap_or(Setback::PeerHolds))
             }
@@ -267,7 +267,7 @@ impl Group {
                 _ if turn.peer.is_alive() => Progress::Underway,
                 _ => Progress::Failed(Setback::PeerGone),
             },
-            Role::Claiming { .. } | Role::Starting { .. } | Role::Restarting { .. } => {
+            Role::Claiming { .. } | Role::Starting { .. } | Role::Mending { .. } => {
                 Progress::Failed(Setback::PeerDeclined)
             }
             Role::Idle { .. } | Role::Active { offer: None, .. } | Role::Stuck { .. } => {

@@ -328,7 +328,7 @@ impl Group {
         let Some(last) = self.settings.resources.len().checked_sub(1) else { return };
         self.look_away();
         let order = self.run(turn, last, (Operation::Stop, Manner::Alone));
-        let role = Role::Restarting { epoch, from, resource, order };
+        let role = Role::Mending { epoch, from, resource, order };
         self.enter(turn, role, Cause::ResourceFailed);
     }
 
@@ -369,7 +369,7 @@ impl Group {
             Role::Starting { next, .. } => at(*next, ResourceState::Starting),
             Role::Active { .. } if broken => ResourceState::Failed,
             Role::Active { .. } => ResourceState::Up,
-            Role::Restarting { order, .. } | Role::Stopping { order, .. } => {
+            Role::Mending { order, .. } | Role::Stopping { order, .. } => {
                 at(order.resource, ResourceState::Stopping)
             }
             Role::Stuck { resource, .. } => at(*resource, ResourceState::Failed),

@@ -37,7 +37,7 @@ use self::watch::Watch;
 use crate::cluster::Settings;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::recording::{Recorder, Recording};
-use crate::cluster::{Core, Evidence};
+use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
 use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
@@ -146,6 +146,15 @@ pub enum Note {
     Gasp(Vec<Farewell>),
     /// A picture of everything. Dropped when the daemon is busy; the next one is newer.
     View(Arc<View>),
+    /// Write down what the next process is to know.
+    Carry {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// What it is to know.
+        carried: Carried,
+    },
+    /// The core is to end with everything held; the thread ends.
+    Paused,
     /// The core has left; the thread ends.
     Left,
 }
@@ -466,6 +475,8 @@ impl Beat {
                     self.backlog.retain(|note| !matches!(note, Note::Gasp(_)));
                     self.tell(Note::Gasp(all));
                 }
+                Output::Carry { order, carried } => self.tell(Note::Carry { order, carried }),
+                Output::Paused => self.tell(Note::Paused),
                 Output::Left => {
                     self.viewed = Instant::BOOT;
                     self.show();
@@ -499,7 +510,7 @@ impl Beat {
 
     fn flush(&mut self) {
         while let Some(note) = self.backlog.pop_front() {
-            let left = matches!(note, Note::Left);
+            let left = matches!(note, Note::Left | Note::Paused);
             match self.notes.try_send(note) {
                 Ok(()) => self.end |= left,
                 Err(TrySendError::Full(note)) => {

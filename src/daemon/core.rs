@@ -343,7 +343,11 @@ impl Core {
                     self.status(reply);
                 }
             }
-            Note::Left => {}
+            Note::Carry { order, .. } => {
+                let outcome = Outcome::Failed("not there yet".to_owned());
+                self.order(Order::Core(Input::Written { order, outcome }));
+            }
+            Note::Left | Note::Paused => {}
         }
     }
 

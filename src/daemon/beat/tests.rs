@@ -117,7 +117,11 @@ impl Node {
             Note::Gasp(farewell) => self.gasp = farewell,
             Note::View(view) => self.view = Some(view),
             Note::Recording(_) | Note::Copy(..) => {}
-            Note::Left => self.left = true,
+            Note::Carry { order, .. } => {
+                let written = event::Input::Written { order, outcome: Outcome::Done };
+                self.beat.order(Order::Core(written)).unwrap();
+            }
+            Note::Left | Note::Paused => self.left = true,
         }
     }
 
