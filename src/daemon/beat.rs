@@ -40,7 +40,7 @@ use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
-use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
+use crate::link::{Buffer, Farewell, LinkStatus, Links};
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
@@ -271,7 +271,7 @@ impl BeatHandle {
 /// When the kernel gives no timerfd, eventfd or thread.
 pub fn spawn(
     engine: Engine<Recorder>,
-    links: UdpLinks,
+    links: Links,
     notes: Sender<Note>,
     Habits { pulse, priority }: Habits,
 ) -> io::Result<BeatHandle> {
@@ -296,7 +296,7 @@ pub fn spawn(
 
 struct Beat {
     engine: Engine<Recorder>,
-    links: UdpLinks,
+    links: Links,
     pulse: Option<Pulse>,
     orders: Orders,
     notes: Sender<Note>,
@@ -316,7 +316,7 @@ struct Beat {
 
 impl Beat {
     fn new(
-        (engine, links, pulse): (Engine<Recorder>, UdpLinks, Option<Pulse>),
+        (engine, links, pulse): (Engine<Recorder>, Links, Option<Pulse>),
         orders: Orders,
         notes: Sender<Note>,
         (timer, pace): (OwnedFd, Pace),

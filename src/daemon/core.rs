@@ -40,7 +40,7 @@ use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
-use crate::link::udp::Farewell;
+use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{log, sched, signal};
