@@ -25,6 +25,11 @@ pub const SWITCHES_MAX: u32 = 100;
 /// half a day.
 const LEVEL_MAX: u32 = 16;
 
+/// Longest time that a failback waits for the connections of the peer, from when both nodes are in
+/// service: several times what a healthy sync needs, and no reason to leave a group for ever where
+/// it should not be.
+pub const SYNC_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// When automatic switches of a group are too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damping {
@@ -201,18 +206,36 @@ impl Group {
     pub(super) fn step_calm(&mut self, turn: &Turn<'_>) {
         self.calm.settle(turn.now, &turn.settings.damping);
         self.was_here |= self.held().is_some();
-        if self.held().is_some() {
+        let content = !self.clearance.cut_off() && self.worn().is_none();
+        if self.held().is_some() && content {
             self.restrained = None;
         }
     }
 
-    /// What keeps this node from wanting the group back from a peer that serves it; reported once.
+    /// Whether an automatic switch from a peer that serves may be made; reported once, if not.
     pub(super) fn may_switch(&mut self, turn: &mut Turn<'_>) -> bool {
-        let restraint = match turn.frozen {
+        let restraint = self.switch_restraint(turn);
+        self.restrain(turn, restraint)
+    }
+
+    /// The same for a failback, which is in no hurry: it also waits for the connections.
+    pub(super) fn may_fail_back(&mut self, turn: &mut Turn<'_>) -> bool {
+        let unsynced = || self.sync_wait(turn.now, turn.settled).map(|_| Restraint::Unsynced);
+        let restraint = self.switch_restraint(turn).or_else(unsynced);
+        self.restrain(turn, restraint)
+    }
+
+    fn switch_restraint(&self, turn: &Turn<'_>) -> Option<Restraint> {
+        match turn.frozen {
             Extent::All | Extent::ExceptDead => Some(Restraint::Frozen),
             Extent::Nothing => self.calm.left(turn.now).map(|_| Restraint::HeldDown),
-        };
-        self.restrain(turn, restraint)
+        }
+    }
+
+    /// How long a failback still waits at most; `None`: not for the connections.
+    pub(super) fn sync_wait(&self, now: Instant, settled: Option<Instant>) -> Option<Duration> {
+        let until = settled?.plus(SYNC_WAIT_MAX);
+        (self.unsynced && now < until).then(|| until.since(now))
     }
 
     /// Whether a freeze lets this node take what nobody holds. It stays with the node that had it

@@ -16,6 +16,7 @@
 //!  reload  other settings, all or none           restart  end with everything held
 //!                                                 clearance  what the service LAN says of silence
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
+//!  watch   what a failed resource means
 //!  group   one group's role                      requests  what operators asked for
 //! ```
 
@@ -43,6 +44,7 @@ pub mod restart;
 mod settings;
 mod snapshot;
 mod view;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +55,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::awake::Awake;
-pub use self::calm::Damping;
+pub use self::calm::{Damping, SYNC_WAIT_MAX};
 pub use self::clearance::PROBE_LIMIT;
 use self::clearance::probe_ahead;
 pub use self::drift::{Difference, Digests, Only, Section};
@@ -73,7 +75,10 @@ pub use self::restart::{
     Carried, CarriedGroup, CarriedStance, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
 };
 pub use self::settings::{GroupSettings, Past, ResourceSettings, Settings, Side};
-pub use self::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
+pub use self::view::{
+    GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, ResourceState, ResourceView, View,
+};
+pub use self::watch::Monitor;
 use crate::names::{GroupId, LinkId, RequestId};
 use crate::time::Instant;
 
@@ -166,10 +171,21 @@ impl Core {
                 let known = groups.iter_mut().any(|group| group.probed(&turn, order, answer));
                 self.stirred |= known;
             }
+            Input::Monitored { order, verdict } => {
+                let (mut turn, groups, _) = self.turn(now);
+                let mut groups = groups.iter_mut();
+                self.stirred |= groups.any(|group| group.monitored(&mut turn, order, &verdict));
+            }
             Input::Service { group, link } => {
                 let (mut turn, groups, _) = self.turn(now);
                 if let Some(group) = groups.get_mut(usize::from(group.0)) {
                     group.service(&mut turn, link);
+                }
+                self.stirred = true;
+            }
+            Input::Synced { group, fresh } => {
+                if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+                    group.unsynced = !fresh;
                 }
                 self.stirred = true;
             }
@@ -528,8 +544,10 @@ impl Core {
         };
         let settled = self.settled().filter(|_| self.settings.auto_failback);
         let failback = settled.map(|since| (since.plus(self.settings.keepalive * 2), "failback"));
+        let unsynced = self.groups.iter().any(|group| group.unsynced);
+        let synced = settled.filter(|_| unsynced).map(|since| (since.plus(SYNC_WAIT_MAX), "sync"));
         let groups = self.groups.iter().flat_map(|group| group.deadlines(&self.settings));
-        let later = [phase, failback].into_iter().flatten();
+        let later = [phase, failback, synced].into_iter().flatten();
         let later =
             later.chain(groups).chain(self.peer.deadlines()).chain(self.requests.deadlines());
         let fading = self.peer.is_alive() && self.groups.iter().any(|group| group.settings.probe);

@@ -62,6 +62,7 @@ impl Core {
         GroupView {
             name: group.settings.name.clone(),
             state: group.state(),
+            resources: group.resource_views(),
             holder: holder.map(|(node, _)| node.clone()),
             epoch: holder.map_or(group.seen, |(_, epoch)| epoch),
             preferred: self.node_of(group.settings.preferred),
@@ -74,8 +75,20 @@ impl Core {
             jeopardy: group.clearance.bar,
             service: group.clearance.link(),
             was_here: group.was_here,
+            sync_wait_s: self.sync_wait_s(group, now),
             held_down_s: group.calm.left(now).map(|left| left.as_secs().saturating_add(1)),
         }
+    }
+
+    /// Only where it would take the group back by itself.
+    fn sync_wait_s(&self, group: &Group, now: Instant) -> Option<u64> {
+        let theirs = self.peer.claim(&group.settings.name);
+        let would = self.settings.auto_failback
+            && group.settings.preferred == Side::Me
+            && group.held().is_none()
+            && holds(theirs.hold);
+        let wait = group.sync_wait(now, self.settled()).filter(|_| would)?;
+        Some(wait.as_secs().saturating_add(1))
     }
 
     fn node_of(&self, side: Side) -> NodeName {

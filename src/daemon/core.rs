@@ -33,8 +33,10 @@ use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
+use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
+use crate::daemon::sync::{self, SyncKeeper};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
@@ -100,6 +102,7 @@ struct Core {
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
+    sync: SyncKeeper,
     /// Whether there is a supervisor.
     supervised: bool,
     /// The last addresses told to the cluster.
@@ -180,6 +183,7 @@ impl Core {
         let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
+        let sync = sync::start(&config, director.ipvs().clone(), beat.orders());
         let mut core = Self {
             paths: paths.clone(),
             _lock: lock,
@@ -195,6 +199,7 @@ impl Core {
             beat,
             hands,
             director,
+            sync,
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
@@ -247,6 +252,7 @@ impl Core {
         let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
         // A switch may be passing packets on at this moment.
         sweep_switches(&self.config, &self.director).await;
+        self.sync.end().await;
         self.director.shut_down().await;
         if self.hands.held().is_empty() {
             guard::end().await;
@@ -302,6 +308,7 @@ impl Core {
     fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
+            Note::Monitor { order, group, resource } => self.look(order, (group, resource)),
             Note::Probe { order, group, peer } => {
                 let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
                 let orders = self.beat.orders();
@@ -324,6 +331,7 @@ impl Core {
                     && let Some(group) = work::group_id(&self.config, group)
                 {
                     self.keeper.serves(group);
+                    self.sync.serves(group);
                 }
                 self.remember(event);
             }
@@ -366,11 +374,11 @@ impl Core {
     fn act(&self, action: Action) {
         let (ended, keeper) = (self.ended.0.clone(), self.keeper.clone());
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
-        let director = self.director.clone();
+        let (director, sync) = (self.director.clone(), self.sync.clone());
         keeper.works(action.group);
         tokio::task::spawn_local(async move {
             let turn = keeper.turn(action.group).await;
-            let outcome = work::perform(&config, &hands, &director, &action).await;
+            let outcome = work::perform(&config, &hands, (&director, &sync), &action).await;
             drop(turn);
             if let Outcome::Failed(why) = &outcome {
                 warn!("{:?} failed: {why}", action.operation);
@@ -378,6 +386,12 @@ impl Core {
             // The loop is gone only when the process ends.
             let _ending = ended.send((action.id, outcome)).await;
         });
+    }
+
+    /// Looks at a resource, in a task of its own.
+    fn look(&self, order: ActionId, (group, resource): (GroupId, usize)) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        self.keeper.look_at(Look { order, group, resource, config, hands }, self.beat.orders());
     }
 
     fn order(&self, order: Order) {
@@ -415,6 +429,7 @@ impl Core {
         };
         let (director, failures) = (self.director.clone(), self.failures.clone());
         let (guard, journal) = (self.guard.clone(), self.chronicle.status());
+        let sync = self.sync.status();
         tokio::task::spawn_local(async move {
             let director = director.view().await;
             let seen = picture::Seen {
@@ -423,6 +438,7 @@ impl Core {
                 failures: &failures,
                 guard: &guard,
                 journal: &journal,
+                sync: sync.as_ref(),
             };
             send(reply, &picture::status(&seen, director.as_ref(), &hands));
         });

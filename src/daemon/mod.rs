@@ -12,6 +12,7 @@ pub mod director;
 mod guard;
 pub mod hands;
 mod keeper;
+mod looks;
 mod memory;
 pub mod messages;
 mod picture;
@@ -19,6 +20,7 @@ mod respawn;
 mod service;
 pub mod supervisor;
 mod switch;
+mod sync;
 mod watchdog;
 mod work;
 

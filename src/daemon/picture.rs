@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
-use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
+use crate::cluster::{Difference, GroupView, LinkState, PeerLife, ResourceView};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
-use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::status::{
+    GroupStatus, JournalStatus, LinkStatus, PeerStatus, ResourceHealth, Status, SyncStatus, VERSION,
+};
 use crate::wire::Refusal;
 
 /// What the core itself knows.
@@ -26,11 +28,13 @@ pub(crate) struct Seen<'a> {
     pub(crate) guard: &'a str,
     /// How the journal stands.
     pub(crate) journal: &'a JournalStatus,
+    /// The connection sync, where there is one.
+    pub(crate) sync: Option<&'a SyncStatus>,
 }
 
 /// The status of this node.
 pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
-    let Seen { config, view, failures, guard, journal } = *seen;
+    let Seen { config, view, failures, guard, journal, sync } = *seen;
     let held = hands.held();
     // For a moment after a reload the picture is older than the configuration.
     let groups = config.groups.iter().filter_map(|group| {
@@ -53,10 +57,12 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
         guard: guard.to_owned(),
+        sync: sync.cloned(),
         journal: journal.clone(),
         warnings: unmet(config, view)
             .into_iter()
             .chain(warnings(view, director, journal))
+            .chain(sync.and_then(out_of_sync))
             .collect(),
         refused: refused(view),
     }
@@ -118,11 +124,18 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         epoch: seen.epoch,
         cause: cause_words(seen.cause).to_owned(),
         held_down_s: seen.held_down_s,
+        sync_wait_s: seen.sync_wait_s,
         jeopardy: seen.jeopardy.map(|why| bar_words(why).to_owned()),
         service_link: service_word(seen.service).to_owned(),
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
+        health: seen.resources.iter().map(health).collect(),
         notes,
     }
+}
+
+fn health(seen: &ResourceView) -> ResourceHealth {
+    let ResourceView { state, monitored, failures, why } = seen.clone();
+    ResourceHealth { state, monitored, failures, why }
 }
 
 fn address_note(held: &HeldAddress) -> String {
@@ -201,6 +214,14 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
         }
+        let worn = group.resources.iter().zip(1..).filter(|(it, _)| it.failures > 0);
+        warnings.extend(worn.map(|(it, place)| {
+            let why = it.why.as_deref().unwrap_or("no reason is known");
+            format!(
+                "{}: resource {place} has failed here, failure {}: {why}",
+                group.name, it.failures
+            )
+        }));
         warnings.extend(group.jeopardy.map(|why| format!("{}: {}", group.name, bar_words(why))));
         if group.service == ServiceLink::Down {
             warnings.push(format!("{}: the way to its clients is down here", group.name));
@@ -213,6 +234,11 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
         warnings.extend(director.kernel.refused.iter().map(|r| format!("kernel: {r}")));
     }
     warnings
+}
+
+fn out_of_sync(sync: &SyncStatus) -> Option<String> {
+    let why = sync.fault.as_ref()?;
+    Some(format!("connections are not synced, a takeover cuts them: {why}"))
 }
 
 fn differs(sections: &[Difference]) -> String {

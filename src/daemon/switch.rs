@@ -18,8 +18,11 @@ use crate::kernel::handover::{Hush, PassOn};
 pub(super) const WARM_MAX: Duration = Duration::from_secs(5);
 /// How long connections that were open at the switch may go on at the old holder.
 const DRAIN: Duration = Duration::from_secs(1);
-/// How long the new holder passes packets on: the drain, and time for the old one to begin it.
-const PASS_ON: Duration = Duration::from_secs(3);
+/// The same with connection sync: what was opened last is told within that time, and the new holder
+/// goes on with it then.
+const DRAIN_SYNC: Duration = Duration::from_secs(4);
+/// How much longer than the drain the new holder passes packets on: time for the old one to begin.
+const PASS_ON_MORE: Duration = Duration::from_secs(2);
 
 /// One address of a group with a director, on its way from one node to the other.
 pub(super) struct Switch<'a> {
@@ -27,6 +30,21 @@ pub(super) struct Switch<'a> {
     pub(super) director: &'a DirectorHandle,
     pub(super) resource: &'a Resource,
     pub(super) ip: IpAddr,
+    /// Every address of the group. They move together, and drain together.
+    pub(super) group: Vec<IpAddr>,
+    /// Whether the others learn of the connections here.
+    pub(super) synced: bool,
+}
+
+/// How long the old holder keeps its addresses.
+fn drain(synced: bool) -> Duration {
+    if synced { DRAIN_SYNC } else { DRAIN }
+}
+
+/// How long after a switch the new holder passes packets on. The sync changes its direction then,
+/// and not before: see `daemon::sync`.
+pub(super) fn pass_on(synced: bool) -> Duration {
+    drain(synced) + PASS_ON_MORE
 }
 
 impl Switch<'_> {
@@ -50,7 +68,7 @@ impl Switch<'_> {
             let (ipvs, pause) = (
                 self.director.ipvs().clone(),
                 match outcome {
-                    Outcome::Done => PASS_ON,
+                    Outcome::Done => pass_on(self.synced),
                     Outcome::Failed(_) => Duration::ZERO,
                 },
             );
@@ -62,18 +80,12 @@ impl Switch<'_> {
         outcome
     }
 
-    /// Gives the address away; the peer serves already.
-    pub(super) async fn give(&self) -> Outcome {
-        self.hands.hush(self.ip).await;
-        let hush = match Hush::begin(self.ip).await {
-            Ok(hush) => Some(hush),
-            Err(e) => {
-                warn!("connections that are open now will be cut: {e}");
-                None
-            }
-        };
-        if hush.is_some() {
-            sleep(DRAIN).await;
+    /// Gives the address away; the peer serves already. The `first` one of a group waits for the
+    /// connections of all.
+    pub(super) async fn give(&self, first: bool) -> Outcome {
+        let hush = if first { self.fall_silent().await } else { self.hush(self.ip).await };
+        if first && hush.is_some() {
+            sleep(drain(self.synced)).await;
         }
         let manner = Manner::Overlap { peer: None };
         let outcome = self.hands.perform(self.resource, Operation::Stop, manner).await;
@@ -81,5 +93,20 @@ impl Switch<'_> {
             hush.end().await;
         }
         outcome
+    }
+
+    /// Hushes every address of the group; what is kept is that of this one.
+    async fn fall_silent(&self) -> Option<Hush> {
+        for other in self.group.iter().filter(|other| **other != self.ip) {
+            // In force until its own turn.
+            let _until_then = self.hush(*other).await;
+        }
+        self.hush(self.ip).await
+    }
+
+    async fn hush(&self, ip: IpAddr) -> Option<Hush> {
+        self.hands.hush(ip).await;
+        let hush = Hush::begin(ip).await;
+        hush.inspect_err(|e| warn!("connections that are open now will be cut: {e}")).ok()
     }
 }

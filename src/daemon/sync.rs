@@ -6,6 +6,7 @@
 //! packets on (`daemon::switch`), the entries of what it passes on name the old holder as their real
 //! server, and must not be told to it.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::config::{Config, Sync};
 use crate::daemon::beat::{Order, Orders};
 use crate::kernel::ipvs::{IpvsHandle, RunningSync, SyncFault, SyncRole};
 use crate::kernel::sysctl;
-use crate::names::GroupId;
+use crate::names::{GroupId, GroupName};
 use crate::status::SyncStatus;
 
 /// From one look at the daemons to the next, as with addresses.
@@ -109,12 +110,29 @@ impl SyncKeeper {
         });
     }
 
-    /// Another configuration holds from now on.
-    pub(crate) fn configure(&self, config: &Config) {
+    /// A group is up here, however it came to be.
+    pub(crate) fn serves(&self, group: GroupId) {
+        let ours = |(sync, _): &(GroupId, Sync)| *sync == group;
+        let late = {
+            let wanted = self.wanted.borrow();
+            wanted.role == SyncRole::Backup && wanted.settings.as_ref().is_some_and(ours)
+        };
+        if late {
+            self.follow(Operation::Start, Manner::Alone, Duration::ZERO);
+        }
+    }
+
+    /// Another configuration holds from now on; these groups are up here.
+    pub(crate) fn configure(&self, config: &Config, active: &BTreeSet<GroupName>) {
         let settings = configured(config);
+        let group = config.groups.iter().find(|group| group.sync().is_some());
+        let serves = group.is_some_and(|group| active.contains(&group.name));
+        let role = if serves { SyncRole::Master } else { SyncRole::Backup };
         self.wanted.send_if_modified(|wanted| {
             let changed = wanted.settings != settings;
-            wanted.settings = settings;
+            if changed {
+                *wanted = Wanted { settings, before: role, role, from: Instant::now() };
+            }
             changed
         });
     }

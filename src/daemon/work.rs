@@ -9,10 +9,11 @@ use tracing::warn;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
 use crate::cluster::{GroupSettings, Past, ResourceSettings, Settings, Side};
-use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind, Service};
+use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind, Service, Sync};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
-use crate::daemon::switch::{Switch, WARM_MAX};
+use crate::daemon::switch::{Switch, WARM_MAX, pass_on};
+use crate::daemon::sync::SyncKeeper;
 use crate::daemon::{Fatal, Paths};
 use crate::exec::script::{self, Status, Surroundings};
 use crate::names::{GroupId, GroupName};
@@ -82,6 +83,7 @@ fn resource_settings(resource: &Resource) -> ResourceSettings {
         overlap: !matches!(resource.kind, ResourceKind::Script(_)),
         start_timeout: resource.start_timeout,
         stop_timeout: resource.stop_timeout,
+        monitor: resource.monitor,
     }
 }
 
@@ -89,7 +91,7 @@ fn resource_settings(resource: &Resource) -> ResourceSettings {
 pub(crate) async fn perform(
     config: &Config,
     hands: &Hands,
-    director: &DirectorHandle,
+    (director, sync): (&DirectorHandle, &SyncKeeper),
     action: &Action,
 ) -> Outcome {
     let group = config.groups.get(usize::from(action.group.0));
@@ -103,16 +105,30 @@ pub(crate) async fn perform(
             Operation::Stop => Outcome::Done,
         },
         ResourceKind::Address(address) => {
-            let switch = Switch { hands, director, resource, ip: address.ip };
+            let switch = Switch {
+                hands,
+                director,
+                resource,
+                ip: address.ip,
+                group: addresses(config, action.group).map(|address| address.ip).collect(),
+                synced: config.sync().is_some_and(|(group, _)| group == action.group),
+            };
             match (action.operation, action.manner) {
                 (Operation::Start, Manner::Overlap { peer }) if group.is_some_and(has_director) => {
                     bounded(resource, switch.take(peer)).await
                 }
                 (Operation::Stop, Manner::Overlap { .. }) if group.is_some_and(has_director) => {
-                    bounded(resource, switch.give()).await
+                    // Stopped right to left.
+                    let first = switch.group.last() == Some(&address.ip);
+                    bounded(resource, switch.give(first)).await
                 }
                 (operation, manner) => hands.perform(resource, operation, manner).await,
             }
+        }
+        ResourceKind::Sync(_) => {
+            // A switch does not wait for it, and does not fail with it.
+            sync.follow(action.operation, action.manner, pass_on(true));
+            Outcome::Done
         }
         ResourceKind::Script(_) => hands.perform(resource, action.operation, action.manner).await,
     }
@@ -192,12 +208,17 @@ impl Config {
 
     /// The connection sync, and the group whose node tells the other one.
     pub(crate) fn sync(&self) -> Option<(GroupId, &Sync)> {
-        (0..).zip(&self.groups).find_map(|(id, group)| {
-            let mut resources = group.resources.iter();
-            resources.find_map(|resource| match &resource.kind {
-                ResourceKind::Sync(sync) => Some((GroupId(id), sync)),
-                _ => None,
-            })
+        let mut groups = (0..).zip(&self.groups);
+        groups.find_map(|(id, group)| group.sync().map(|sync| (GroupId(id), sync)))
+    }
+}
+
+impl Group {
+    /// The connection sync, where the group has it.
+    pub(crate) fn sync(&self) -> Option<&Sync> {
+        self.resources.iter().find_map(|resource| match &resource.kind {
+            ResourceKind::Sync(sync) => Some(sync),
+            _ => None,
         })
     }
 }

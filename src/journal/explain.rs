@@ -203,6 +203,9 @@ fn not(seen: &GroupView, view: &View, present: &Present<'_>) -> Vec<String> {
     lines.extend(seen.held_down_s.map(|left| {
         format!("it has switched by itself too often and stays where it is for {left} s more")
     }));
+    lines.extend(seen.sync_wait_s.map(|left| {
+        format!("it waits {left} s more at most to hear of every connection that is open there")
+    }));
     lines.extend(seen.pending.map(|pending| format!("{pending} is under way")));
     lines.extend(seen.setback.as_ref().map(|why| format!("the last try: {why}")));
     lines

@@ -7,9 +7,9 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Difference;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
+use crate::cluster::{Difference, ResourceState};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -41,6 +41,9 @@ pub struct Status {
     /// What takes the VIPs out of service when this node's core does not run: `lease of 250 ms`,
     /// or `none` and why.
     pub guard: String,
+    /// The connection sync; `None` where none is configured.
+    #[serde(default)]
+    pub sync: Option<SyncStatus>,
     /// The journal of this core; an older daemon says nothing of it.
     #[serde(default)]
     pub journal: JournalStatus,
@@ -48,6 +51,26 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// The kernel's connection sync.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// Where it sends and listens.
+    pub interface: String,
+    /// `syncid`.
+    pub id: u8,
+    /// The daemon that runs, by the kernel's word: `master`, `backup`; `None`: not the one that is
+    /// wanted.
+    pub role: Option<String>,
+    /// The daemon that should run: `master` where the group is active, `backup` elsewhere; for some
+    /// seconds after a planned switch still the one of before.
+    pub wanted: String,
+    /// Whether this node has heard of every connection in use: it tells them itself, or has listened
+    /// for long enough.
+    pub fresh: bool,
+    /// Why it does not run.
+    pub fault: Option<String>,
 }
 
 /// The journal.
@@ -109,6 +132,19 @@ pub struct LinkStatus {
     pub error: Option<String>,
 }
 
+/// A resource on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceHealth {
+    /// What it is, as far as the cluster knows.
+    pub state: ResourceState,
+    /// Whether it is being asked at its interval.
+    pub monitored: bool,
+    /// Its failures that are not forgotten yet.
+    pub failures: u32,
+    /// The last of them, in words.
+    pub why: Option<String>,
+}
+
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
@@ -132,8 +168,15 @@ pub struct GroupStatus {
     /// This node's own way to its clients: `up`, `down`, `unknown` (it has no address).
     #[serde(default)]
     pub service_link: String,
+    /// For how many more seconds at most this node does not take it back because it has not heard of
+    /// every open connection.
+    #[serde(default)]
+    pub sync_wait_s: Option<u64>,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
+    /// What each of them is on this node, in the same order.
+    #[serde(default)]
+    pub health: Vec<ResourceHealth>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.
     pub notes: Vec<String>,
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use crate::cluster::ResourceState;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
 use crate::lvs::director::ServiceView;
-use crate::status::{GroupStatus, LinkStatus, Status};
+use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status, SyncStatus};
 
 /// The status as a few lines of text.
 pub fn render(status: &Status) -> String {
@@ -38,6 +39,9 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
     if let Some(ipvs) = status.ipvs.as_deref().filter(|text| *text != "ok") {
         writeln!(out, "ipvs  {ipvs}")?;
     }
+    if let Some(sync) = &status.sync {
+        write_sync(out, sync)?;
+    }
     writeln!(out, "guard  {}", status.guard)?;
     if status.journal.dropped > 0 {
         let why = status.journal.last_error.as_deref().unwrap_or("no reason");
@@ -53,6 +57,17 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "refused packets  {count} {reason}")?;
     }
     Ok(())
+}
+
+fn write_sync(out: &mut String, sync: &SyncStatus) -> fmt::Result {
+    let SyncStatus { interface, id, wanted, .. } = sync;
+    write!(out, "sync  {wanted} on {interface}, id {id}")?;
+    match &sync.fault {
+        Some(why) => writeln!(out, "  NOT RUNNING: {why}"),
+        None if sync.role.as_ref() != Some(wanted) => writeln!(out, "  about to run"),
+        None if !sync.fresh => writeln!(out, "  has not heard of every connection yet"),
+        None => writeln!(out),
+    }
 }
 
 fn write_link(out: &mut String, link: &LinkStatus) -> fmt::Result {
@@ -88,13 +103,33 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
     if let Some(seconds) = group.held_down_s {
         writeln!(out, "    held down for {seconds} s: it has switched by itself too often")?;
     }
-    for resource in &group.resources {
-        writeln!(out, "    {resource}")?;
+    if let Some(seconds) = group.sync_wait_s {
+        writeln!(out, "    waits at most {seconds} s to hear of every open connection there")?;
+    }
+    for (place, resource) in group.resources.iter().enumerate() {
+        write!(out, "    {resource}")?;
+        write_health(out, group.health.get(place))?;
     }
     for note in &group.notes {
         writeln!(out, "    {note}")?;
     }
     Ok(())
+}
+
+/// Of a standby's resources there is nothing to say.
+fn write_health(out: &mut String, health: Option<&ResourceHealth>) -> fmt::Result {
+    let state = match health.map(|health| health.state) {
+        None | Some(ResourceState::Down) => "",
+        Some(ResourceState::Starting) => "  starting",
+        Some(ResourceState::Up) => "  up",
+        Some(ResourceState::Failed) => "  FAILED",
+        Some(ResourceState::Stopping) => "  stopping",
+    };
+    write!(out, "{state}")?;
+    match health.filter(|health| health.failures > 0) {
+        Some(health) => writeln!(out, ", {} failures", health.failures),
+        None => writeln!(out),
+    }
 }
 
 fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {

@@ -2,6 +2,8 @@
 //!
 //! * `probe`: sends HTTP GET requests at a fixed rate and reports what a client saw.
 //! * `serve`: a web server with one page (no fork a request, as that is dear in the emulator).
+//! * `echo`, `hold`: connections that stay open and say a byte now and then; `hold` counts those that
+//!   end before it does.
 //! * `mark`, `kill`: write down when something is done; `kill` also does it.
 //! * `heard`: writes down when heartbeats of so many senders have been seen on the wire.
 //! * `json`: prints values of a JSON text on stdin.
@@ -25,6 +27,8 @@
 
 #[path = "prober/client.rs"]
 mod client;
+#[path = "prober/hold.rs"]
+mod hold;
 #[path = "prober/report.rs"]
 mod report;
 #[path = "prober/server.rs"]
@@ -55,6 +59,13 @@ enum Command {
         /// The page's only line.
         page: String,
     },
+    /// Send back whatever comes, on every connection.
+    Echo {
+        /// Where to listen.
+        address: SocketAddr,
+    },
+    /// Keep connections open, a byte there and back on each at an interval, until SIGTERM.
+    Hold(hold::Options),
     /// Append `NANOSECONDS NAME` to FILE.
     Mark {
         /// The file of marks.
@@ -85,6 +96,8 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Probe(options) => client::probe(&options),
         Command::Serve { address, page } => server::serve(address, &page),
+        Command::Echo { address } => hold::echo(address),
+        Command::Hold(options) => hold::hold(&options),
         Command::Mark { file, name } => mark(&file, &name, now()),
         Command::Kill { file, name, pids } => kill(&file, &name, &pids),
         Command::Heard(options) => wire::heard(&options),

@@ -145,6 +145,7 @@ impl Core {
     /// Changes the resources of active groups, in a task of its own.
     fn adjust(&self, steps: Vec<Step>) {
         let (keeper, config) = (self.keeper.clone(), Rc::clone(&self.config));
+        work::ids(&config).for_each(|group| self.keeper.looks_away(group));
         let (hands, director) = (Rc::clone(&self.hands), self.director.clone());
         let adjusted = self.adjusted.0.clone();
         tokio::task::spawn_local(async move {
@@ -206,6 +207,7 @@ impl Core {
             self.keeper.starts_over(serving.map(|(id, _)| id).collect());
         }
         drop(turns);
+        self.sync.configure(&self.config, &active);
         if guard_changes {
             let guard::Begun { words, pulse, whole } =
                 guard::begin(&self.config, &self.hands).await;
@@ -343,7 +345,8 @@ async fn perform(step: &Step, hands: &Hands, director: &DirectorHandle) -> Outco
         (ResourceKind::Director(_), Operation::Start) => {
             director.warm(WARM_MAX.min(resource.start_timeout)).await
         }
-        (ResourceKind::Director(_), Operation::Stop) => Outcome::Done,
+        // The sync follows when the configuration is in force.
+        (ResourceKind::Director(_), Operation::Stop) | (ResourceKind::Sync(_), _) => Outcome::Done,
         _ => hands.perform(resource, *operation, Manner::Alone).await,
     }
 }
