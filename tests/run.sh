@@ -7,7 +7,7 @@
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
-# PAIRBEAT_SIM_SEEDS (default 10000) for the simulator.
+# SYNC_RUNS (default 2) for the open connections, PAIRBEAT_SIM_SEEDS (default 10000) for the simulator.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
 cd "$(dirname "$self")/.."
@@ -16,7 +16,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director watchdog measure)
+steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director sync watchdog measure)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -31,16 +31,17 @@ declare -A about=(
   [lab-tests]="the integration tests that need ip_vs"
   [story]="the demonstration, every claim checked"
   [director]="the director's second day: reload, tampering, black holes, open connections"
+  [sync]="200 open connections across planned switches and a reboot, ${SYNC_RUNS:-2} runs"
   [watchdog]="the watchdog with the kernel's softdog"
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [watchdog]=90 [measure]=600)
+  [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [sync]=240 [watchdog]=90 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [watchdog]=600 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [sync]=1200 [watchdog]=600 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
-spoken=" lab-self story director watchdog measure "
+spoken=" lab-self story director sync watchdog measure "
 # Integration tests (tests/NAME.rs) that need ip_vs: they run where the lab runs.
 ipvs_tests=(ipvs)
 
@@ -120,6 +121,11 @@ step_director() {
   in_lab "${most[director]}" director.sh
 }
 
+step_sync() {
+  build_for_lab
+  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-2}"
+}
+
 step_watchdog() {
   build_for_lab
   in_lab "${most[watchdog]}" watchdog.sh
@@ -180,7 +186,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | watchdog | lab-self | peers)
+    story | director | sync | watchdog | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;

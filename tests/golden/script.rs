@@ -77,6 +77,7 @@ impl Stage {
     fn command(&mut self, node: usize, words: &[&str]) -> Option<()> {
         match words {
             ["boot"] => self.world().boot(node),
+            ["sync", how @ ("fresh" | "stale")] => self.world().sync(node, *how == "fresh"),
             ["lan", "cut"] => self.world().cut_lan(node, true),
             ["lan", "mended"] => self.world().cut_lan(node, false),
             ["power-off"] => self.world().crash(node, Crash::Power),

@@ -598,6 +598,17 @@ impl<D: Delivery> World<D> {
         }
     }
 
+    /// The kernel here has heard of every connection of the first group's holder, or has not.
+    pub(crate) fn sync(&mut self, node: usize, fresh: bool) {
+        let word = if fresh { "fresh" } else { "stale" };
+        self.note(|| format!("{} sync {word}", NAMES[node]));
+        let now = self.local(node);
+        let Some(process) = &mut self.nodes[node].process else { return };
+        process.core.handle(now, Input::Synced { group: GroupId(0), fresh });
+        self.turn(node);
+        self.check_step();
+    }
+
     /// The driver's look at its interfaces.
     fn look(&mut self, node: usize) {
         let machine = &mut self.nodes[node];

@@ -1,0 +1,222 @@
+#!/usr/bin/env bash
+# Two hundred established connections through IPVS, half by direct routing and half by NAT, each with a byte there and
+# back every EVERY milliseconds, and the address moves on purpose: by standby and by takeover, each way, RUNS times. Then a
+# director is rebooted with an empty table and takes the group back. No connection may break. And the sync daemons:
+# each node has the one of its role, whatever somebody else does to them.
+#
+#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 200).
+set -euo pipefail
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+# shellcheck source=tests/lab/common.sh
+source "$here/common.sh"
+# shellcheck source=tests/lab/topology.sh
+source "$here/topology.sh"
+# shellcheck source=tests/lab/nodes.sh
+source "$here/nodes.sh"
+
+: "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
+runs=${RUNS:-1} every=${EVERY:-200}
+connections=100 # on each of the two services
+inner=192.168.2.111 # the way back of the NAT
+faults=0
+declare -A HOLD_PID=()
+
+claim() {
+  if "${@:2}"; then good "$1"; else
+    bad "$1"
+    faults=$((faults + 1))
+  fi
+}
+
+configure() {
+  nodes_configure
+  sed -i 's/^auto_failback off/auto_failback on/' "$NODE_CONFIG/ha.cf"
+  resources eth1
+  cat >>"$NODE_CONFIG/ldirectord.cf" <<CONFIG
+virtual=$VIP:7
+	real=192.168.2.107:7 gate
+	service=none
+	checktype=connect
+	scheduler=rr
+	protocol=tcp
+virtual=$VIP:8080
+	real=192.168.2.106:7 masq
+	service=none
+	checktype=connect
+	scheduler=rr
+	protocol=tcp
+CONFIG
+  lab_exec rs106 ip route add 192.168.2.50/32 via "$inner"
+  for host in rs106 rs107; do
+    lab_become "$host" "$PROBER" echo 0.0.0.0:7 >"$LAB_RUN/log/echo-$host" 2>&1 &
+    disown
+  done
+}
+
+# resources INTERFACE: the group, with the sync on that interface.
+resources() {
+  echo "server101 LVSSyncDaemonSwap::master::$1::1 IPaddr2::$inner/24/eth0 IPaddr2::$VIP/24/eth0 ldirectord::ldirectord.cf" \
+    >"$NODE_CONFIG/haresources"
+}
+
+# hold_start: both services' connections, each of which has had an answer.
+hold_start() {
+  local port
+  for port in 7 8080; do
+    rm -f "$LAB_RUN/ready-$port" "$LAB_RUN/held-$port"
+    lab_become client "$PROBER" hold "$VIP:$port" --connections "$connections" --every "$every" \
+      --ready "$LAB_RUN/ready-$port" --summary "$LAB_RUN/held-$port" 2>"$LAB_RUN/log/hold-$port" &
+    HOLD_PID[$port]=$!
+  done
+  for port in 7 8080; do wait_for 20 "the connections to port $port" test -e "$LAB_RUN/ready-$port" || return; done
+}
+
+# hold_stop: how many have broken, and the longest wait.
+hold_stop() {
+  local port
+  broken=0 longest=0
+  for port in 7 8080; do
+    kill -TERM "${HOLD_PID[$port]}"
+    wait "${HOLD_PID[$port]}" || die "the client failed: $(tail -1 "$LAB_RUN/log/hold-$port")"
+    mapfile -t seen < <("$PROBER" json /broken /longest_ms /why <"$LAB_RUN/held-$port")
+    broken=$((broken + seen[0])) longest=$((longest > seen[1] ? longest : seen[1]))
+    ((seen[0] == 0)) || say "  port $port: ${seen[2]}"
+  done
+}
+
+runs_as() { [[ $(lab_exec "$1" ipvsadm -l --daemon | grep -c .) == 1 && $(lab_exec "$1" ipvsadm -l --daemon) == "$2 "* ]]; }
+fresh() { node_is "$1" /sync/fresh true && node_is "$1" /sync/role "$2"; }
+settled() { node_active "$1" && node_standby "$(other "$1")" && fresh "$1" master && fresh "$(other "$1")" backup; }
+# Established connections in a node's table.
+known() { lab_exec "$1" ipvsadm -Lnc | grep -c ESTABLISHED || true; }
+knows_all() { (($(known "$1") >= 2 * connections)); }
+
+start() {
+  headline "A pair with connection sync"
+  node_start server101
+  node_start server105
+  wait_for 20 "server101 active, server105 standby, both in sync" settled server101 || die "without that there is nothing to test"
+  claim "the active node is the master, and nothing else" runs_as server101 master
+  claim "the standby is the backup, and nothing else" runs_as server105 backup
+}
+
+tampered() {
+  headline "Somebody else touches the daemons"
+  lab_exec server105 ipvsadm --stop-daemon backup
+  claim "a backup that was stopped runs again" wait_for 4 "backup" runs_as server105 backup
+  claim "and counts as fresh only after a whole round" node_is server105 /sync/fresh false
+  lab_exec server105 ipvsadm --start-daemon master --mcast-interface eth0
+  claim "a master on the standby is stopped" wait_for 4 "backup only" runs_as server105 backup
+  lab_exec server101 ipvsadm --stop-daemon master
+  lab_exec server101 ipvsadm --start-daemon master --mcast-interface eth0 --syncid 9
+  claim "a master on another interface is put right" wait_for 4 "eth1" master_on_eth1
+  resources eth9
+  node_ask server105 reload >"$LAB_RUN/log/reload" 2>&1 || bad "reload: $(tail -1 "$LAB_RUN/log/reload")"
+  claim "an interface that is not there is a fault in the status" wait_for 4 "the fault" \
+    node_is server105 /sync/fault "there is no interface eth9"
+  claim "and a warning" warned server105 "connections are not synced"
+  resources eth1
+  node_ask server105 reload >"$LAB_RUN/log/reload" 2>&1 || bad "reload: $(tail -1 "$LAB_RUN/log/reload")"
+  claim "mended by a reload" wait_for 15 "in sync" settled server101
+}
+
+master_on_eth1() { lab_exec server101 ipvsadm -l --daemon | grep -q 'master.*eth1.*syncid=1'; }
+warned() { node_ask "$1" status | grep -q "warning .*$2"; }
+
+# switch NODE COMMAND NEW-HOLDER
+switch() {
+  local said
+  said=$(node_ask "$1" "$2" 2>&1) || bad "$2 on $1: $said"
+  wait_for 20 "$3 active and both in sync" settled "$3" || return
+  say "  $2 on $1: $said"
+}
+
+switches() {
+  headline "$((2 * connections)) connections, a byte each $every ms, $runs runs of standby and takeover each way"
+  local run
+  for ((run = 1; run <= runs; run++)); do
+    hold_start || return
+    wait_for 20 "the standby knows every connection" knows_all server105 || return
+    switch server101 standby server105 || return
+    switch server105 standby server101 || return
+    switch server105 takeover server105 || return
+    switch server101 takeover server101 || return
+    hold_stop
+    claim "run $run: $broken of $((2 * connections)) broken in four switches, longest wait $longest ms" test "$broken" == 0
+  done
+}
+
+# The namespace goes with everything in its kernel: addresses, IPVS, the cable, of which the other end goes too.
+reboot() {
+  node_crash "$1" "$LAB_RUN/marks"
+  nodes_wipe "$1"
+  lab_page_dies "$1"
+  ip netns del "$LAB_PREFIX$1"
+  umount "$LAB_RUN/uts/$1"
+}
+
+boot() {
+  lab_host server101
+  ip -n "${LAB_PREFIX}server101" link add eth1 type veth peer name eth1 netns "${LAB_PREFIX}server105"
+  lab_cable server101 10.0.0.1
+  lab_cable server105 10.0.0.2
+  lab_director server101
+  node_start server101
+}
+
+rebooted() {
+  headline "A director is rebooted, its table is empty, and it takes the group back"
+  hold_start || return
+  wait_for 20 "the standby knows every connection" knows_all server105 || return
+  reboot server101
+  claim "the standby has the group" wait_for 10 "server105 active" node_active server105
+  boot
+  claim "it waits to hear of the connections, and says so" wait_for 10 "the reason" waits server101
+  claim "it takes the group back then" wait_for 40 "server101 active" node_active server101
+  claim "the journal says why it waited" journal_says "not yet heard of every open connection"
+  wait_for 20 "both in sync" settled server101 || return
+  hold_stop
+  claim "$broken of $((2 * connections)) broken by a crash and the failback, longest wait $longest ms" test "$broken" == 0
+}
+
+waits() { node_ask "$1" status | grep -q "waits at most"; }
+journal_says() { node_ask server101 events | grep -q "$1"; }
+
+stopped() {
+  headline "Stop"
+  claim "both end" nodes_stop
+  claim "no sync daemon is left" no_daemons
+  claim "the kernel's settings are as before" settings_are_back
+}
+
+no_daemons() { [[ -z $(lab_exec server101 ipvsadm -l --daemon; lab_exec server105 ipvsadm -l --daemon) ]]; }
+settings_are_back() { [[ $(lab_exec server105 sysctl -n net.ipv4.vs.sync_refresh_period) == 0 ]]; }
+
+leave() {
+  local code=$?
+  if ((code != 0 || faults > 0)); then
+    for node in "${NODES[@]}"; do
+      say "--- the last words of $node"
+      tail -n 25 "$LAB_RUN/log/$node" 2>/dev/null || true
+      node_ask "$node" status 2>/dev/null || true
+      lab_exec "$node" ipvsadm -l --daemon 2>/dev/null || true
+    done
+    say "--- the client"
+    cat "$LAB_RUN"/log/hold-* 2>/dev/null || true
+  fi
+  [[ -z ${LAB_RESULTS:-} ]] || cp -r "$LAB_RUN/log" "$LAB_RESULTS/sync-logs" 2>/dev/null || true
+  lab_down
+  exit "$code"
+}
+
+lab_warm
+trap leave EXIT
+lab_up
+configure
+start
+tampered
+switches || faults=$((faults + 1))
+rebooted || faults=$((faults + 1))
+stopped
+((faults == 0)) || die "$faults claims did not hold"
+headline "No connection was broken."
