@@ -25,6 +25,7 @@ use tracing::{error, warn};
 use self::reload::{Adjusted, Loaded, Reloading};
 use self::replies::{hasty, send};
 use self::restart::{Checked, UnderWay};
+use self::resume::Resumed;
 use self::telling::Curious;
 use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
 use crate::config::{self, Config};
@@ -36,13 +37,14 @@ use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
+use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
-use crate::link::udp::Farewell;
+use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{log, sched, signal};
@@ -219,14 +221,19 @@ impl Core {
             curious: Curious::default(),
             watching: None,
         };
-        core.order(Order::Core(Input::Guarded(whole)));
-        for group in resumed.held.iter().filter_map(|name| work::group_id(&core.config, name)) {
-            core.keeper.serves(group);
-        }
-        core.watch_service();
-        core.tell_vias().await;
+        core.enter_service(whole, &resumed).await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
+    }
+
+    /// What the cluster must know first, and who looks after what is held already.
+    async fn enter_service(&mut self, guarded: bool, resumed: &Resumed) {
+        self.order(Order::Core(Input::Guarded(guarded)));
+        for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
+            self.keeper.serves(group);
+        }
+        self.watch_service();
+        self.tell_vias().await;
     }
 
     /// Runs until the cluster has left.
@@ -321,6 +328,7 @@ impl Core {
     fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
+            Note::Monitor { order, group, resource } => self.look(order, (group, resource)),
             Note::Probe { order, group, peer } => {
                 let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
                 let orders = self.beat.orders();
@@ -394,6 +402,12 @@ impl Core {
             // The loop is gone only when the process ends.
             let _ending = ended.send((action.id, outcome)).await;
         });
+    }
+
+    /// Looks at a resource, in a task of its own.
+    fn look(&self, order: ActionId, (group, resource): (GroupId, usize)) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        self.keeper.look_at(Look { order, group, resource, config, hands }, self.beat.orders());
     }
 
     fn order(&self, order: Order) {

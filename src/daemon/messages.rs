@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::control::protocol::Successor;
-use crate::link::udp::Farewell;
+use crate::link::Farewell;
 use crate::time::Instant;
 
 /// Supervisor to core.

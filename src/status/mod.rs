@@ -7,9 +7,9 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Difference;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
+use crate::cluster::{Difference, ResourceState};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -92,12 +92,18 @@ pub struct PeerStatus {
 pub struct LinkStatus {
     /// As configured.
     pub name: String,
+    /// `ucast`, `bcast`, `mcast`; an older daemon does not say.
+    #[serde(default)]
+    pub kind: String,
     /// `up`, `down`, `unknown` (nothing heard yet).
     pub state: String,
     /// Since the peer was last heard here, in milliseconds.
     pub silent_ms: Option<u64>,
     /// Round-trip time of the last beat, in microseconds.
     pub rtt_us: Option<u64>,
+    /// Datagrams sent here.
+    #[serde(default)]
+    pub sent: u64,
     /// Datagrams of the peer that were believed here.
     pub received: u64,
     /// Datagrams that came in here and changed nothing.
@@ -108,6 +114,19 @@ pub struct LinkStatus {
     pub lost_of: u32,
     /// Why it can't be used, where it can't.
     pub error: Option<String>,
+}
+
+/// A resource on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceHealth {
+    /// What it is, as far as the cluster knows.
+    pub state: ResourceState,
+    /// Whether it is being asked at its interval.
+    pub monitored: bool,
+    /// Its failures that are not forgotten yet.
+    pub failures: u32,
+    /// The last of them, in words.
+    pub why: Option<String>,
 }
 
 /// A group.
@@ -135,6 +154,9 @@ pub struct GroupStatus {
     pub service_link: String,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
+    /// What each of them is on this node, in the same order.
+    #[serde(default)]
+    pub health: Vec<ResourceHealth>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.
     pub notes: Vec<String>,
 }
