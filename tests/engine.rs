@@ -109,6 +109,7 @@ impl World {
                     Output::Report(event) => self.events.push((which, event)),
                     Output::Probe { .. } | Output::Announce(_) => {}
                     Output::Answer { .. } | Output::Left => {}
+                    Output::Carry { .. } | Output::Paused => unreachable!("nobody restarts here"),
                 }
             }
         }

@@ -70,7 +70,34 @@ pub(super) struct Calm {
     theirs: Option<u8>,
 }
 
+/// What a later process goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CarriedCalm {
+    /// How often the node has taken the group by itself, modulo 256: the peer compares.
+    pub taken: u8,
+    /// For how many more seconds it is held down by us.
+    pub hold_s: u16,
+    /// Doublings of the next hold-down.
+    pub level: u8,
+}
+
 impl Calm {
+    /// What the next process is to know.
+    pub(super) fn carried(&self, now: Instant) -> CarriedCalm {
+        let Unrest { taken, hold_s } = self.unrest(now);
+        CarriedCalm { taken, hold_s, level: u8::try_from(self.level).unwrap_or(u8::MAX) }
+    }
+
+    /// Goes on where the process before stood.
+    pub(super) fn resume(&mut self, now: Instant, carried: &CarriedCalm) {
+        self.taken = carried.taken;
+        self.level = u32::from(carried.level).min(LEVEL_MAX);
+        let until = now.plus(Duration::from_secs(carried.hold_s.into()));
+        self.until = (carried.hold_s > 0).then_some(until);
+        self.decay = (self.level > 0).then_some(until);
+    }
+
     /// This node takes the group by itself. The length of the hold-down that follows from it.
     fn take(&mut self, now: Instant, damping: &Damping) -> Option<Duration> {
         self.taken = self.taken.wrapping_add(1);

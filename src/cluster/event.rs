@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::drift::Difference;
 use crate::cluster::message::{Beat, Extent};
+use crate::cluster::restart::Carried;
 use crate::cluster::settings::Settings;
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
@@ -83,6 +84,13 @@ pub enum Input {
     /// Whether the kernel here takes the VIPs out of service when this process does not run on
     /// time: the peer is told, for only then does an answered probe prove that we live.
     Guarded(bool),
+    /// The answer to [`Output::Carry`]. One that comes late is ignored.
+    Written {
+        /// Which order.
+        order: ActionId,
+        /// How it ended.
+        outcome: Outcome,
+    },
     /// Nothing but the passing of time. The driver reads everything that waits in its sockets
     /// first: verdicts of silence, takings and beats happen in a tick and nowhere else.
     Tick,
@@ -137,6 +145,8 @@ pub enum Request {
     Leave,
     /// Freeze automatic switches on both nodes, or let them go again.
     Freeze(Extent),
+    /// End this process with everything held, for the next one to go on with.
+    Restart,
 }
 
 /// Which groups are meant, in Heartbeat's words (hb_standby(1)).
@@ -191,6 +201,16 @@ pub enum Output {
     },
     /// For the journal, the log and the golden traces.
     Report(Event),
+    /// Write this down where the next process finds it. Answer with [`Input::Written`].
+    Carry {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// What it is to know.
+        carried: Carried,
+    },
+    /// The process ends now with everything held; the kernel is to serve on for
+    /// [`crate::cluster::RESTART_SERVED`], and nothing is to be released.
+    Paused,
     /// We have left: nothing is held, the peer knows. The process may end.
     Left,
 }
@@ -283,6 +303,20 @@ pub enum Event {
         /// Who.
         node: NodeName,
         /// For how long, in milliseconds.
+        silent_ms: u64,
+    },
+    /// The peer restarts with all that it holds: its silence means nothing for so long.
+    PeerRestarts {
+        /// Who.
+        node: NodeName,
+        /// How long it may take, in milliseconds.
+        within_ms: u64,
+    },
+    /// It is back, or has thought better of it.
+    PeerBack {
+        /// Who.
+        node: NodeName,
+        /// For how long it was silent, in milliseconds.
         silent_ms: u64,
     },
     /// A link carries the peer's beats.

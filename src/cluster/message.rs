@@ -114,6 +114,13 @@ pub struct Notice {
     pub guarded: bool,
 }
 
+impl Notice {
+    /// Without what every moment changes: the countdown of a restart.
+    pub(super) fn lasting(self) -> Self {
+        Self { back_ms: self.back_ms.min(1), ..self }
+    }
+}
+
 /// An operator's word on automatic switches; the newest of either node counts on both.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

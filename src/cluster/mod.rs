@@ -13,7 +13,8 @@
 //!  awake   own clock, without our own stalls     list      start left to right, stop right to left
 //!  peer    is it alive, what did it say          decide    who takes, and with whose consent
 //!  calm    damping and freeze: leave it where it is
-//!  reload  other settings, all or none             clearance  what the service LAN says of silence
+//!  reload  other settings, all or none           restart  end with everything held
+//!                                                 clearance  what the service LAN says of silence
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
 //!  group   one group's role                      requests  what operators asked for
 //! ```
@@ -38,6 +39,7 @@ mod phase;
 pub mod recording;
 mod reload;
 mod requests;
+pub mod restart;
 mod settings;
 mod snapshot;
 mod view;
@@ -55,7 +57,7 @@ pub use self::calm::Damping;
 pub use self::clearance::PROBE_LIMIT;
 use self::clearance::probe_ahead;
 pub use self::drift::{Difference, Digests, Only, Section};
-use self::event::{Answer, Event, Input, Output, Request};
+use self::event::{Answer, Event, Input, Outcome, Output, Request};
 pub use self::evidence::{Evidence, Probed, Theirs};
 pub use self::forecast::Expected;
 use self::group::Group;
@@ -67,6 +69,9 @@ use self::outbox::{Licence, Outbox, Turn};
 use self::peer::{Peer, PeerState, millis};
 use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end, farewell_spacing};
 use self::requests::{Direction, Requests, answer};
+pub use self::restart::{
+    Carried, CarriedGroup, CarriedStance, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
+};
 pub use self::settings::{GroupSettings, Past, ResourceSettings, Settings, Side};
 pub use self::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
 use crate::names::{GroupId, LinkId, RequestId};
@@ -169,6 +174,13 @@ impl Core {
                 self.stirred = true;
             }
             Input::Guarded(guarded) => self.guarded = guarded,
+            Input::Written { order, outcome } => {
+                let failed = match &outcome {
+                    Outcome::Done => None,
+                    Outcome::Failed(why) => Some(why.as_str()),
+                };
+                self.written(now, order, failed);
+            }
             Input::Ended { action, outcome } => {
                 let (mut turn, groups, _) = self.turn(now);
                 let known = groups.iter_mut().any(|group| group.ended(&mut turn, action, &outcome));
@@ -235,6 +247,7 @@ impl Core {
         if late < self.settings.deadtime / 2 {
             return;
         }
+        self.cancel_restart("this process stood still");
         let sequence = self.outbox.next_sequence();
         let until = now.plus(self.settings.deadtime);
         if let Phase::Booting { doubt, .. } | Phase::Running { doubt, .. } = &mut self.phase {
@@ -249,6 +262,7 @@ impl Core {
         match self.phase {
             Phase::Booting { .. } | Phase::Running { doubt: Some(_), .. } => Licence::Keep,
             Phase::Running { doubt: None, .. } => Licence::Take,
+            Phase::Restarting(_) => restart::LICENCE,
             Phase::Leaving(_) | Phase::Goodbye { .. } | Phase::Ended => Licence::Leave,
         }
     }
@@ -292,11 +306,15 @@ impl Core {
     }
 
     fn request(&mut self, now: Instant, id: RequestId, request: Request) {
+        if request != Request::Leave && self.refuses_for_restart(id) {
+            return;
+        }
         let (direction, which) = match request {
             Request::Standby(which) => (Direction::Away, which),
             Request::Takeover(which) => (Direction::Here, which),
             Request::Leave => return self.begin_leave(now, id),
             Request::Freeze(extent) => return self.freeze(id, extent),
+            Request::Restart => return self.begin_restart(now, id),
         };
         let (mut turn, groups, requests) = self.turn(now);
         requests.begin(&mut turn, groups, (id, direction, which));
@@ -320,6 +338,7 @@ impl Core {
     }
 
     fn begin_leave(&mut self, now: Instant, id: RequestId) {
+        self.cancel_restart("this node is leaving");
         let (mut turn, groups, _) = self.turn(now);
         if turn.licence == Licence::Leave {
             let why = "this node is leaving".to_owned();
@@ -347,6 +366,7 @@ impl Core {
         requests.settle(&mut turn, groups);
         // What one step made possible is done in the next, at once.
         self.stirred = moved;
+        self.step_restart(now);
         self.step_leave(now);
         self.speak(now);
     }
@@ -401,7 +421,10 @@ impl Core {
     /// Sends what is to be said: at every keepalive, and at once when it changed.
     fn speak(&mut self, now: Instant) {
         match self.phase {
-            Phase::Booting { .. } | Phase::Running { .. } | Phase::Leaving(_) => self.beat(now),
+            Phase::Booting { .. }
+            | Phase::Running { .. }
+            | Phase::Restarting(_)
+            | Phase::Leaving(_) => self.beat(now),
             Phase::Goodbye { .. } => self.say_goodbye(now),
             Phase::Ended => {}
         }
@@ -410,8 +433,8 @@ impl Core {
     fn beat(&mut self, now: Instant) {
         let beat = self.compose();
         let news = self.said.as_ref().is_none_or(|said| {
-            (said.node, said.config, said.notice, &said.groups)
-                != (beat.node, beat.config, beat.notice, &beat.groups)
+            (said.node, said.config, said.notice.lasting(), &said.groups)
+                != (beat.node, beat.config, beat.notice.lasting(), &beat.groups)
         });
         let due = now >= self.next_beat;
         let keepalive = self.keepalive();
@@ -449,7 +472,7 @@ impl Core {
     fn compose(&self) -> Beat {
         let node = match self.phase {
             Phase::Booting { .. } => NodeState::Booting,
-            Phase::Running { .. } => NodeState::Running,
+            Phase::Running { .. } | Phase::Restarting(_) => NodeState::Running,
             Phase::Leaving(_) => NodeState::Leaving,
             Phase::Goodbye { .. } | Phase::Ended => NodeState::Gone,
         };
@@ -484,7 +507,7 @@ impl Core {
 
     fn notice(&self) -> Notice {
         let deadtime_ms = u32::try_from(self.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
-        Notice { freeze: self.freeze, back_ms: 0, deadtime_ms, guarded: self.guarded }
+        Notice { freeze: self.freeze, back_ms: self.back_ms(), deadtime_ms, guarded: self.guarded }
     }
 
     /// The earliest instant at which something is to be done. What had its time in a tick that has
@@ -498,6 +521,7 @@ impl Core {
                 Some((boot_end(&self.settings, *since, self.peer.presence()), "initdead"))
             }
             Phase::Running { doubt: Some(doubt), .. } => Some((doubt.until, "validation")),
+            Phase::Restarting(restart) => Some((restart.latest(), "restart")),
             Phase::Goodbye { next, .. } => return (*next, "farewell"),
             Phase::Ended => return (Instant::NEVER, "left"),
             Phase::Running { doubt: None, .. } | Phase::Leaving(_) => None,

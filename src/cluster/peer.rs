@@ -12,6 +12,7 @@ use crate::cluster::drift::{self, Difference, Digests};
 use crate::cluster::event::Event;
 use crate::cluster::message::{Beat, Hold, NodeState, Notice, Unrest, Wish};
 use crate::cluster::outbox::Outbox;
+use crate::cluster::restart::RESTART_MAX;
 use crate::cluster::settings::Settings;
 use crate::names::{GroupName, LinkId, NodeName};
 use crate::time::Instant;
@@ -74,6 +75,8 @@ pub(super) struct Peer {
     /// The last beat; only while alive.
     beat: Option<Beat>,
     echo: u64,
+    /// It restarts with all that it holds: until then its silence means nothing.
+    back: Option<Instant>,
     /// Since when it has been alive and in service.
     running: Option<Instant>,
     ever_alive: bool,
@@ -98,6 +101,7 @@ impl Peer {
             presence: None,
             beat: None,
             echo: 0,
+            back: None,
             running: None,
             ever_alive: false,
             guarded: None,
@@ -139,9 +143,19 @@ impl Peer {
         }
     }
 
-    /// When its deadtime will be over in `ahead`, if nothing more is heard.
+    /// When it will be dead in `ahead`, if nothing more is heard.
     pub(super) fn fading(&self, ahead: Duration) -> Instant {
-        self.heard.plus(self.deadtime.saturating_sub(ahead))
+        self.verdict(self.heard).minus(ahead)
+    }
+
+    /// When silence since then becomes a verdict.
+    fn verdict(&self, heard: Instant) -> Instant {
+        heard.plus(self.deadtime).max(self.back.unwrap_or(Instant::BOOT))
+    }
+
+    /// When it will be back, if it restarts.
+    pub(super) fn back(&self) -> Option<Instant> {
+        self.back
     }
 
     pub(super) fn running_since(&self) -> Option<Instant> {
@@ -218,7 +232,7 @@ impl Peer {
         let leaving = self.node_state() == Some(NodeState::Leaving);
         let wish = match claim.wish {
             // On its way out it takes nothing, whatever else it may say.
-            Wish::Content | Wish::Take if leaving => Wish::Decline,
+            Wish::Content | Wish::Take if leaving || self.back.is_some() => Wish::Decline,
             Wish::Offer if leaving && claim.hold == Hold::Nothing => Wish::Decline,
             wish => wish,
         };
@@ -242,8 +256,8 @@ impl Peer {
         bits
     }
 
-    /// A proven beat. True when it needs an answer at once: the peer begins to claim a group, and
-    /// waits for our consent.
+    /// A proven beat. True when it needs an answer at once: the peer begins to claim a group, or to
+    /// restart, and waits until we have heard.
     pub(super) fn hear(
         &mut self,
         at: Instant,
@@ -256,7 +270,9 @@ impl Peer {
             return false;
         }
         let silent = at.since(self.heard);
-        if self.is_alive() && silent > self.warntime {
+        let (asked, excused) = (self.back, self.back.is_some());
+        self.note_restart(at, beat.notice.back_ms, outbox);
+        if self.is_alive() && !excused && silent > self.warntime {
             outbox.report(Event::LateBeat { node: self.node.clone(), silent_ms: millis(silent) });
         }
         if !self.is_alive() {
@@ -266,7 +282,7 @@ impl Peer {
         if beat.config != self.config && beat.config != self.own.whole {
             outbox.report(Event::ConfigDiffers);
         }
-        let asks = beat.groups.iter().any(|claim| {
+        let claims = beat.groups.iter().any(|claim| {
             claim.hold == Hold::Claiming && self.claim(&claim.group).hold != Hold::Claiming
         });
         self.running = match beat.node {
@@ -281,7 +297,25 @@ impl Peer {
         self.guarded = Some(beat.notice.guarded);
         self.beat = Some(beat);
         self.compare(differed, outbox);
-        asks
+        claims || (self.back.is_some() && asked.is_none())
+    }
+
+    /// It says when it will be back. Once said, it can't be put off.
+    fn note_restart(&mut self, at: Instant, back_ms: u32, outbox: &mut Outbox) {
+        let node = self.node.clone();
+        if back_ms == 0 {
+            if self.back.take().is_some() {
+                let silent_ms = millis(at.since(self.heard));
+                outbox.report(Event::PeerBack { node, silent_ms });
+            }
+            return;
+        }
+        let within = Duration::from_millis(back_ms.into()).min(RESTART_MAX);
+        let until = at.plus(within);
+        if self.back.is_none() {
+            outbox.report(Event::PeerRestarts { node, within_ms: millis(within) });
+        }
+        self.back = Some(self.back.map_or(until, |back| back.min(until)));
     }
 
     /// A copy of a beat that was heard before: proof that the link carries, and of life.
@@ -309,15 +343,16 @@ impl Peer {
     /// Verdicts of silence on links and on the peer. Only for a tick, when all that waits in the
     /// sockets has been read.
     pub(super) fn judge(&mut self, now: Instant, outbox: &mut Outbox) {
+        let excused = self.back.unwrap_or(Instant::BOOT);
         for (place, link) in self.links.iter_mut().enumerate() {
             let Link::Up(at) = *link else { continue };
-            if now.since(at) >= self.deadtime {
+            if now >= at.plus(self.deadtime).max(excused) {
                 *link = Link::Down(Some(at));
                 let id = LinkId(u8::try_from(place).unwrap_or(u8::MAX));
                 outbox.report(Event::LinkDown { link: id });
             }
         }
-        if self.is_alive() && self.silent(now) >= self.deadtime {
+        if self.is_alive() && now >= self.verdict(self.heard) {
             self.die(now, outbox);
         }
     }
@@ -351,14 +386,15 @@ impl Peer {
         self.state = state;
         self.beat = None;
         self.echo = 0;
+        self.back = None;
         self.running = None;
     }
 
     /// When silence becomes a verdict, and which.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = (Instant, &'static str)> {
-        let dead = self.is_alive().then(|| (self.heard.plus(self.deadtime), "deadtime"));
+        let dead = self.is_alive().then(|| (self.verdict(self.heard), "deadtime"));
         let links = self.links.iter().filter_map(|link| match link {
-            Link::Up(at) => Some((at.plus(self.deadtime), "link")),
+            Link::Up(at) => Some((self.verdict(*at), "link")),
             Link::Unknown | Link::Down(_) => None,
         });
         dead.into_iter().chain(links)

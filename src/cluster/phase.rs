@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::restart::Restart;
 use crate::cluster::settings::Settings;
 use crate::names::{GroupName, RequestId};
 use crate::time::Instant;
@@ -21,6 +22,8 @@ pub(super) enum Phase {
     Booting { since: Instant, doubt: Option<Doubt> },
     /// In service, since then.
     Running { since: Instant, doubt: Option<Doubt> },
+    /// Ends soon with all that it holds, for the next process to go on with.
+    Restarting(Restart),
     /// Gives everything away.
     Leaving(Leave),
     /// Holds nothing; says so `left` more times.

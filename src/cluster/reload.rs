@@ -41,6 +41,9 @@ impl Core {
         if self.licence() == Licence::Leave {
             return Some("this node is leaving".to_owned());
         }
+        if self.back_ms() > 0 {
+            return Some("this node is being restarted".to_owned());
+        }
         let names = |settings: &Settings| -> Vec<GroupName> {
             settings.groups.iter().map(|group| group.name.clone()).collect()
         };

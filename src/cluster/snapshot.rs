@@ -17,6 +17,7 @@ impl Core {
             Phase::Booting { .. } => NodeView::Booting,
             Phase::Running { doubt: None, .. } => NodeView::Running,
             Phase::Running { doubt: Some(_), .. } => NodeView::Validating,
+            Phase::Restarting(_) => NodeView::Restarting,
             Phase::Leaving(_) | Phase::Goodbye { .. } => NodeView::Leaving,
             Phase::Ended => NodeView::Left,
         };
@@ -47,6 +48,7 @@ impl Core {
         PeerView {
             node: self.settings.peer.clone(),
             state,
+            restarts_ms: self.peer.back().map(|at| millis(at.since(now))),
             silent_ms: millis(self.peer.silent(now)),
             config_differs: self.peer.config_differs(),
             differences: self.peer.differences().to_vec(),

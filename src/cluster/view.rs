@@ -35,6 +35,8 @@ pub enum NodeView {
     /// In service after a stall of its own that the peer may have taken for its death: takes and
     /// announces nothing until it has heard from the peer again, or for one deadtime.
     Validating,
+    /// Ends soon with all that it holds, for the next process to go on with.
+    Restarting,
     /// Gives everything away.
     Leaving,
     /// Has left.
@@ -48,6 +50,8 @@ pub struct PeerView {
     pub node: NodeName,
     /// What it is known to be.
     pub state: PeerLife,
+    /// It restarts with all that it holds: for so long its silence means nothing, in milliseconds.
+    pub restarts_ms: Option<u64>,
     /// For how long it has been silent, in milliseconds; since our own start when never heard.
     pub silent_ms: u64,
     /// Whether it runs on a configuration that differs from ours.

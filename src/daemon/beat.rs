@@ -37,10 +37,10 @@ use self::watch::Watch;
 use crate::cluster::Settings;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::recording::{Recorder, Recording};
-use crate::cluster::{Core, Evidence};
+use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
-use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
+use crate::link::{Buffer, Farewell, LinkStatus, Links};
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
@@ -137,6 +137,15 @@ pub enum Note {
     Gasp(Vec<Farewell>),
     /// A picture of everything. Dropped when the daemon is busy; the next one is newer.
     View(Arc<View>),
+    /// Write down what the next process is to know.
+    Carry {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// What it is to know.
+        carried: Carried,
+    },
+    /// The core is to end with everything held; the thread ends.
+    Paused,
     /// The core has left; the thread ends.
     Left,
 }
@@ -253,7 +262,7 @@ impl BeatHandle {
 /// When the kernel gives no timerfd, eventfd or thread.
 pub fn spawn(
     engine: Engine<Recorder>,
-    links: UdpLinks,
+    links: Links,
     notes: Sender<Note>,
     Habits { pulse, priority }: Habits,
 ) -> io::Result<BeatHandle> {
@@ -278,7 +287,7 @@ pub fn spawn(
 
 struct Beat {
     engine: Engine<Recorder>,
-    links: UdpLinks,
+    links: Links,
     pulse: Option<Pulse>,
     orders: Orders,
     notes: Sender<Note>,
@@ -298,7 +307,7 @@ struct Beat {
 
 impl Beat {
     fn new(
-        (engine, links, pulse): (Engine<Recorder>, UdpLinks, Option<Pulse>),
+        (engine, links, pulse): (Engine<Recorder>, Links, Option<Pulse>),
         orders: Orders,
         notes: Sender<Note>,
         (timer, pace): (OwnedFd, Pace),
@@ -454,6 +463,8 @@ impl Beat {
                     self.backlog.retain(|note| !matches!(note, Note::Gasp(_)));
                     self.tell(Note::Gasp(all));
                 }
+                Output::Carry { order, carried } => self.tell(Note::Carry { order, carried }),
+                Output::Paused => self.tell(Note::Paused),
                 Output::Left => {
                     self.viewed = Instant::BOOT;
                     self.show();
@@ -487,7 +498,7 @@ impl Beat {
 
     fn flush(&mut self) {
         while let Some(note) = self.backlog.pop_front() {
-            let left = matches!(note, Note::Left);
+            let left = matches!(note, Note::Left | Note::Paused);
             match self.notes.try_send(note) {
                 Ok(()) => self.end |= left,
                 Err(TrySendError::Full(note)) => {

@@ -39,7 +39,7 @@ use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
-use crate::link::udp::Farewell;
+use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{log, sched, signal};
@@ -341,7 +341,11 @@ impl Core {
                     self.status(reply);
                 }
             }
-            Note::Left => {}
+            Note::Carry { order, .. } => {
+                let outcome = Outcome::Failed("not there yet".to_owned());
+                self.order(Order::Core(Input::Written { order, outcome }));
+            }
+            Note::Left | Note::Paused => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::udp::Farewell;
+use crate::link::Farewell;
 use crate::time::Instant;
 
 /// Supervisor to core.

@@ -83,19 +83,21 @@ fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
     let statuses =
         config.links.iter().zip(seen).map(|(link, ((life, quality), socket))| LinkStatus {
             name: link.name.to_string(),
+            kind: link.kind().to_owned(),
             state: match life.state {
-                LinkState::Unknown => "unknown",
+                LinkState::Unknown if socket.fault.is_none() => "unknown",
                 LinkState::Up => "up",
-                LinkState::Down => "down",
+                LinkState::Down | LinkState::Unknown => "down",
             }
             .to_owned(),
             silent_ms: life.heard_ms,
             rtt_us: quality.rtt_us,
+            sent: socket.traffic.sent,
             received: quality.believed,
             refused: quality.refused,
             lost: quality.lost,
             lost_of: quality.of,
-            error: socket.fault.clone().or_else(|| socket.failure.clone()),
+            error: socket.fault.clone().or_else(|| socket.traffic.failure.clone()),
         });
     statuses.collect()
 }

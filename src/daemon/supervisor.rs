@@ -26,7 +26,7 @@ use crate::daemon::watchdog::{Feeder, Proof};
 use crate::daemon::{Fatal, Paths, work};
 use crate::journal;
 use crate::kernel::addr::{AddressError, Addresses};
-use crate::link::udp::{self, Farewell};
+use crate::link::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
 use crate::sys::files::Machine;
 use crate::sys::signal::HANGING;
@@ -509,8 +509,8 @@ async fn say_farewell(farewell: &[Farewell]) {
             sleep(FAREWELL_PAUSE).await;
         }
         for word in farewell {
-            if let Err(e) = udp::say(word) {
-                warn!("the released word can't be sent to {}: {e}", word.to);
+            if let Err(e) = link::say(word) {
+                warn!("the released word can't be sent to {word}: {e}");
             }
         }
     }

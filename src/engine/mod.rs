@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
 use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
-use crate::cluster::{self, Core, Settings};
+use crate::cluster::{self, Carried, Core, Settings};
 use crate::keys::KeyRing;
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
@@ -180,6 +180,15 @@ pub enum Output {
     /// The farewell to be sent by whoever outlives the core, once everything is released. It
     /// replaces the one before; empty: there is nobody to say it to.
     Gasp(Vec<(LinkId, Vec<u8>)>),
+    /// Write down what the next process is to know; answer with [`event::Input::Written`].
+    Carry {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// What it is to know.
+        carried: Carried,
+    },
+    /// The process ends with everything held; the kernel is to serve on for a while.
+    Paused,
     /// We have left; the process may end.
     Left,
 }
@@ -407,6 +416,10 @@ impl<H: Heart> Engine<H> {
                     self.outputs.push_back(Output::Answer { id, answer });
                 }
                 event::Output::Report(event) => self.outputs.push_back(Output::Report(event)),
+                event::Output::Carry { order, carried } => {
+                    self.outputs.push_back(Output::Carry { order, carried });
+                }
+                event::Output::Paused => self.outputs.push_back(Output::Paused),
                 event::Output::Left => self.outputs.push_back(Output::Left),
             }
         }

@@ -188,6 +188,7 @@ fn not(seen: &GroupView, view: &View, present: &Present<'_>) -> Vec<String> {
     lines.extend(match view.state {
         NodeView::Booting => Some("this node waits for the peer, or for initdead"),
         NodeView::Validating => Some("this node stood still and waits to be heard by the peer"),
+        NodeView::Restarting => Some("this node is being restarted"),
         NodeView::Leaving | NodeView::Left => Some("this node gives everything away"),
         NodeView::Running => None,
     });

@@ -267,6 +267,7 @@ fn answered(request: Request, by: Option<Caller>, answer: &Answer) -> String {
         Request::Leave => "stop",
         Request::Freeze(Extent::Nothing) => "unfreeze",
         Request::Freeze(_) => "freeze",
+        Request::Restart => "restart",
     };
     let by = by.map_or_else(|| "a signal".to_owned(), |by| by.to_string());
     let end = match answer {

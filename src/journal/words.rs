@@ -12,6 +12,8 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::PeerAlive { .. } => ("peer_alive", Severity::Info),
         Event::PeerDead { .. } => ("peer_dead", Severity::Alarm),
         Event::PeerLeft { .. } => ("peer_left", Severity::Warning),
+        Event::PeerRestarts { .. } => ("peer_restarts", Severity::Warning),
+        Event::PeerBack { .. } => ("peer_back", Severity::Info),
         Event::LateBeat { .. } => ("late_beat", Severity::Warning),
         Event::LinkUp { .. } => ("link_up", Severity::Info),
         Event::LinkDown { .. } => ("link_down", Severity::Warning),
@@ -42,6 +44,12 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
             format!("{node} is dead: nothing heard of it for {silent_ms} ms")
         }
         Event::PeerLeft { node } => format!("{node} has released everything and left"),
+        Event::PeerRestarts { node, within_ms } => {
+            format!("{node} restarts with all that it holds; it has {within_ms} ms for it")
+        }
+        Event::PeerBack { node, silent_ms } => {
+            format!("{node} is back after {silent_ms} ms")
+        }
         Event::LateBeat { node, silent_ms } => {
             format!("Late heartbeat: Node {node}: interval {silent_ms} ms")
         }

@@ -85,12 +85,18 @@ pub struct PeerStatus {
 pub struct LinkStatus {
     /// As configured.
     pub name: String,
+    /// `ucast`, `bcast`, `mcast`; an older daemon does not say.
+    #[serde(default)]
+    pub kind: String,
     /// `up`, `down`, `unknown` (nothing heard yet).
     pub state: String,
     /// Since the peer was last heard here, in milliseconds.
     pub silent_ms: Option<u64>,
     /// Round-trip time of the last beat, in microseconds.
     pub rtt_us: Option<u64>,
+    /// Datagrams sent here.
+    #[serde(default)]
+    pub sent: u64,
     /// Datagrams of the peer that were believed here.
     pub received: u64,
     /// Datagrams that came in here and changed nothing.

@@ -57,8 +57,14 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
 
 fn write_link(out: &mut String, link: &LinkStatus) -> fmt::Result {
     write!(out, "link {}  {}", link.name, link.state)?;
+    if !link.kind.is_empty() {
+        write!(out, ", {}", link.kind)?;
+    }
     if let Some(us) = link.rtt_us {
         write!(out, ", rtt {}.{:03} ms", us / 1000, us % 1000)?;
+    }
+    if let Some(ms) = link.silent_ms {
+        write!(out, ", heard {ms} ms ago")?;
     }
     if link.lost > 0 {
         write!(out, ", {} of {} lost", link.lost, link.lost_of)?;

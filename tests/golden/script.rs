@@ -85,6 +85,7 @@ impl Stage {
                 self.world().request(node, Request::Freeze(extent));
             }
             ["unfreeze"] => self.world().request(node, Request::Freeze(Extent::Nothing)),
+            ["restart"] => self.world().request(node, Request::Restart),
             ["leave"] => self.world().request(node, Request::Leave),
             ["standby", which] => self.world().request(node, Request::Standby(which_of(which)?)),
             ["takeover", which] => self.world().request(node, Request::Takeover(which_of(which)?)),

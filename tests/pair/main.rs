@@ -16,6 +16,7 @@ mod drift;
 mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
+mod links;
 mod moves;
 mod names;
 #[path = "../common/nets.rs"]

@@ -83,6 +83,11 @@ impl Status {
         self.0["peer"]["state"].as_str().unwrap()
     }
 
+    /// A link's field.
+    pub(crate) fn link(&self, link: usize, field: &str) -> &Value {
+        &self.0["links"][link][field]
+    }
+
     /// Refused packets, by the words of the reason.
     pub(crate) fn refused(&self, reason: &str) -> u64 {
         self.0["refused"][reason].as_u64().unwrap_or(0)

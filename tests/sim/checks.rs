@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use pairbeat::cluster::RESTART_MAX;
 use pairbeat::cluster::event::{Action, Answer, Event, Manner, Operation};
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, NodeState, Wish};
 use pairbeat::names::GroupId;
@@ -32,6 +33,8 @@ pub(crate) struct Facts {
     heard: Vec<GroupClaim>,
     asleep: Option<Instant>,
     slept_since_proof: Duration,
+    /// The peer has said that it restarts: until when it may take.
+    excused: Option<Instant>,
     /// The last long sleep: when it ended, and how long it was.
     woke: Option<(Instant, Duration)>,
     /// By group: the order under way, and whether it will be obeyed.
@@ -54,6 +57,7 @@ impl Facts {
             heard: Vec::new(),
             asleep: None,
             slept_since_proof: Duration::ZERO,
+            excused: None,
             woke: None,
             flying: vec![None; groups],
             blind: vec![false; groups],
@@ -70,6 +74,10 @@ impl Facts {
             self.slept_since_proof = slept.saturating_sub(self.keepalive * 2);
         }
         self.heard = beat.groups.clone();
+        let back = Duration::from_millis(beat.notice.back_ms.into()).min(RESTART_MAX);
+        // Once said, it can't be put off.
+        let until = self.excused.unwrap_or(Instant::NEVER).min(at.plus(back));
+        self.excused = (back > Duration::ZERO).then_some(until);
     }
 
     pub(crate) fn handed(&mut self, now: Instant) {
@@ -264,6 +272,7 @@ impl<D: Delivery> World<D> {
         self.nodes[node].facts.blind[group] = silent;
         if manner == Manner::Alone && !begun {
             self.check_lan(node, group);
+            self.check_excused(node, group);
         }
         match manner {
             _ if free || silent => {}
@@ -273,6 +282,28 @@ impl<D: Delivery> World<D> {
             }
             Manner::Alone => {
                 self.fail(format!("S3: node {node} starts group {group}, which the other holds"));
+            }
+        }
+    }
+
+    /// 5.9: nobody takes from a node that has said when it will be back, before that.
+    fn check_excused(&mut self, node: usize, group: usize) {
+        let facts = &self.nodes[node].facts;
+        let slack = self.jitter + Duration::from_millis(2);
+        let early = facts.excused.is_some_and(|until| self.now.plus(slack) < until);
+        if early && self.nodes[1 - node].paused.is_some() && held(self.nodes[1 - node].hold(group))
+        {
+            self.fail(format!("5.9: node {node} takes group {group} from one that restarts"));
+        }
+    }
+
+    /// 5.9: the next process claims what the one before held, under the same epoch, and has it up.
+    pub(crate) fn check_resumed(&mut self, node: usize, before: &[GroupClaim]) {
+        for (group, claim) in before.iter().enumerate().filter(|(_, claim)| held(claim.hold)) {
+            let now = self.nodes[node].claim(group).map(|now| (now.hold, now.epoch));
+            let up = self.nodes[node].up[group].iter().all(|up| *up);
+            if now != Some((claim.hold, claim.epoch)) || !up {
+                self.fail(format!("5.9: node {node} had group {group} as {claim:?}, now {now:?}"));
             }
         }
     }
@@ -479,20 +510,28 @@ impl<D: Delivery> World<D> {
         let boot = machine.facts.booted.plus(settings.initdead * 2);
         let slept =
             machine.facts.woke.map_or(Instant::BOOT, |(at, _)| at.plus(settings.deadtime * 2));
-        let due = since.plus(settings.deadtime).max(boot).max(slept).plus(slack).plus(trouble);
+        // One that restarts is waited for.
+        let excused = machine.facts.excused.unwrap_or(Instant::BOOT);
+        let due = since.plus(settings.deadtime).max(boot).max(slept).max(excused);
+        let due = due.plus(slack).plus(trouble);
         let all = (0..machine.up.len()).all(|group| machine.hold(group) == Hold::Active);
         if self.now > due && !all {
             self.fail(format!("L1: node {node} is alone since {since} and does not serve"));
         }
     }
 
-    /// The only live node, awake, with agents that obey, and not on its way out.
+    /// The only live node, awake, with agents that obey, and not on its way out, while no kernel
+    /// serves on for a process that restarts.
     fn alone(&self) -> Option<usize> {
         let mut live = (0..2).filter(|node| self.nodes[*node].process.is_some());
         let (Some(node), None) = (live.next(), live.next()) else { return None };
         let machine = &self.nodes[node];
         let obeyed = machine.agents.iter().flatten().flatten().all(|it| *it == Agent::Obeys);
         let stays = matches!(machine.facts.node, NodeState::Booting | NodeState::Running);
+        let served = self.nodes[1 - node].paused.as_ref();
+        if served.is_some_and(|paused| self.now < paused.served_until) {
+            return None;
+        }
         // Who can't reach the clients takes nothing.
         let reaches = !machine.lan_cut;
         (machine.suspended.is_none() && obeyed && stays && reaches).then_some(node)

@@ -124,7 +124,8 @@ impl History {
             37..=44 => self.crash(node),
             45..=59 => self.world.boot(node),
             60..=67 => self.sleep(node),
-            68..=84 => self.ask(node),
+            68..=81 => self.ask(node),
+            82..=84 => self.restart(node),
             85..=89 => {
                 let to = self.world.rng.place(2);
                 self.world.replay(node, to);
@@ -202,6 +203,17 @@ impl History {
         if self.world.rng.percent(25) && request != Request::Leave {
             self.world.request(1 - node, request);
         }
+    }
+
+    /// Back at once, within its time, or too late.
+    fn restart(&mut self, node: usize) {
+        self.world.request(node, Request::Restart);
+        let most = [1, 8, 20][self.world.rng.place(3)];
+        self.pass(Duration::from_secs(most));
+        if self.world.rng.percent(10) {
+            self.world.crash(node, Crash::Power);
+        }
+        self.world.boot(node);
     }
 
     fn spoil_agent(&mut self, node: usize) {

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pairbeat::cluster::event::{
-    Action, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
+    Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
 };
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
-use pairbeat::cluster::{Core, Settings};
+use pairbeat::cluster::{Carried, Core, RESTART_SERVED, Settings};
 use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
 use pairbeat::time::Instant;
 
@@ -115,6 +115,20 @@ pub(crate) struct Machine<D: Delivery> {
     pub(crate) facts: Facts,
     /// Its interface to the service LAN has no carrier.
     pub(crate) lan_cut: bool,
+    /// What a process has written down for the next one, and the request that asked for it.
+    carried: Option<Carried>,
+    restart: Option<RequestId>,
+    /// Ended with everything held.
+    pub(crate) paused: Option<Paused>,
+}
+
+/// A node without a process whose kernel serves on.
+#[derive(Debug, Clone)]
+pub(crate) struct Paused {
+    /// The claims of its last beat.
+    said: Vec<GroupClaim>,
+    /// The kernel's lease.
+    pub(crate) served_until: Instant,
 }
 
 enum Happening<P> {
@@ -263,13 +277,20 @@ impl<D: Delivery> World<D> {
         let session = D::start(self.sessions);
         let now = self.local(node);
         let machine = &mut self.nodes[node];
-        machine.clear();
+        let carried = machine.carried.take().filter(|carried| carried.is_timely(now));
+        let paused = machine.paused.take();
+        if carried.is_none() {
+            machine.clear();
+        }
         machine.starts += 1;
         machine.suspended = None;
         machine.facts =
             Facts::new(self.now, machine.settings.groups.len(), machine.settings.keepalive);
         machine.process = Some(Process {
-            core: Core::new(machine.settings.clone(), now),
+            core: match &carried {
+                Some(carried) => Core::resumed(machine.settings.clone(), now, carried),
+                None => Core::new(machine.settings.clone(), now),
+            },
             session,
             said: Vec::new(),
             inbox: VecDeque::new(),
@@ -279,11 +300,23 @@ impl<D: Delivery> World<D> {
         });
         self.look(node);
         self.turn(node);
+        if let (Some(_), Some(paused)) = (carried, paused) {
+            self.check_resumed(node, &paused.said);
+        }
         self.check_step();
     }
 
     pub(crate) fn crash(&mut self, node: usize, how: Crash) {
-        let Some(mut process) = self.nodes[node].process.take() else { return };
+        if how != Crash::Kill {
+            self.nodes[node].carried = None;
+        }
+        let Some(mut process) = self.nodes[node].process.take() else {
+            if how == Crash::Power {
+                self.nodes[node].clear();
+                self.nodes[node].paused = None;
+            }
+            return;
+        };
         self.nodes[node].settings.past = process.core.past();
         self.note(|| format!("{} crashes: {how:?}", NAMES[node]));
         self.open.retain(|_, (owner, _, _)| *owner != node);
@@ -320,6 +353,9 @@ impl<D: Delivery> World<D> {
         self.requests += 1;
         let id = RequestId(self.requests);
         process.core.handle(now, Input::Request { id, request });
+        if request == Request::Restart {
+            self.nodes[node].restart = Some(id);
+        }
         self.open.insert(id.0, (node, start, self.now));
         self.note(|| format!("{} operator: {request:?}", NAMES[node]));
         self.obey(node);
@@ -411,10 +447,23 @@ impl<D: Delivery> World<D> {
                 Output::Report(event) => self.report(node, &event),
                 Output::Answer { id, answer } => {
                     self.note(|| format!("{} answers: {answer:?}", NAMES[node]));
+                    let machine = &mut self.nodes[node];
+                    let done = matches!(answer, Answer::Done { .. });
+                    if machine.restart.take_if(|it| *it == id).is_some() && !done {
+                        machine.carried = None;
+                    }
                     if let Some((_, _, since)) = self.open.remove(&id.0) {
                         self.check_answer(since, &answer);
                     }
                 }
+                Output::Carry { order, carried } => {
+                    self.note(|| format!("{} writes down what it holds", NAMES[node]));
+                    let machine = &mut self.nodes[node];
+                    machine.carried = Some(carried);
+                    let written = Input::Written { order, outcome: Outcome::Done };
+                    machine.process.as_mut().unwrap().seen.push_back(written);
+                }
+                Output::Paused => self.pause(node),
                 Output::Left => {
                     self.note(|| format!("{} has left", NAMES[node]));
                     self.check_left(node);
@@ -426,6 +475,17 @@ impl<D: Delivery> World<D> {
                 }
             }
         }
+    }
+
+    /// The process ends, and the kernel serves on.
+    fn pause(&mut self, node: usize) {
+        self.note(|| format!("{} ends with everything held", NAMES[node]));
+        let served_until = self.now.plus(RESTART_SERVED);
+        let machine = &mut self.nodes[node];
+        let Some(process) = machine.process.take() else { return };
+        machine.settings.past = process.core.past();
+        machine.paused = Some(Paused { said: process.said, served_until });
+        self.open.retain(|_, (owner, _, _)| *owner != node);
     }
 
     fn send(&mut self, node: usize, beat: Beat) {
@@ -492,7 +552,8 @@ impl<D: Delivery> World<D> {
     /// carrier, and the kernel's lease has not run out.
     pub(crate) fn answers(&self, node: usize, group: usize) -> bool {
         let machine = &self.nodes[node];
-        let on_time = machine.process.is_some() && machine.suspended.is_none();
+        let paused = machine.paused.as_ref().is_some_and(|it| self.now < it.served_until);
+        let on_time = paused || (machine.process.is_some() && machine.suspended.is_none());
         on_time && !machine.lan_cut && machine.up[group].contains(&true)
     }
 
@@ -597,6 +658,9 @@ impl<D: Delivery> Machine<D> {
             recorded: VecDeque::new(),
             facts: Facts::new(Instant::BOOT, settings.groups.len(), settings.keepalive),
             lan_cut: false,
+            carried: None,
+            restart: None,
+            paused: None,
             settings,
         }
     }
@@ -614,9 +678,12 @@ impl<D: Delivery> Machine<D> {
         self.up.iter_mut().for_each(|group| group.fill(false));
     }
 
-    /// What the process said last of a group; nothing when there is no process.
+    /// What the process said last of a group, also one that has ended with everything held; nothing
+    /// when there is none.
     pub(crate) fn claim(&self, group: usize) -> Option<&GroupClaim> {
-        self.process.as_ref().and_then(|process| process.said.get(group))
+        let paused = self.paused.as_ref().map(|paused| &paused.said);
+        let said = self.process.as_ref().map(|process| &process.said).or(paused);
+        said.and_then(|said| said.get(group))
     }
 
     pub(crate) fn hold(&self, group: usize) -> Hold {

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::daemon::beat::{BeatHandle, Habits, Pulse};
 use crate::daemon::{Fatal, Paths, work};
 use crate::engine::{Engine, Identity};
-use crate::link::udp::{OpenError, UdpLinks};
+use crate::link::Links;
 use crate::sys::clock;
 
 /// Longest wait for an earlier core of this node to end.
@@ -102,19 +102,15 @@ pub(super) fn refuse_untimely(
 
 /// Opens the links. One that can't be used now is tried again later, as long as there is another
 /// and the fault may pass by itself.
-pub(super) fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
-    let links = UdpLinks::open(&config.links, clock::now());
+pub(super) fn open_links(config: &Config) -> Result<Links, Fatal> {
+    let links = Links::open(&config.links, clock::now());
     let mut faulty = std::collections::BTreeSet::new();
     for (link, fault) in links.faults() {
         faulty.insert(link);
-        match fault {
-            OpenError::NoInterface { .. } | OpenError::NoIpv6 | OpenError::Other { .. } => {
-                warn!("{fault}; it is tried again");
-            }
-            OpenError::PortTaken { .. }
-            | OpenError::PortForbidden { .. }
-            | OpenError::InterfaceForbidden { .. } => return Err(Fatal::System(fault.to_string())),
+        if fault.is_lasting() {
+            return Err(Fatal::System(fault.to_string()));
         }
+        warn!("{fault}; it is tried again");
     }
     if faulty.len() < config.links.len() {
         return Ok(links);

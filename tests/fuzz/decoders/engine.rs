@@ -107,6 +107,8 @@ impl World {
                 Output::Run(action) => self.running.push((me, action.id)),
                 // Nobody looks at the LAN here: the core must do without an answer.
                 Output::Probe { .. } | Output::Announce(_) => {}
+                // Nor is there a disk.
+                Output::Carry { .. } | Output::Paused => {}
                 Output::Answer { .. } | Output::Report(_) | Output::Left => {}
             }
         }
