@@ -94,7 +94,8 @@ fn a_standby_without_a_file_to_spare_says_so_and_takes_over_when_it_has_one() {
     let core = pair.b.role("core").unwrap();
     files(core, false);
     pair.a.crash();
-    pair.b.logs("Too many open files");
+    pair.b.logs("on eth0: Too many open files");
+    pair.b.logs("failed here");
     assert!(!pair.b.holds(VIP), "an address that nobody hears of is not left behind");
     files(core, true);
     pair.b.becomes("active");
