@@ -296,6 +296,13 @@ impl Group {
             };
             Role::Idle { stance, asking: None }
         };
+        match self.role {
+            Role::Active { .. } => self.watch(now),
+            _ if left.stance == CarriedStance::Failed => {
+                self.declined_until = Some(self.declines_until(now));
+            }
+            _ => {}
+        }
         self.was_here |= left.held;
         // Whoever learnt the address anew meanwhile did so from the kernel; those who did not are
         // told once more.

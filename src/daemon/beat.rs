@@ -109,6 +109,15 @@ pub enum Order {
 pub enum Note {
     /// Start or stop a resource.
     Run(Action),
+    /// Look at a resource of an active group.
+    Monitor {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The resource's place in its list.
+        resource: usize,
+    },
     /// Ask the service LAN for a group's addresses.
     Probe {
         /// To be repeated in the answer.
@@ -447,6 +456,9 @@ impl Beat {
             match output {
                 Output::Send { link, bytes } => self.links.send(link, &bytes),
                 Output::Run(action) => self.tell(Note::Run(action)),
+                Output::Monitor { order, group, resource } => {
+                    self.tell(Note::Monitor { order, group, resource });
+                }
                 Output::Probe { order, group, peer } => {
                     self.tell(Note::Probe { order, group, peer });
                 }

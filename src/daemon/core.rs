@@ -33,6 +33,7 @@ use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
+use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
@@ -302,6 +303,7 @@ impl Core {
     fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
+            Note::Monitor { order, group, resource } => self.look(order, (group, resource)),
             Note::Probe { order, group, peer } => {
                 let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
                 let orders = self.beat.orders();
@@ -378,6 +380,12 @@ impl Core {
             // The loop is gone only when the process ends.
             let _ending = ended.send((action.id, outcome)).await;
         });
+    }
+
+    /// Looks at a resource, in a task of its own.
+    fn look(&self, order: ActionId, (group, resource): (GroupId, usize)) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        self.keeper.look_at(Look { order, group, resource, config, hands }, self.beat.orders());
     }
 
     fn order(&self, order: Order) {

@@ -12,6 +12,7 @@ pub mod director;
 mod guard;
 pub mod hands;
 mod keeper;
+mod looks;
 mod memory;
 pub mod messages;
 mod picture;

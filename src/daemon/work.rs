@@ -82,6 +82,7 @@ fn resource_settings(resource: &Resource) -> ResourceSettings {
         overlap: !matches!(resource.kind, ResourceKind::Script(_)),
         start_timeout: resource.start_timeout,
         stop_timeout: resource.stop_timeout,
+        monitor: resource.monitor,
     }
 }
 

@@ -7,9 +7,9 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Difference;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
+use crate::cluster::{Difference, ResourceState};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -109,6 +109,19 @@ pub struct LinkStatus {
     pub error: Option<String>,
 }
 
+/// A resource on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceHealth {
+    /// What it is, as far as the cluster knows.
+    pub state: ResourceState,
+    /// Whether it is being asked at its interval.
+    pub monitored: bool,
+    /// Its failures that are not forgotten yet.
+    pub failures: u32,
+    /// The last of them, in words.
+    pub why: Option<String>,
+}
+
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
@@ -134,6 +147,9 @@ pub struct GroupStatus {
     pub service_link: String,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
+    /// What each of them is on this node, in the same order.
+    #[serde(default)]
+    pub health: Vec<ResourceHealth>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.
     pub notes: Vec<String>,
 }

@@ -31,4 +31,5 @@ mod scripts;
 mod service;
 mod standstill;
 mod strangers;
+mod stream;
 mod survival;
