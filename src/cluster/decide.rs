@@ -211,7 +211,11 @@ impl Group {
         let settled =
             turn.settled.is_some_and(|since| turn.now >= since.plus(turn.settings.keepalive * 2));
         let due = settled && turn.now >= self.failback_after;
-        if wanted && due && stance == Stance::Willing && asking.is_none() && self.may_fail_back(turn)
+        if wanted
+            && due
+            && stance == Stance::Willing
+            && asking.is_none()
+            && self.may_fail_back(turn)
         {
             self.ask(turn, Cause::Failback);
         }

@@ -40,7 +40,11 @@ impl Sync {
 }
 
 /// `LVSSyncDaemonSwap::master[::INTERFACE[::ID]]`. The role is that of the node that has the group.
-pub(crate) fn parse(word: Word<'_>, args: Option<Word<'_>>, faults: &mut Faults<'_>) -> Option<Sync> {
+pub(crate) fn parse(
+    word: Word<'_>,
+    args: Option<Word<'_>>,
+    faults: &mut Faults<'_>,
+) -> Option<Sync> {
     let help = "`LVSSyncDaemonSwap::master::eth1::1`: role, interface, syncid";
     let mut parts = Vec::new();
     let mut rest = args;

@@ -10,7 +10,9 @@ use tracing::warn;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
 use crate::cluster::{GroupSettings, Past, ResourceSettings, Settings, Side};
-use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind, Service, Sync};
+use crate::config::{
+    self, Address, AutoFailback, Config, Group, Resource, ResourceKind, Service, Sync,
+};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::daemon::switch::{Switch, WARM_MAX, pass_on};
