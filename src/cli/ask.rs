@@ -99,9 +99,11 @@ fn movement(paths: &Paths, asked: &Call, verb: &str) -> Code {
             out::line(if matches!(asked, Call::Stop) { "stopped" } else { "nothing to do" });
             Code::Well
         }
-        Answer::Done { moved, took_ms } => {
+        Answer::Done { moved, took_ms, overlap_ms } => {
             let names: Vec<&str> = moved.iter().map(|name| name.as_str()).collect();
-            out::line(&format!("{} {verb} in {took_ms} ms", names.join(", ")));
+            let both = overlap_ms.map(|ms| format!(", both nodes served for {ms} ms, no gap"));
+            let both = both.unwrap_or_default();
+            out::line(&format!("{} {verb} in {took_ms} ms{both}", names.join(", ")));
             Code::Well
         }
         Answer::Refused { why } => out::fault(Code::Refused, &format!("refused: {why}")),

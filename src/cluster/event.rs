@@ -304,6 +304,11 @@ pub enum Answer {
         moved: Vec<GroupName>,
         /// From request to done, in milliseconds.
         took_ms: u64,
+        /// Where every group was given away in an agreed overlap: for how long both nodes served at
+        /// least, in milliseconds; there was no time in which none did. Of what is taken it is not
+        /// known at that time: an [`Event::Overlapped`] follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        overlap_ms: Option<u64>,
     },
     /// Not begun: it can't be done now. Exit code 4.
     Refused {
@@ -315,6 +320,11 @@ pub enum Answer {
         /// Why, for the operator.
         why: String,
     },
+}
+
+impl Answer {
+    /// Done, and nothing had to be.
+    pub const NOTHING_TO_DO: Self = Self::Done { moved: Vec::new(), took_ms: 0, overlap_ms: None };
 }
 
 /// What the core reports; one enum for log, journal and golden traces.
@@ -454,6 +464,14 @@ pub enum Event {
     },
     /// The peer runs on the same configuration again.
     ConfigAgrees,
+    /// A planned switch is over: both nodes served for so long, as agreed. On the new holder from the
+    /// gateway's confirmation to the news that the old one has dropped it.
+    Overlapped {
+        /// The group.
+        group: GroupName,
+        /// In milliseconds. There was no time in which none of them did.
+        both_ms: u64,
+    },
     /// Automatic switches were too many: for a time none is made from a node that serves.
     HeldDown {
         /// The group.

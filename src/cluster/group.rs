@@ -19,6 +19,7 @@ use crate::cluster::event::{Cause, Event, GroupState, Manner, Output, Restraint}
 use crate::cluster::list::{Order, STOP_TRIES_QUICK};
 use crate::cluster::message::{GroupClaim, Hold, Wish};
 use crate::cluster::outbox::{Licence, Turn};
+use crate::cluster::overlap::Overlap;
 use crate::cluster::peer::{PeerClaim, PeerState};
 use crate::cluster::settings::{GroupSettings, Settings};
 use crate::cluster::watch::Watch;
@@ -170,7 +171,11 @@ pub(super) struct Group {
     /// Why it was not taken, as last reported.
     pub(super) restrained: Option<Restraint>,
     /// This node has not heard of every connection that is open at the peer.
+    #[serde(default)]
     pub(super) unsynced: bool,
+    /// Of the last planned switch.
+    #[serde(default)]
+    pub(super) overlap: Overlap,
     /// The health of each resource, once one was started.
     #[serde(default)]
     pub(super) health: Vec<Watch>,
@@ -201,6 +206,7 @@ impl Group {
             was_here: settings.past.here.contains(&group.name),
             restrained: None,
             unsynced: false,
+            overlap: Overlap::None,
             health: Vec::new(),
             declined_until: None,
         }
@@ -337,6 +343,9 @@ impl Group {
             *from == theirs.epoch && matches!(theirs.hold, Hold::Active | Hold::Stopping)
         });
         let agreed = from.is_some();
+        if !agreed {
+            self.end_overlap(turn);
+        }
         let rival = holds(theirs.hold) && theirs.epoch < mine && !agreed;
         if rival && !self.rival {
             self.report_conflict(turn, mine, theirs.epoch);

@@ -53,6 +53,7 @@ impl Group {
     pub(super) fn hand_over(&mut self, turn: &mut Turn<'_>, cause: Cause) {
         let Role::Active { epoch, from, .. } = self.role else { return };
         self.setback = None;
+        self.begin_overlap(turn, false);
         if self.settings.overlaps() {
             let limit = self.settings.start_total().saturating_add(turn.settings.deadtime);
             let offer = Some(Offer { cause, until: turn.now.plus(limit) });
@@ -66,6 +67,7 @@ impl Group {
         match self.progress(turn, offer) {
             Progress::Wait => {}
             Progress::Taken(manner) => {
+                self.begin_overlap(turn, true);
                 self.stop(turn, offer.cause, manner, Stance::after(offer.cause));
             }
             Progress::Withdraw(why) => {

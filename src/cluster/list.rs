@@ -77,6 +77,7 @@ impl Group {
                 self.backoff = BACKOFF_MIN;
                 self.count_taking(turn);
                 self.watch(turn.now);
+                self.begin_overlap(turn, from.is_some());
                 self.enter(turn, Role::Active { epoch, from, offer: None }, Cause::Completed);
             }
         }
@@ -212,6 +213,7 @@ impl Group {
     }
 
     fn released(&mut self, turn: &mut Turn<'_>, then: Stance) {
+        self.end_overlap(turn);
         let (stance, cause) = match then {
             Stance::Willing | Stance::Yielded | Stance::Relieved => (then, Cause::Completed),
             Stance::Failed(_) => {

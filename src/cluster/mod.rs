@@ -35,6 +35,7 @@ mod handover;
 mod list;
 pub mod message;
 mod outbox;
+mod overlap;
 mod peer;
 mod phase;
 pub mod recording;
@@ -349,8 +350,7 @@ impl Core {
             let generation = self.freeze.generation.saturating_add(1);
             self.adopt_freeze(Freeze { generation, extent });
         }
-        self.outbox
-            .push(Output::Answer { id, answer: Answer::Done { moved: Vec::new(), took_ms: 0 } });
+        self.outbox.push(Output::Answer { id, answer: Answer::NOTHING_TO_DO });
     }
 
     fn begin_leave(&mut self, now: Instant, id: RequestId) {
@@ -480,7 +480,8 @@ impl Core {
             return;
         }
         let moved = if self.peer.is_alive() { leave.held.clone() } else { Vec::new() };
-        let done = Answer::Done { moved, took_ms: millis(now.since(leave.since)) };
+        let took_ms = millis(now.since(leave.since));
+        let done = Answer::Done { moved, took_ms, overlap_ms: None };
         self.outbox.push(Output::Answer { id: leave.id, answer: done });
         self.end();
     }

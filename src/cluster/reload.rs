@@ -27,7 +27,7 @@ impl Core {
             Some(why) => Answer::Refused { why },
             None => {
                 self.adopt(now, settings, changed);
-                Answer::Done { moved: Vec::new(), took_ms: 0 }
+                Answer::NOTHING_TO_DO
             }
         };
         self.outbox.push(Output::Answer { id, answer });

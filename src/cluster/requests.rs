@@ -61,7 +61,7 @@ impl Requests {
             .map(|group| group.id)
             .collect();
         if targets.is_empty() {
-            answer(turn, id, Answer::Done { moved: Vec::new(), took_ms: 0 });
+            answer(turn, id, Answer::NOTHING_TO_DO);
             return;
         }
         let mut wanted = groups.iter_mut().filter(|group| targets.contains(&group.id));
@@ -202,10 +202,23 @@ impl Pending {
             // Two operators at once: the other one was first, and nothing was begun here.
             Answer::Refused { why: failed.join("; ") }
         } else if failed.is_empty() {
-            Answer::Done { moved, took_ms: millis(turn.now.since(self.since)) }
+            let took_ms = millis(turn.now.since(self.since));
+            Answer::Done { moved, took_ms, overlap_ms: self.overlap(groups) }
         } else {
             Answer::Failed { why: failed.join("; ") }
         }
+    }
+}
+
+impl Pending {
+    /// The shortest overlap of what was given away; none where a group has had none.
+    fn overlap(&self, groups: &[Group]) -> Option<u64> {
+        let given = groups.iter().filter(|group| self.groups.iter().any(|(id, _)| *id == group.id));
+        let overlaps = given.map(|group| match self.direction {
+            Direction::Away => group.overlap.last(),
+            Direction::Here => None,
+        });
+        overlaps.min().flatten()
     }
 }
 

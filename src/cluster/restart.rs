@@ -221,7 +221,7 @@ impl Core {
             return;
         }
         let took_ms = millis(now.since(restart.since));
-        let done = Answer::Done { moved: Vec::new(), took_ms };
+        let done = Answer::Done { moved: Vec::new(), took_ms, overlap_ms: None };
         self.outbox.push(Output::Answer { id: restart.id, answer: done });
         self.ticked = now;
         let last = self.compose();

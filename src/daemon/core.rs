@@ -235,6 +235,7 @@ impl Core {
         self.order(Order::Core(Input::Guarded(guarded)));
         for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
             self.keeper.serves(group);
+            self.sync.serves(group);
         }
         self.watch_service();
         self.tell_vias().await;

@@ -35,9 +35,9 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 /// What the kernel needs so that a connection is told soon and again (Documentation/networking/
 /// ipvs-sysctl.rst): the first time when it is established, and once a second while it is in use.
 /// By default it is told at its third packet and then at every fiftieth, which a quiet connection
-/// may not reach for hours.
-const SETTINGS: [(&str, &str); 2] =
-    [("net/ipv4/vs/sync_threshold", "3 0"), ("net/ipv4/vs/sync_refresh_period", "1")];
+/// may not reach for hours. Name, our value, the kernel's.
+const SETTINGS: [(&str, &str, &str); 2] =
+    [("net/ipv4/vs/sync_threshold", "3 0", "3 50"), ("net/ipv4/vs/sync_refresh_period", "1", "0")];
 
 /// Which daemon should run.
 #[derive(Debug, Clone)]
@@ -256,12 +256,16 @@ impl Task {
         if !self.kept.is_empty() {
             return;
         }
-        for (name, value) in SETTINGS {
+        for (name, ours, kernels) in SETTINGS {
             let before = sysctl::read(name).and_then(|before| {
-                sysctl::write(name, value)?;
+                sysctl::write(name, ours)?;
                 Ok(before)
             });
             match before {
+                // Of an earlier life of ours.
+                Ok(before) if before.replace('\t', " ") == ours => {
+                    self.kept.push((name, kernels.to_owned()));
+                }
                 Ok(before) => self.kept.push((name, before)),
                 Err(e) => warn!("connections may be synced late: {e}"),
             }

@@ -297,9 +297,10 @@ fn answered(request: Request, by: Option<Caller>, answer: &Answer) -> String {
     let by = by.map_or_else(|| "a signal".to_owned(), |by| by.to_string());
     let end = match answer {
         Answer::Done { moved, .. } if moved.is_empty() => "done, nothing moved".to_owned(),
-        Answer::Done { moved, took_ms } => {
+        Answer::Done { moved, took_ms, overlap_ms } => {
             let names: Vec<&str> = moved.iter().map(|name| name.as_str()).collect();
-            format!("{} moved in {took_ms} ms", names.join(", "))
+            let both = overlap_ms.map(|ms| format!(", {ms} ms of them served by both"));
+            format!("{} moved in {took_ms} ms{}", names.join(", "), both.unwrap_or_default())
         }
         Answer::Refused { why } => format!("refused: {why}"),
         Answer::Failed { why } => format!("failed: {why}"),

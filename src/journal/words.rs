@@ -31,6 +31,7 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::ConfigDiffers => ("config_differs", Severity::Warning),
         Event::SectionsDiffer { .. } => ("sections_differ", Severity::Warning),
         Event::ConfigAgrees => ("config_agrees", Severity::Info),
+        Event::Overlapped { .. } => ("overlapped", Severity::Info),
         Event::HeldDown { .. } => ("held_down", Severity::Alarm),
         Event::Restrained { .. } => ("restrained", Severity::Alarm),
         Event::Freeze { extent: Extent::Nothing } => ("freeze", Severity::Info),
@@ -78,6 +79,9 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
             format!(
                 "{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it"
             )
+        }
+        Event::Overlapped { group, both_ms } => {
+            format!("{group}: both nodes served for {both_ms} ms, as agreed; no gap")
         }
         Event::HeldDown { group, seconds } => format!(
             "{group}: it has switched by itself too often; it stays where it is for {seconds} s"

@@ -124,7 +124,11 @@ impl History {
                 self.world.cut_lan(node, cut);
             }
             37..=44 => self.crash(node),
-            45..=59 => self.world.boot(node),
+            45..=57 => self.world.boot(node),
+            58..=59 => {
+                let fresh = self.world.rng.percent(50);
+                self.world.sync(node, fresh);
+            }
             60..=67 => self.sleep(node),
             68..=81 => self.ask(node),
             82..=84 => self.restart(node),
@@ -247,6 +251,7 @@ impl History {
         self.world.links.iter_mut().flatten().for_each(mend);
         for node in 0..2 {
             self.world.cut_lan(node, false);
+            self.world.sync(node, true);
             self.world.nodes[node]
                 .agents
                 .iter_mut()

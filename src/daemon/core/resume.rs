@@ -124,8 +124,8 @@ async fn is_up(
                 }
                 addresses.push(address.ip);
             }
-            // As warm as on any node.
-            ResourceKind::Director(_) => {}
+            // As warm as on any node; and the sync has a keeper.
+            ResourceKind::Director(_) | ResourceKind::Sync(_) => {}
             ResourceKind::Script(program) => {
                 let limit = resource.start_timeout;
                 match script::status(program, surroundings, limit).await {
