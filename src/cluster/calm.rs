@@ -201,7 +201,8 @@ impl Group {
     pub(super) fn step_calm(&mut self, turn: &Turn<'_>) {
         self.calm.settle(turn.now, &turn.settings.damping);
         self.was_here |= self.held().is_some();
-        if self.held().is_some() {
+        // What is held here and can't be served wants to go, and is restrained in that.
+        if self.held().is_some() && !self.clearance.cut_off() {
             self.restrained = None;
         }
     }
