@@ -7,7 +7,7 @@
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
-# PAIRBEAT_SIM_SEEDS (default 10000) for the simulator.
+# PAIRBEAT_SIM_SEEDS (default 100000) for the simulator.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
 cd "$(dirname "$self")/.."
@@ -26,7 +26,7 @@ declare -A about=(
   [test]="cargo test: unit, golden, configuration, simulator (few seeds), namespaces"
   [peers]="Heartbeat and keepalived side by side with us, in namespaces"
   [build]="the optimised binaries for the lab"
-  [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-10000} seeds"
+  [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-100000} seeds"
   [lab-self]="the lab proves itself, without pairbeat"
   [lab-tests]="the integration tests that need ip_vs"
   [story]="the demonstration, every claim checked"
@@ -35,7 +35,7 @@ declare -A about=(
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
-declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=150 [build]=150 [sim]=120
+declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
   [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [watchdog]=90 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [watchdog]=600 [measure]=1800)
@@ -46,7 +46,7 @@ ipvs_tests=(ipvs)
 
 step_setup() {
   need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \
-    etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents
+    ping:iputils-ping etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
@@ -82,15 +82,16 @@ step_test() {
 
 # What is compared is what the others do, too: their packages are installed here and nowhere else.
 step_peers() {
-  cargo build --locked
+  cargo build --locked --bin pairbeat --example dual
   PAIRBEAT=$PWD/target/debug/pairbeat bash tests/peers/calls.sh
+  PAIRBEAT=$PWD/target/debug/pairbeat bash tests/peers/dual.sh
 }
 
 step_build() { build_for_lab; }
 
 step_sim() {
   [[ -e tests/sim.rs || -e tests/sim/main.rs ]] || die "there is no tests/sim.rs"
-  PAIRBEAT_SIM_SEEDS=${PAIRBEAT_SIM_SEEDS:-10000} cargo test --locked --profile lab --test sim
+  PAIRBEAT_SIM_SEEDS=${PAIRBEAT_SIM_SEEDS:-100000} cargo test --locked --profile lab --test sim
 }
 
 step_lab-self() {

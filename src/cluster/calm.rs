@@ -202,7 +202,8 @@ impl Group {
         self.calm.settle(turn.now, &turn.settings.damping);
         self.was_here |= self.held().is_some();
         // What is held here and can't be served wants to go, and is restrained in that.
-        if self.held().is_some() && !self.clearance.cut_off() {
+        let content = !self.clearance.cut_off() && self.worn().is_none();
+        if self.held().is_some() && content {
             self.restrained = None;
         }
     }

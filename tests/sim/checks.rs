@@ -10,9 +10,9 @@
 
 use std::time::Duration;
 
-use pairbeat::cluster::{RESTART_LIMIT, RESTART_MAX};
-use pairbeat::cluster::event::{Action, Answer, Event, Manner, Operation};
+use pairbeat::cluster::event::{Action, Answer, Cause, Event, GroupState, Manner, Operation};
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, NodeState, Wish};
+use pairbeat::cluster::{RESTART_LIMIT, RESTART_MAX};
 use pairbeat::names::GroupId;
 use pairbeat::time::Instant;
 
@@ -184,7 +184,10 @@ impl<D: Delivery> World<D> {
         let ready = self.nodes.iter().all(|node| {
             let obeyed = node.agents.iter().flatten().flatten().all(|it| *it == Agent::Obeys);
             let flying = node.facts.flying.iter().flatten().all(|(_, obeyed)| *obeyed);
-            node.process.is_some() && node.suspended.is_none() && obeyed && flying
+            let whole = !node.broken.iter().flatten().any(|broken| *broken);
+            let seen = node.monitors.iter().flatten().all(|it| *it == Agent::Obeys);
+            let sound = obeyed && flying && whole && seen;
+            node.process.is_some() && node.suspended.is_none() && sound
         });
         ready && self.links.iter().any(|paths| paths.iter().all(|path| path.is_clean()))
     }
@@ -285,8 +288,10 @@ impl<D: Delivery> World<D> {
             self.check_lan(node, group);
             self.check_excused(node, group);
         }
+        // What is served here may be mended, whatever the other one can't let go of.
+        let mending = self.nodes[node].facts.promised.mending(group);
         match manner {
-            _ if free || silent => {}
+            _ if free || silent || mending => {}
             Manner::Overlap { .. } if offered || begun => {}
             Manner::Overlap { .. } => {
                 self.fail(format!("S3: node {node} overlaps group {group} unasked"));
@@ -356,6 +361,21 @@ impl<D: Delivery> World<D> {
                     self.fail(format!("S7: node {node} calls the peer dead after {silence:?}"));
                 }
             }
+            // Nobody gives a group to a peer that has said that it can't have it.
+            Event::Role {
+                group,
+                state: GroupState::Stopping,
+                cause: Cause::ResourceFailed,
+                ..
+            } => {
+                let mut heard = self.nodes[node].facts.heard.iter();
+                let theirs = heard.find(|claim| claim.group == *group);
+                let able =
+                    theirs.is_some_and(|it| it.hold == Hold::Nothing && it.wish != Wish::Decline);
+                if !able {
+                    self.fail(format!("node {node} gives {group} up, and nobody can have it"));
+                }
+            }
             Event::Role { state, cause, .. } if self.checks.mild => {
                 self.fail(format!("L4: a role changed: {state:?} {cause:?}"));
             }
@@ -366,6 +386,10 @@ impl<D: Delivery> World<D> {
     /// L2: in calm a request is done without waiting for anything but the agents.
     pub(crate) fn check_answer(&mut self, since: Instant, answer: &Answer) {
         let Answer::Done { .. } = answer else { return };
+        // What can't be moved to where no client reaches it waits until it can.
+        if self.nodes.iter().any(|node| node.lan_cut || node.lan_back.plus(LAN_SETTLES) > since) {
+            return;
+        }
         if self.calm_for() < self.now.since(since) + self.heal() || self.checks.troubled {
             return;
         }
@@ -528,14 +552,17 @@ impl<D: Delivery> World<D> {
         let trouble = if self.checks.troubled { Duration::from_secs(200) } else { Duration::ZERO };
         let boot = machine.facts.booted.plus(settings.initdead * 2);
         let slept =
-            machine.facts.woke.map_or(Instant::BOOT, |(at, _)| at.plus(settings.deadtime * 2));
+            machine.facts.woke.map_or(Instant::BOOT, |(at, _)| at.plus(settings.initdead * 2));
         // One that restarts is waited for; a sleep of our own is not part of its time.
         let woke = machine.facts.woke.map_or(Instant::BOOT, |(at, _)| at);
         let excused = machine.facts.excused.map(|until| until.max(woke.plus(RESTART_LIMIT)));
         let excused = excused.unwrap_or(Instant::BOOT);
         let due = since.plus(settings.deadtime).max(boot).max(slept).max(excused);
         let due = due.plus(slack).plus(trouble);
-        let all = (0..machine.up.len()).all(|group| machine.hold(group) == Hold::Active);
+        // What served, and is mended, will serve again.
+        let served =
+            |group| machine.hold(group) == Hold::Active || machine.facts.promised.mending(group);
+        let all = (0..machine.up.len()).all(served);
         if self.now > due && !all {
             self.fail(format!("L1: node {node} is alone since {since} and does not serve"));
         }

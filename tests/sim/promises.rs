@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use pairbeat::cluster::View;
 use pairbeat::cluster::event::{Cause, Event, GroupState};
 use pairbeat::cluster::message::{Beat, Extent, Freeze, Hold, NodeState, Wish};
-use pairbeat::cluster::View;
 use pairbeat::time::Instant;
 
 use crate::session::Delivery;
@@ -50,6 +50,11 @@ impl Promised {
         for (said, group) in self.groups.iter_mut().zip(&view.groups) {
             said.state = group.state;
         }
+    }
+
+    /// Whether a resource of the group is started again because it had failed.
+    pub(crate) fn mending(&self, group: usize) -> bool {
+        self.groups[group].why.is_some_and(|(_, cause)| cause == Cause::ResourceFailed)
     }
 
     pub(crate) fn frozen(&self) -> bool {
@@ -103,7 +108,10 @@ impl<D: Delivery> World<D> {
         let mut faults = Vec::new();
         for (claim, said) in beat.groups.iter().zip(&mut promised.groups) {
             if !reported(said.state, claim.hold) {
-                faults.push(format!("S14: {:?} was reported, and it says {:?}", said.state, claim.hold));
+                faults.push(format!(
+                    "S14: {:?} was reported, and it says {:?}",
+                    said.state, claim.hold
+                ));
             }
             let wants = claim.wish == Wish::Take && said.wish != Wish::Take;
             if wants && !said.asked && (frozen || now < said.held_down) {
