@@ -194,6 +194,8 @@ pub struct Pulse {
     pub every: Duration,
     /// Must not wait for anything.
     pub call: Box<dyn FnMut(Instant) + Send>,
+    /// The last call before an end with everything held, likewise.
+    pub last: Box<dyn FnMut() + Send>,
 }
 
 impl std::fmt::Debug for Pulse {
@@ -479,7 +481,14 @@ impl Beat {
                     self.tell(Note::Gasp(all));
                 }
                 Output::Carry { order, carried } => self.tell(Note::Carry { order, carried }),
-                Output::Paused => self.tell(Note::Paused),
+                Output::Paused => {
+                    if let Some(pulse) = &mut self.pulse {
+                        (pulse.last)();
+                    }
+                    // No further call: it would be the shorter one again.
+                    self.pulse = None;
+                    self.tell(Note::Paused);
+                }
                 Output::Left => {
                     self.viewed = Instant::BOOT;
                     self.show();

@@ -42,6 +42,8 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
     Status {
         version: VERSION,
         node: config.node.to_string(),
+        pid: std::process::id(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
         peer: peer(view),
         frozen: view.engine.cluster.freeze.extent,
         links: links(config, view),
@@ -71,6 +73,7 @@ fn peer(view: &View) -> PeerStatus {
     let state = match peer.state {
         _ if view.engine.cluster.groups.iter().any(served) => "jeopardy",
         PeerLife::Unknown => "unknown",
+        PeerLife::Alive if peer.restarts_ms.is_some() => "restarting",
         PeerLife::Alive => "up",
         PeerLife::Dead => "dead",
         PeerLife::Left => "standby",

@@ -24,6 +24,12 @@ pub struct Status {
     pub version: u32,
     /// This node.
     pub node: String,
+    /// Its core process; another one after a restart. 0 from an older daemon.
+    #[serde(default)]
+    pub pid: u32,
+    /// The version of its program.
+    #[serde(default)]
+    pub program: String,
     /// The other one.
     pub peer: PeerStatus,
     /// Which automatic switches an operator has frozen: `nothing`, `except_dead`, `all`.
@@ -87,7 +93,8 @@ pub struct PeerStatus {
     /// Its name.
     pub node: String,
     /// `unknown` (not heard since our start), `up`, `dead`, `standby` (it left in good order),
-    /// `jeopardy` (silent on every heartbeat link, and it still serves on the service LAN).
+    /// `jeopardy` (silent on every heartbeat link, and it still serves on the service LAN),
+    /// `restarting` (it has said that it will be back).
     pub state: String,
     /// Since its last beat, in milliseconds.
     pub silent_ms: Option<u64>,

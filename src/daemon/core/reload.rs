@@ -209,8 +209,10 @@ impl Core {
         }
         drop(turns);
         if guard_changes {
-            let guard::Begun { words, pulse, whole } =
-                guard::begin(&self.config, &self.hands).await;
+            let guard::Begun { words, pulse, whole } = {
+                let lit = self.hands.held().into_iter().map(|held| held.ip).collect();
+                guard::begin(&self.config, &self.hands, &lit).await
+            };
             self.guard = words;
             self.order(Order::Pulse(pulse));
             self.order(Order::Core(Input::Guarded(whole)));
