@@ -50,6 +50,9 @@ pub struct Status {
     /// The connection sync; `None` where none is configured.
     #[serde(default)]
     pub sync: Option<SyncStatus>,
+    /// The keys of the heartbeats; an older daemon says nothing of them.
+    #[serde(default)]
+    pub keys: KeysStatus,
     /// The journal of this core; an older daemon says nothing of it.
     #[serde(default)]
     pub journal: JournalStatus,
@@ -77,6 +80,19 @@ pub struct SyncStatus {
     pub fresh: bool,
     /// Why it does not run.
     pub fault: Option<String>,
+}
+
+/// Keys by their ids: what a rotation needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysStatus {
+    /// Ours sign with this one.
+    pub signing: u8,
+    /// These are accepted.
+    pub accepted: Vec<u8>,
+    /// The peer signs with this one; unknown before it has proven itself.
+    pub peer_signing: Option<u8>,
+    /// Those that both nodes have, with the same secret.
+    pub shared: Vec<u8>,
 }
 
 /// The journal.
