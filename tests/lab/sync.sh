@@ -4,7 +4,7 @@
 # director is rebooted with an empty table and takes the group back. No connection may break. And the sync daemons:
 # each node has the one of its role, whatever somebody else does to them.
 #
-#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 200).
+#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500).
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/lab/common.sh
@@ -15,7 +15,7 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-runs=${RUNS:-1} every=${EVERY:-200}
+runs=${RUNS:-1} every=${EVERY:-500}
 connections=100 # on each of the two services
 inner=192.168.2.111 # the way back of the NAT
 faults=0
@@ -85,8 +85,11 @@ hold_stop() {
 }
 
 runs_as() { [[ $(lab_exec "$1" ipvsadm -l --daemon | grep -c .) == 1 && $(lab_exec "$1" ipvsadm -l --daemon) == "$2 "* ]]; }
-fresh() { node_is "$1" /sync/fresh true && node_is "$1" /sync/role "$2"; }
-settled() { node_active "$1" && node_standby "$(other "$1")" && fresh "$1" master && fresh "$(other "$1")" backup; }
+# state NODE: in one look, for each look is dear in the emulator while the connections are busy.
+state() {
+  node_ask "$1" status --json 2>/dev/null | "$PROBER" json /groups/0/state /peer/state /sync/role /sync/fresh 2>/dev/null | paste -sd' '
+}
+settled() { [[ $(state "$1") == "active up master true" && $(state "$(other "$1")") == "standby up backup true" ]]; }
 # Established connections in a node's table.
 known() { lab_exec "$1" ipvsadm -Lnc | grep -c ESTABLISHED || true; }
 knows_all() { (($(known "$1") >= 2 * connections)); }
@@ -127,6 +130,8 @@ warned() { node_ask "$1" status | grep -q "warning .*$2"; }
 switch() {
   local said
   said=$(node_ask "$1" "$2" 2>&1) || bad "$2 on $1: $said"
+  # What was opened last is passed on for six seconds, then the new backup listens for five.
+  sleep 11
   wait_for 20 "$3 active and both in sync" settled "$3" || return
   say "  $2 on $1: $said"
 }
