@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pairbeat::cluster::RESTART_MAX;
 use pairbeat::cluster::event::{Action, Answer, Cause, Event, GroupState, Manner, Operation};
-use pairbeat::cluster::message::{Beat, GroupClaim, Hold, NodeState, Wish};
+use pairbeat::cluster::message::{Beat, Extent, GroupClaim, Hold, NodeState, Wish};
 use pairbeat::names::GroupId;
 use pairbeat::time::Instant;
 
@@ -41,6 +41,13 @@ pub(crate) struct Facts {
     pub(crate) flying: Vec<Option<(Action, bool)>>,
     /// By group: taken on the word of silence.
     blind: Vec<bool>,
+    /// What the node knows to be frozen.
+    pub(crate) frozen: Extent,
+    /// By group: when it was taken unasked, and until when that holds it down.
+    takings: Vec<Vec<Instant>>,
+    held_down: Vec<Instant>,
+    /// By group: the taking under way was nobody's wish.
+    unasked: Vec<bool>,
     /// By group: the highest epoch held in this start.
     epoch: Vec<u64>,
     announced: Vec<Option<Instant>>,
@@ -61,6 +68,10 @@ impl Facts {
             woke: None,
             flying: vec![None; groups],
             blind: vec![false; groups],
+            frozen: Extent::Nothing,
+            takings: vec![Vec::new(); groups],
+            held_down: vec![Instant::BOOT; groups],
+            unasked: vec![false; groups],
             epoch: vec![0; groups],
             announced: vec![None; groups],
         }
@@ -178,7 +189,7 @@ impl<D: Delivery> World<D> {
             let sound = obeyed && flying && whole && seen;
             node.process.is_some() && node.suspended.is_none() && sound
         });
-        ready && self.links.iter().any(|paths| paths.iter().all(|path| path.is_clean()))
+        ready && !self.keys_differ && self.links.iter().any(|paths| paths.iter().all(|path| path.is_clean()))
     }
 
     fn calm_for(&self) -> Duration {
@@ -190,6 +201,7 @@ impl<D: Delivery> World<D> {
     /// has offered the group itself.
     pub(crate) fn check_send(&mut self, node: usize, beat: &Beat) {
         for (group, claim) in beat.groups.iter().enumerate() {
+            self.note_holder(node, (group, claim));
             if !held(claim.hold) {
                 self.nodes[node].facts.blind[group] = false;
                 continue;
@@ -216,6 +228,44 @@ impl<D: Delivery> World<D> {
             }
         }
         self.check_released(node, beat);
+    }
+
+    /// Where a group was last, as far as this node can know.
+    fn note_holder(&mut self, node: usize, (group, claim): (usize, &GroupClaim)) {
+        let machine = &mut self.nodes[node];
+        let told = machine.facts.heard.iter().find(|it| it.group == claim.group);
+        let theirs = told.is_some_and(|told| held(told.hold));
+        machine.had[group] = held(claim.hold) || (machine.had[group] && !theirs);
+    }
+
+    /// S16: nothing is taken by itself while that is frozen, but by the node that had it last; and
+    /// nothing is taken back while it is held down here.
+    fn check_calm(&mut self, node: usize, (group, state, cause): (usize, GroupState, Cause)) {
+        let damping = self.nodes[node].settings.damping;
+        let now = self.now;
+        let had = self.nodes[node].had[group];
+        let facts = &mut self.nodes[node].facts;
+        if state == GroupState::Starting {
+            facts.unasked[group] = matches!(
+                cause,
+                Cause::PeerDead | Cause::PeerLeft | Cause::Failback | Cause::PeerDeclined
+            );
+            // Half a percent for clocks that drift.
+            let early = now.plus(damping.hold_max / 200) < facts.held_down[group];
+            if cause == Cause::Failback && early {
+                return self.fail(format!("S16: node {node} takes group {group} back, held down"));
+            }
+            if cause == Cause::PeerDead && facts.frozen == Extent::All && !had {
+                self.fail(format!("S16: node {node} takes group {group}, which is frozen"));
+            }
+        } else if state == GroupState::Active && std::mem::take(&mut facts.unasked[group]) {
+            let takings = &mut facts.takings[group];
+            takings.retain(|at| now.since(*at) < damping.window - damping.window / 100);
+            takings.push(now);
+            if damping.switches > 0 && takings.len() > damping.switches as usize {
+                facts.held_down[group] = now.plus(damping.hold.min(damping.hold_max));
+            }
+        }
     }
 
     /// S4, S5: who says that it holds nothing has nothing up, from the first beat on.
@@ -264,7 +314,7 @@ impl<D: Delivery> World<D> {
         let deadtime = self.nodes[node].settings.deadtime;
         let slack = self.jitter + self.nodes[node].settings.keepalive;
         let silent = facts.deaf(self.now) + slack >= deadtime
-            || other.facts.deaf(self.now) + slack >= deadtime
+            || other.facts.deaf(self.now) + slack >= other.settings.deadtime
             || facts.blind[group];
         let name = &self.nodes[node].settings.groups[group].name;
         let told = facts.heard.iter().find(|claim| claim.group == *name);
@@ -293,7 +343,9 @@ impl<D: Delivery> World<D> {
     fn check_excused(&mut self, node: usize, group: usize) {
         let facts = &self.nodes[node].facts;
         let slack = self.jitter + Duration::from_millis(2);
-        let early = facts.excused.is_some_and(|until| self.now.plus(slack) < until);
+        let slack = slack + RESTART_MAX / 1000;
+        let early = facts.excused.is_some_and(|until| self.now.plus(slack) < until)
+            && !self.nodes[node].hardship.old;
         if early && self.nodes[1 - node].paused.is_some() && held(self.nodes[1 - node].hold(group))
         {
             self.fail(format!("5.9: node {node} takes group {group} from one that restarts"));
@@ -334,6 +386,11 @@ impl<D: Delivery> World<D> {
     }
 
     pub(crate) fn check_report(&mut self, node: usize, event: &Event) {
+        if let Event::Role { group, state, cause, .. } = event {
+            let mut groups = self.nodes[node].settings.groups.iter();
+            let place = groups.position(|it| it.name == *group).unwrap();
+            self.check_calm(node, (place, *state, *cause));
+        }
         match event {
             // S6, S7, S9: nothing but silence kills, and sleep of our own is not silence.
             Event::PeerDead { .. } => {
@@ -344,6 +401,7 @@ impl<D: Delivery> World<D> {
                     self.fail(format!("S7: node {node} calls the peer dead after {silence:?}"));
                 }
             }
+            Event::Freeze { extent } => self.nodes[node].facts.frozen = *extent,
             // Nobody gives a group to a peer that has said that it can't have it.
             Event::Role {
                 group,
@@ -413,7 +471,13 @@ impl<D: Delivery> World<D> {
     /// S2: with the lease in force nobody starts what the LAN has had an answer for all the time;
     /// a second is for probes under way.
     fn check_lan(&mut self, node: usize, group: usize) {
-        let probed = self.nodes[node].settings.groups[group].probe;
+        // One that was never told of a lease, or that gets no answer, can't know.
+        let hardship = self.nodes[node].hardship;
+        let since = self.now.since(hardship.blind_until);
+        let blind = hardship.lan != Agent::Obeys
+            || (hardship.blind_until > Instant::BOOT && since <= Duration::from_secs(1));
+        let old = self.nodes.iter().any(|node| node.hardship.old);
+        let probed = self.nodes[node].settings.groups[group].probe && !blind && !old;
         let lit = self.checks.groups[group].lit[1 - node];
         let long = lit.is_some_and(|since| self.now.since(since) > Duration::from_secs(1));
         let lit = long && self.answers(1 - node, group);
@@ -550,8 +614,8 @@ impl<D: Delivery> World<D> {
         if served.is_some_and(|paused| self.now < paused.served_until) {
             return None;
         }
-        // Who can't reach the clients takes nothing.
-        let reaches = !machine.lan_cut;
+        // Who can't reach the clients, or must not, takes nothing.
+        let reaches = !machine.lan_cut && machine.facts.frozen == Extent::Nothing;
         (machine.suspended.is_none() && obeyed && stays && reaches).then_some(node)
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
-use pairbeat::cluster::message::Hold;
+use pairbeat::cluster::message::{Extent, Hold};
 use pairbeat::cluster::{
     Damping, GroupSettings, Monitor, Past, PeerLife, ResourceSettings, Settings, Side,
 };
 use pairbeat::names::{GroupName, NodeName};
 
+use crate::hardship::Hardship;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::world::{Agent, Crash, Path, World};
@@ -52,8 +53,10 @@ impl History {
         (history.world.trace.take().unwrap_or_default(), history.world.failure.take())
     }
 
+    /// The longer one, where the two files differ.
     fn deadtime(&self) -> Duration {
-        self.world.nodes[0].settings.deadtime
+        let [a, b] = &self.world.nodes;
+        a.settings.deadtime.max(b.settings.deadtime)
     }
 
     fn pass(&mut self, most: Duration) {
@@ -117,7 +120,10 @@ impl History {
     fn fault(&mut self) {
         let node = self.world.rng.place(2);
         match self.world.rng.range(0, 99) {
-            0..=24 => self.disturb_link(),
+            0..=19 => self.disturb_link(),
+            20..=21 => self.cycles(),
+            22..=23 => self.hardship(node),
+            24 => self.world.keys_differ = !self.world.keys_differ,
             25..=32 => self.world.links.iter_mut().flatten().for_each(mend),
             33..=36 => {
                 let cut = self.world.rng.percent(50);
@@ -192,9 +198,13 @@ impl History {
 
     fn ask(&mut self, node: usize) {
         let which = [Which::All, Which::Local, Which::Foreign][self.world.rng.place(3)];
-        let request = match self.world.rng.range(0, 6) {
+        let request = match self.world.rng.range(0, 7) {
             0..=2 => Request::Standby(which),
             3..=5 => Request::Takeover(which),
+            6 => {
+                let extents = [Extent::All, Extent::ExceptDead, Extent::Nothing];
+                Request::Freeze(extents[self.world.rng.place(3)])
+            }
             _ => Request::Leave,
         };
         self.asked = true;
@@ -206,6 +216,37 @@ impl History {
         if self.world.rng.percent(25) && request != Request::Leave {
             self.world.request(1 - node, request);
         }
+        // Or one of them wants something else in the midst of it.
+        if self.world.rng.percent(20) {
+            self.pass(self.world.nodes[0].agent_max * 2);
+            let second = [Request::Standby(which), Request::Takeover(which), Request::Restart];
+            let (whom, second) = (self.world.rng.place(2), second[self.world.rng.place(3)]);
+            self.world.request(whom, second);
+        }
+    }
+
+    /// A split, healed, and again.
+    fn cycles(&mut self) {
+        let most = self.deadtime() * 2;
+        for _ in 0..self.world.rng.range(2, 8) {
+            self.world.note(|| "split".to_owned());
+            self.world.links.iter_mut().flatten().for_each(|path| path.cut = true);
+            self.pass(most);
+            self.world.note(|| "healed".to_owned());
+            self.world.links.iter_mut().flatten().for_each(mend);
+            self.pass(most);
+            if self.world.failure.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Questions without answers, and a disk that takes nothing, until it is mended.
+    fn hardship(&mut self, node: usize) {
+        let agents = [Agent::Obeys, Agent::Fails, Agent::Hangs];
+        let (lan, disk) = (agents[self.world.rng.place(3)], agents[self.world.rng.place(3)]);
+        self.world.note(|| format!("{node}: the LAN {lan:?}, the disk {disk:?}"));
+        self.world.harden(node, (lan, disk));
     }
 
     /// Back at once, within its time, or too late.
@@ -245,8 +286,10 @@ impl History {
     fn quiet(&mut self) {
         self.world.note(|| "all is mended".to_owned());
         self.world.links.iter_mut().flatten().for_each(mend);
+        self.world.keys_differ = false;
         for node in 0..2 {
             self.world.cut_lan(node, false);
+            self.world.harden(node, (Agent::Obeys, Agent::Obeys));
             self.world.nodes[node]
                 .agents
                 .iter_mut()
@@ -255,7 +298,8 @@ impl History {
             let monitors = self.world.nodes[node].monitors.iter_mut();
             monitors.flatten().for_each(|it| *it = Agent::Obeys);
         }
-        let settings = self.world.nodes[0].settings.clone();
+        // The longer times, where the two files differ.
+        let settings = self.world.nodes[1].settings.clone();
         let actions: Duration = settings
             .groups
             .iter()
@@ -279,8 +323,18 @@ impl History {
             // A node that was on its way out may still end.
             self.world.boot(0);
             self.world.boot(1);
+            self.thaw();
             self.world.run_for(settings.keepalive);
             right_for = if self.wrong().is_none() { right_for + 1 } else { 0 };
+        }
+    }
+
+    /// Ends a freeze, wherever one is known.
+    fn thaw(&mut self) {
+        for node in 0..2 {
+            if self.world.nodes[node].facts.frozen != Extent::Nothing {
+                self.world.request(node, Request::Freeze(Extent::Nothing));
+            }
         }
     }
 
@@ -363,6 +417,11 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
     (b.node, b.peer) = (a.peer.clone(), a.node.clone());
     // S9: files that differ change nothing.
     b.config.whole += rng.range(0, 1);
+    if kind != Kind::Mild && rng.percent(10) {
+        let factor = rng.range(2, 3) as u32;
+        (b.keepalive, b.warntime) = (b.keepalive * factor, b.warntime * factor);
+        (b.deadtime, b.initdead) = (b.deadtime * factor, b.initdead * factor);
+    }
     for group in &mut b.groups {
         group.preferred = match group.preferred {
             Side::Me => Side::Peer,
@@ -379,6 +438,12 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
     let mut world = World::new([a, b], links, rng);
     world.jitter = jitter;
     world.set_offset(1, offset);
+    // One that is told of no other deadtime can't beat by it.
+    let same = world.nodes[0].settings.deadtime == world.nodes[1].settings.deadtime;
+    let version = kind != Kind::Mild && same && world.rng.percent(10);
+    for node in 0..2 {
+        world.nodes[node].hardship = Hardship::of_machine(&mut world.rng, version);
+    }
     world.nodes.iter_mut().for_each(|node| node.agent_max = agent_max);
     world
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pairbeat::cluster::event::{
-    Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
+    Action, Answer, Event, Input, Operation, Outcome, Output, Request, ServiceLink,
     Verdict,
 };
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
@@ -17,6 +17,7 @@ use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
 use pairbeat::time::Instant;
 
 use crate::checks::Facts;
+use crate::hardship::Hardship;
 use crate::rng::Rng;
 use crate::session::Delivery;
 
@@ -120,6 +121,9 @@ pub(crate) struct Machine<D: Delivery> {
     pub(crate) facts: Facts,
     /// Its interface to the service LAN has no carrier.
     pub(crate) lan_cut: bool,
+    pub(crate) hardship: Hardship,
+    /// By group: it was here last, as far as the node can know.
+    pub(crate) had: Vec<bool>,
     /// What a process has written down for the next one, and the request that asked for it.
     carried: Option<Carried>,
     restart: Option<RequestId>,
@@ -156,6 +160,8 @@ pub(crate) struct World<D: Delivery> {
     pub(crate) failure: Option<String>,
     /// Loops come late by up to that.
     pub(crate) jitter: Duration,
+    /// The two nodes have other secrets: no packet of one is worth anything to the other.
+    pub(crate) keys_differ: bool,
     queue: BTreeMap<(Instant, u64), Happening<D::Packet>>,
     order: u64,
     sessions: u64,
@@ -179,6 +185,7 @@ impl<D: Delivery> World<D> {
             trace: None,
             failure: None,
             jitter: Duration::ZERO,
+            keys_differ: false,
             queue: BTreeMap::new(),
             order: 0,
             sessions: 0,
@@ -229,6 +236,9 @@ impl<D: Delivery> World<D> {
         match happening {
             Happening::Arrive { node, link, packet } => {
                 let at = self.local(node);
+                if self.keys_differ {
+                    return;
+                }
                 let Some(process) = &mut self.nodes[node].process else { return };
                 if process.inbox.len() < INBOX_MAX {
                     process.inbox.push_back((link, at, packet.clone()));
@@ -269,7 +279,7 @@ impl<D: Delivery> World<D> {
 
     /// The node's own boot clock.
     pub(crate) fn local(&self, node: usize) -> Instant {
-        self.now.plus(self.nodes[node].offset)
+        self.nodes[node].hardship.clock(self.now).plus(self.nodes[node].offset)
     }
 
     pub(crate) fn set_offset(&mut self, node: usize, offset: Duration) {
@@ -297,6 +307,8 @@ impl<D: Delivery> World<D> {
         machine.suspended = None;
         machine.facts =
             Facts::new(self.now, machine.settings.groups.len(), machine.settings.keepalive);
+        let past = carried.as_ref().map_or(&machine.settings.past, |carried| &carried.past);
+        machine.facts.frozen = past.freeze.extent;
         machine.process = Some(Process {
             core: match &carried {
                 Some(carried) => Core::resumed(machine.settings.clone(), now, carried),
@@ -404,6 +416,7 @@ impl<D: Delivery> World<D> {
                 let token = process.wake;
                 let span = deadline.since(now);
                 let late = self.rng.range(0, u64::try_from(self.jitter.as_nanos()).unwrap());
+                let span = self.nodes[node].hardship.span(span);
                 let at = self.now.plus(span).plus(Duration::from_nanos(late));
                 self.push(at, Happening::Wake { node, token });
                 return;
@@ -427,8 +440,11 @@ impl<D: Delivery> World<D> {
         Some(Input::Ended { action, outcome })
     }
 
-    fn hand(&mut self, node: usize, input: Input) {
+    fn hand(&mut self, node: usize, mut input: Input) {
         let now = self.local(node);
+        if let Input::Heard { beat, .. } = &mut input {
+            *beat = self.nodes[node].hardship.plain(beat.clone());
+        }
         if let Input::Heard { at, beat, .. } = &input {
             let at = self.now.minus(now.since(*at));
             let world_now = self.now;
@@ -473,9 +489,11 @@ impl<D: Delivery> World<D> {
                 Output::Carry { order, carried } => {
                     self.note(|| format!("{} writes down what it holds", NAMES[node]));
                     let machine = &mut self.nodes[node];
-                    machine.carried = Some(carried);
-                    let written = Input::Written { order, outcome: Outcome::Done };
-                    machine.process.as_mut().unwrap().seen.push_back(written);
+                    if let Some(outcome) = machine.hardship.written() {
+                        machine.carried = (outcome == Outcome::Done).then_some(carried);
+                        let written = Input::Written { order, outcome };
+                        machine.process.as_mut().unwrap().seen.push_back(written);
+                    }
                 }
                 Output::Paused => self.pause(node),
                 Output::Left => {
@@ -504,8 +522,9 @@ impl<D: Delivery> World<D> {
 
     fn send(&mut self, node: usize, beat: Beat) {
         self.check_send(node, &beat);
+        let plain = self.nodes[node].hardship.plain(beat.clone());
         let Some(process) = &mut self.nodes[node].process else { return };
-        let packet = process.session.seal(&beat);
+        let packet = process.session.seal(&plain);
         if self.trace.is_some()
             && (told(&process.said) != told(&beat.groups)
                 || beat.node != self.nodes[node].facts.node)
@@ -573,8 +592,9 @@ impl<D: Delivery> World<D> {
 
     fn probed(&mut self, node: usize, order: ActionId, group: usize) {
         let heard = !self.nodes[node].lan_cut && self.answers(1 - node, group);
-        let answer = if heard { LanAnswer::Served } else { LanAnswer::Free };
-        self.tell(node, Input::Probed { order, answer });
+        if let Some(answer) = self.nodes[node].hardship.lan_answer(heard) {
+            self.tell(node, Input::Probed { order, answer });
+        }
     }
 
     /// An answer of the driver's.
@@ -601,7 +621,11 @@ impl<D: Delivery> World<D> {
     /// The driver's look at its interfaces.
     fn look(&mut self, node: usize) {
         let machine = &mut self.nodes[node];
-        let link = if machine.lan_cut { ServiceLink::Down } else { ServiceLink::Up };
+        let link = match machine.hardship.lan {
+            Agent::Obeys if machine.lan_cut => ServiceLink::Down,
+            Agent::Obeys => ServiceLink::Up,
+            Agent::Fails | Agent::Hangs | Agent::Mute => ServiceLink::Unknown,
+        };
         let Some(process) = &mut machine.process else { return };
         for (place, group) in machine.settings.groups.iter().enumerate() {
             if group.probe {
@@ -609,6 +633,16 @@ impl<D: Delivery> World<D> {
                 process.seen.push_back(Input::Service { group, link });
             }
         }
+    }
+
+    /// How a machine's questions to the LAN go from now on, and how its disk takes what it is given.
+    pub(crate) fn harden(&mut self, node: usize, (lan, disk): (Agent, Agent)) {
+        let hardship = &mut self.nodes[node].hardship;
+        if hardship.lan != Agent::Obeys {
+            hardship.blind_until = self.now;
+        }
+        (hardship.lan, hardship.disk) = (lan, disk);
+        self.look(node);
     }
 
     // ---- agents ---------------------------------------------------------------------------------
@@ -712,6 +746,8 @@ impl<D: Delivery> Machine<D> {
             recorded: VecDeque::new(),
             facts: Facts::new(Instant::BOOT, settings.groups.len(), settings.keepalive),
             lan_cut: false,
+            hardship: Hardship::default(),
+            had: vec![false; settings.groups.len()],
             carried: None,
             restart: None,
             paused: None,
