@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use pairbeat::cluster::message::{
-    Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX, SectionDigest, Unrest,
-    Wish,
+    Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
+    SectionDigest, Unrest, Wish,
 };
 use pairbeat::names::{GroupName, NAME_LEN_MAX, NodeName};
 use pairbeat::wire::auth::{Auth, KeyError, TAG_LEN};

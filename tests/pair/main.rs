@@ -31,6 +31,7 @@ mod roles;
 mod scripts;
 mod service;
 mod standstill;
+mod state;
 mod strangers;
 mod stream;
 mod survival;

@@ -189,7 +189,9 @@ impl<D: Delivery> World<D> {
             let sound = obeyed && flying && whole && seen;
             node.process.is_some() && node.suspended.is_none() && sound
         });
-        ready && !self.keys_differ && self.links.iter().any(|paths| paths.iter().all(|path| path.is_clean()))
+        ready
+            && !self.keys_differ
+            && self.links.iter().any(|paths| paths.iter().all(|path| path.is_clean()))
     }
 
     fn calm_for(&self) -> Duration {

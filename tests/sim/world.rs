@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pairbeat::cluster::event::{
-    Action, Answer, Event, Input, Operation, Outcome, Output, Request, ServiceLink,
-    Verdict,
+    Action, Answer, Event, Input, Operation, Outcome, Output, Request, ServiceLink, Verdict,
 };
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
 use pairbeat::cluster::{Carried, Core, RESTART_SERVED, Settings};
