@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
-use pairbeat::cluster::message::{Extent, Hold};
+use pairbeat::cluster::message::{Extent, Freeze, Hold};
 use pairbeat::cluster::{
     Damping, GroupSettings, Monitor, Past, PeerLife, ResourceSettings, Settings, Side,
 };
 use pairbeat::names::{GroupName, NodeName};
 
-use crate::hardship::Hardship;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::world::{Agent, Crash, Path, World};
@@ -53,16 +52,37 @@ impl History {
         (history.world.trace.take().unwrap_or_default(), history.world.failure.take())
     }
 
-    /// The longer one, where the two files differ.
     fn deadtime(&self) -> Duration {
-        let [a, b] = &self.world.nodes;
-        a.settings.deadtime.max(b.settings.deadtime)
+        self.world.nodes[0].settings.deadtime
     }
 
     fn pass(&mut self, most: Duration) {
         let nanos = u64::try_from(most.as_nanos()).unwrap();
         let span = Duration::from_nanos(self.world.rng.range(0, nanos));
         self.world.run_for(span);
+    }
+
+    /// S1 to S3, again and again: every link is cut until both serve, or one of them knows better,
+    /// and mended until all is well.
+    pub(crate) fn splits(times: usize) -> (Vec<String>, Option<String>) {
+        let mut world = pair(Rng::new(4), Kind::Mild);
+        for node in &mut world.nodes {
+            node.settings.damping.switches = 0;
+        }
+        let mut history = Self { world, kind: Kind::Rough, asked: true };
+        history.world.boot(0);
+        history.world.boot(1);
+        let settle = history.world.nodes[0].settings.initdead * 2 + Duration::from_secs(5);
+        history.world.run_for(settle);
+        for _ in 0..times {
+            history.world.links.iter_mut().flatten().for_each(|path| path.cut = true);
+            history.pass(history.deadtime() * 4);
+            history.quiet();
+            if history.world.failure.is_some() {
+                break;
+            }
+        }
+        (Vec::new(), history.world.failure.take())
     }
 
     /// L3, L4: both start, and whatever one link does, nothing moves after that.
@@ -120,20 +140,19 @@ impl History {
     fn fault(&mut self) {
         let node = self.world.rng.place(2);
         match self.world.rng.range(0, 99) {
-            0..=19 => self.disturb_link(),
-            20..=21 => self.cycles(),
-            22..=23 => self.hardship(node),
-            24 => self.world.keys_differ = !self.world.keys_differ,
+            0..=24 => self.disturb_link(),
             25..=32 => self.world.links.iter_mut().flatten().for_each(mend),
             33..=36 => {
                 let cut = self.world.rng.percent(50);
                 self.world.cut_lan(node, cut);
             }
             37..=44 => self.crash(node),
-            45..=59 => self.world.boot(node),
+            45..=57 => self.start(node),
+            58..=59 => self.reload(node),
             60..=67 => self.sleep(node),
-            68..=81 => self.ask(node),
-            82..=84 => self.restart(node),
+            68..=80 => self.ask(node),
+            81..=82 => self.freeze(node),
+            83..=84 => self.restart(node),
             85..=89 => {
                 let to = self.world.rng.place(2);
                 self.world.replay(node, to);
@@ -189,22 +208,55 @@ impl History {
         }
     }
 
+    /// Starts a node, now and then with a state file that is stale, or of another cluster.
+    fn start(&mut self, node: usize) {
+        if self.world.nodes[node].process.is_none() && self.world.rng.percent(20) {
+            let generation = self.world.rng.range(0, 4) as u32;
+            let extent = self.extent();
+            let names = ["g0", "g1", "elsewhere"].map(|name| GroupName::new(name).unwrap());
+            let here = names.into_iter().filter(|_| self.world.rng.percent(50)).collect();
+            let past = Past { freeze: Freeze { generation, extent }, here };
+            self.world.note(|| format!("state file of {node}: {past:?}"));
+            self.world.nodes[node].settings.past = past;
+        }
+        self.world.boot(node);
+    }
+
+    fn extent(&mut self) -> Extent {
+        [Extent::Nothing, Extent::ExceptDead, Extent::All][self.world.rng.place(3)]
+    }
+
+    fn freeze(&mut self, node: usize) {
+        let extent = self.extent();
+        self.asked = true;
+        self.world.request(node, Request::Freeze(extent));
+    }
+
+    /// Everything that a reload may change without another list of resources.
+    fn reload(&mut self, node: usize) {
+        let mut settings = self.world.nodes[node].settings.clone();
+        settings.auto_failback ^= self.world.rng.percent(50);
+        settings.damping = damping(&mut self.world.rng);
+        settings.config.whole += 2;
+        self.world.reload(node, settings);
+    }
+
     fn sleep(&mut self, node: usize) {
         let deadtime = self.deadtime();
-        let most = if self.world.rng.percent(50) { deadtime } else { deadtime * 5 };
+        let most = match self.world.rng.range(0, 9) {
+            0..=4 => deadtime,
+            5..=8 => deadtime * 5,
+            _ => Duration::from_secs(60),
+        };
         let span = Duration::from_millis(self.world.rng.range(1, most.as_millis() as u64));
         self.world.suspend(node, span);
     }
 
     fn ask(&mut self, node: usize) {
         let which = [Which::All, Which::Local, Which::Foreign][self.world.rng.place(3)];
-        let request = match self.world.rng.range(0, 7) {
+        let request = match self.world.rng.range(0, 6) {
             0..=2 => Request::Standby(which),
             3..=5 => Request::Takeover(which),
-            6 => {
-                let extents = [Extent::All, Extent::ExceptDead, Extent::Nothing];
-                Request::Freeze(extents[self.world.rng.place(3)])
-            }
             _ => Request::Leave,
         };
         self.asked = true;
@@ -216,41 +268,14 @@ impl History {
         if self.world.rng.percent(25) && request != Request::Leave {
             self.world.request(1 - node, request);
         }
-        // Or one of them wants something else in the midst of it.
-        if self.world.rng.percent(20) {
-            self.pass(self.world.nodes[0].agent_max * 2);
-            let second = [Request::Standby(which), Request::Takeover(which), Request::Restart];
-            let (whom, second) = (self.world.rng.place(2), second[self.world.rng.place(3)]);
-            self.world.request(whom, second);
-        }
-    }
-
-    /// A split, healed, and again.
-    fn cycles(&mut self) {
-        let most = self.deadtime() * 2;
-        for _ in 0..self.world.rng.range(2, 8) {
-            self.world.note(|| "split".to_owned());
-            self.world.links.iter_mut().flatten().for_each(|path| path.cut = true);
-            self.pass(most);
-            self.world.note(|| "healed".to_owned());
-            self.world.links.iter_mut().flatten().for_each(mend);
-            self.pass(most);
-            if self.world.failure.is_some() {
-                return;
-            }
-        }
-    }
-
-    /// Questions without answers, and a disk that takes nothing, until it is mended.
-    fn hardship(&mut self, node: usize) {
-        let agents = [Agent::Obeys, Agent::Fails, Agent::Hangs];
-        let (lan, disk) = (agents[self.world.rng.place(3)], agents[self.world.rng.place(3)]);
-        self.world.note(|| format!("{node}: the LAN {lan:?}, the disk {disk:?}"));
-        self.world.harden(node, (lan, disk));
     }
 
     /// Back at once, within its time, or too late.
     fn restart(&mut self, node: usize) {
+        // A version that can't tell its peer does not do so.
+        if self.world.nodes[node].old {
+            return;
+        }
         self.world.request(node, Request::Restart);
         let most = [1, 8, 20][self.world.rng.place(3)];
         self.pass(Duration::from_secs(most));
@@ -286,10 +311,8 @@ impl History {
     fn quiet(&mut self) {
         self.world.note(|| "all is mended".to_owned());
         self.world.links.iter_mut().flatten().for_each(mend);
-        self.world.keys_differ = false;
         for node in 0..2 {
             self.world.cut_lan(node, false);
-            self.world.harden(node, (Agent::Obeys, Agent::Obeys));
             self.world.nodes[node]
                 .agents
                 .iter_mut()
@@ -298,8 +321,7 @@ impl History {
             let monitors = self.world.nodes[node].monitors.iter_mut();
             monitors.flatten().for_each(|it| *it = Agent::Obeys);
         }
-        // The longer times, where the two files differ.
-        let settings = self.world.nodes[1].settings.clone();
+        let settings = self.world.nodes[0].settings.clone();
         let actions: Duration = settings
             .groups
             .iter()
@@ -323,16 +345,16 @@ impl History {
             // A node that was on its way out may still end.
             self.world.boot(0);
             self.world.boot(1);
-            self.thaw();
+            self.unfreeze();
             self.world.run_for(settings.keepalive);
             right_for = if self.wrong().is_none() { right_for + 1 } else { 0 };
         }
     }
 
-    /// Ends a freeze, wherever one is known.
-    fn thaw(&mut self) {
+    /// Until nobody is: a word of one node may be older than that of the other.
+    fn unfreeze(&mut self) {
         for node in 0..2 {
-            if self.world.nodes[node].facts.frozen != Extent::Nothing {
+            if self.world.nodes[node].facts.promised.frozen() && self.world.open.is_empty() {
                 self.world.request(node, Request::Freeze(Extent::Nothing));
             }
         }
@@ -380,8 +402,9 @@ impl History {
             if broken.any(|(_, it)| it.monitor.is_some_and(|monitor| !monitor.wary)) {
                 return Some(format!("group {group} is out of order where it is held"));
             }
-            let settings = &world.nodes[holder].settings;
-            let away = settings.groups[group].preferred == Side::Peer;
+            // It is the preferred node that wants its groups back.
+            let settings = &world.nodes[1 - holder].settings;
+            let away = settings.groups[group].preferred == Side::Me;
             if settings.auto_failback && away && !self.asked && !world.checks.troubled {
                 return Some(format!("group {group} is not at home"));
             }
@@ -417,11 +440,6 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
     (b.node, b.peer) = (a.peer.clone(), a.node.clone());
     // S9: files that differ change nothing.
     b.config.whole += rng.range(0, 1);
-    if kind != Kind::Mild && rng.percent(10) {
-        let factor = rng.range(2, 3) as u32;
-        (b.keepalive, b.warntime) = (b.keepalive * factor, b.warntime * factor);
-        (b.deadtime, b.initdead) = (b.deadtime * factor, b.initdead * factor);
-    }
     for group in &mut b.groups {
         group.preferred = match group.preferred {
             Side::Me => Side::Peer,
@@ -435,16 +453,19 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
     let agent_max = Duration::from_millis(rng.range(1, 400));
     let jitter = keepalive / 20;
     let offset = Duration::from_secs(rng.range(0, 100_000));
+    // At most a millisecond a second, which is worse than any clock that still works.
+    let drift = if rng.percent(50) { rng.range(0, 1000) as u32 } else { 0 };
+    let drifting = rng.place(2);
+    let (old, unguarded) = (rng.percent(15).then(|| rng.place(2)), rng.percent(15));
     let mut world = World::new([a, b], links, rng);
     world.jitter = jitter;
-    world.set_offset(1, offset);
-    // One that is told of no other deadtime can't beat by it.
-    let same = world.nodes[0].settings.deadtime == world.nodes[1].settings.deadtime;
-    let version = kind != Kind::Mild && same && world.rng.percent(10);
-    for node in 0..2 {
-        world.nodes[node].hardship = Hardship::of_machine(&mut world.rng, version);
+    world.set_clock(0, Duration::from_secs(1000), if drifting == 0 { drift } else { 0 });
+    world.set_clock(1, offset, if drifting == 1 { drift } else { 0 });
+    for (place, node) in world.nodes.iter_mut().enumerate() {
+        node.agent_max = agent_max;
+        node.old = old == Some(place);
+        node.guarded = !unguarded;
     }
-    world.nodes.iter_mut().for_each(|node| node.agent_max = agent_max);
     world
 }
 

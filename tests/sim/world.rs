@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pairbeat::cluster::event::{
-    Action, Answer, Event, Input, Operation, Outcome, Output, Request, ServiceLink, Verdict,
+    Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
+    Verdict,
 };
-use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
+use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Notice, Unrest, Wish};
 use pairbeat::cluster::{Carried, Core, RESTART_SERVED, Settings};
 use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
 use pairbeat::time::Instant;
 
 use crate::checks::Facts;
-use crate::hardship::Hardship;
 use crate::rng::Rng;
 use crate::session::Delivery;
 
@@ -111,8 +111,14 @@ pub(crate) struct Machine<D: Delivery> {
     /// By group and resource: how a look at it goes; one that fails tells a lie.
     pub(crate) monitors: Vec<Vec<Agent>>,
     pub(crate) suspended: Option<Instant>,
-    /// Its boot clock is ahead of the world's by that.
+    /// Its boot clock is ahead of the world's by that,
     offset: Duration,
+    /// and runs faster, by so many millionths.
+    drift: u32,
+    /// Its beats are those of an older version: what is optional in them is missing.
+    pub(crate) old: bool,
+    /// Its kernel takes the addresses out of service when the process does not run on time.
+    pub(crate) guarded: bool,
     /// An agent takes between the two.
     pub(crate) agent_min: Duration,
     pub(crate) agent_max: Duration,
@@ -120,9 +126,8 @@ pub(crate) struct Machine<D: Delivery> {
     pub(crate) facts: Facts,
     /// Its interface to the service LAN has no carrier.
     pub(crate) lan_cut: bool,
-    pub(crate) hardship: Hardship,
-    /// By group: it was here last, as far as the node can know.
-    pub(crate) had: Vec<bool>,
+    /// When that was changed last.
+    pub(crate) lan_back: Instant,
     /// What a process has written down for the next one, and the request that asked for it.
     carried: Option<Carried>,
     restart: Option<RequestId>,
@@ -159,8 +164,6 @@ pub(crate) struct World<D: Delivery> {
     pub(crate) failure: Option<String>,
     /// Loops come late by up to that.
     pub(crate) jitter: Duration,
-    /// The two nodes have other secrets: no packet of one is worth anything to the other.
-    pub(crate) keys_differ: bool,
     queue: BTreeMap<(Instant, u64), Happening<D::Packet>>,
     order: u64,
     sessions: u64,
@@ -184,7 +187,6 @@ impl<D: Delivery> World<D> {
             trace: None,
             failure: None,
             jitter: Duration::ZERO,
-            keys_differ: false,
             queue: BTreeMap::new(),
             order: 0,
             sessions: 0,
@@ -235,9 +237,6 @@ impl<D: Delivery> World<D> {
         match happening {
             Happening::Arrive { node, link, packet } => {
                 let at = self.local(node);
-                if self.keys_differ {
-                    return;
-                }
                 let Some(process) = &mut self.nodes[node].process else { return };
                 if process.inbox.len() < INBOX_MAX {
                     process.inbox.push_back((link, at, packet.clone()));
@@ -278,11 +277,13 @@ impl<D: Delivery> World<D> {
 
     /// The node's own boot clock.
     pub(crate) fn local(&self, node: usize) -> Instant {
-        self.nodes[node].hardship.clock(self.now).plus(self.nodes[node].offset)
+        let Machine { offset, drift, .. } = self.nodes[node];
+        let ran = self.now.since(Instant::BOOT);
+        self.now.plus(offset).plus(ran / 1_000_000 * drift)
     }
 
-    pub(crate) fn set_offset(&mut self, node: usize, offset: Duration) {
-        self.nodes[node].offset = offset;
+    pub(crate) fn set_clock(&mut self, node: usize, offset: Duration, drift: u32) {
+        (self.nodes[node].offset, self.nodes[node].drift) = (offset, drift);
     }
 
     // ---- what happens to machines ---------------------------------------------------------------
@@ -306,18 +307,18 @@ impl<D: Delivery> World<D> {
         machine.suspended = None;
         machine.facts =
             Facts::new(self.now, machine.settings.groups.len(), machine.settings.keepalive);
-        let past = carried.as_ref().map_or(&machine.settings.past, |carried| &carried.past);
-        machine.facts.frozen = past.freeze.extent;
+        let core = match &carried {
+            Some(carried) => Core::resumed(machine.settings.clone(), now, carried),
+            None => Core::new(machine.settings.clone(), now),
+        };
+        machine.facts.promised.begin(&core.view(now));
         machine.process = Some(Process {
-            core: match &carried {
-                Some(carried) => Core::resumed(machine.settings.clone(), now, carried),
-                None => Core::new(machine.settings.clone(), now),
-            },
+            core,
             session,
             said: Vec::new(),
             inbox: VecDeque::new(),
             ended: VecDeque::new(),
-            seen: VecDeque::from([Input::Guarded(true)]),
+            seen: VecDeque::from([Input::Guarded(machine.guarded)]),
             wake: 0,
         });
         self.look(node);
@@ -380,6 +381,26 @@ impl<D: Delivery> World<D> {
         }
         self.open.insert(id.0, (node, start, self.now));
         self.note(|| format!("{} operator: {request:?}", NAMES[node]));
+        self.check_asked(node);
+        self.obey(node);
+        self.turn(node);
+        self.check_step();
+    }
+
+    /// The operator has the files read again; the resources are the same.
+    pub(crate) fn reload(&mut self, node: usize, settings: Settings) {
+        let now = self.local(node);
+        let machine = &mut self.nodes[node];
+        let Some(process) = machine.process.as_mut().filter(|_| machine.suspended.is_none()) else {
+            return;
+        };
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let input = Input::Settings { id, settings: Box::new(settings.clone()), changed: vec![] };
+        process.core.handle(now, input);
+        self.open.insert(id.0, (node, machine.starts, self.now));
+        machine.settings = settings;
+        self.note(|| format!("{} reads its files again", NAMES[node]));
         self.obey(node);
         self.turn(node);
         self.check_step();
@@ -415,7 +436,6 @@ impl<D: Delivery> World<D> {
                 let token = process.wake;
                 let span = deadline.since(now);
                 let late = self.rng.range(0, u64::try_from(self.jitter.as_nanos()).unwrap());
-                let span = self.nodes[node].hardship.span(span);
                 let at = self.now.plus(span).plus(Duration::from_nanos(late));
                 self.push(at, Happening::Wake { node, token });
                 return;
@@ -439,11 +459,8 @@ impl<D: Delivery> World<D> {
         Some(Input::Ended { action, outcome })
     }
 
-    fn hand(&mut self, node: usize, mut input: Input) {
+    fn hand(&mut self, node: usize, input: Input) {
         let now = self.local(node);
-        if let Input::Heard { beat, .. } = &mut input {
-            *beat = self.nodes[node].hardship.plain(beat.clone());
-        }
         if let Input::Heard { at, beat, .. } = &input {
             let at = self.now.minus(now.since(*at));
             let world_now = self.now;
@@ -488,11 +505,9 @@ impl<D: Delivery> World<D> {
                 Output::Carry { order, carried } => {
                     self.note(|| format!("{} writes down what it holds", NAMES[node]));
                     let machine = &mut self.nodes[node];
-                    if let Some(outcome) = machine.hardship.written() {
-                        machine.carried = (outcome == Outcome::Done).then_some(carried);
-                        let written = Input::Written { order, outcome };
-                        machine.process.as_mut().unwrap().seen.push_back(written);
-                    }
+                    machine.carried = Some(carried);
+                    let written = Input::Written { order, outcome: Outcome::Done };
+                    machine.process.as_mut().unwrap().seen.push_back(written);
                 }
                 Output::Paused => self.pause(node),
                 Output::Left => {
@@ -521,9 +536,10 @@ impl<D: Delivery> World<D> {
 
     fn send(&mut self, node: usize, beat: Beat) {
         self.check_send(node, &beat);
-        let plain = self.nodes[node].hardship.plain(beat.clone());
+        self.check_claims(node, &beat);
+        let old = self.nodes[node].old;
         let Some(process) = &mut self.nodes[node].process else { return };
-        let packet = process.session.seal(&plain);
+        let packet = process.session.seal(&if old { bare(&beat) } else { beat.clone() });
         if self.trace.is_some()
             && (told(&process.said) != told(&beat.groups)
                 || beat.node != self.nodes[node].facts.node)
@@ -581,19 +597,18 @@ impl<D: Delivery> World<D> {
     // ---- the service LAN ------------------------------------------------------------------------
 
     /// Whether anybody out there gets an answer from the node for the group: it is up, there is a
-    /// carrier, and the kernel's lease has not run out.
+    /// carrier, and the kernel's lease, if there is one, has not run out.
     pub(crate) fn answers(&self, node: usize, group: usize) -> bool {
         let machine = &self.nodes[node];
         let paused = machine.paused.as_ref().is_some_and(|it| self.now < it.served_until);
         let on_time = paused || (machine.process.is_some() && machine.suspended.is_none());
-        on_time && !machine.lan_cut && machine.up[group].contains(&true)
+        (on_time || !machine.guarded) && !machine.lan_cut && machine.up[group].contains(&true)
     }
 
     fn probed(&mut self, node: usize, order: ActionId, group: usize) {
         let heard = !self.nodes[node].lan_cut && self.answers(1 - node, group);
-        if let Some(answer) = self.nodes[node].hardship.lan_answer(heard) {
-            self.tell(node, Input::Probed { order, answer });
-        }
+        let answer = if heard { LanAnswer::Served } else { LanAnswer::Free };
+        self.tell(node, Input::Probed { order, answer });
     }
 
     /// An answer of the driver's.
@@ -611,6 +626,7 @@ impl<D: Delivery> World<D> {
                 format!("{} service link {}", NAMES[node], if cut { "cut" } else { "mended" })
             });
             self.nodes[node].lan_cut = cut;
+            self.nodes[node].lan_back = self.now;
             self.look(node);
             self.turn(node);
             self.check_step();
@@ -620,11 +636,7 @@ impl<D: Delivery> World<D> {
     /// The driver's look at its interfaces.
     fn look(&mut self, node: usize) {
         let machine = &mut self.nodes[node];
-        let link = match machine.hardship.lan {
-            Agent::Obeys if machine.lan_cut => ServiceLink::Down,
-            Agent::Obeys => ServiceLink::Up,
-            Agent::Fails | Agent::Hangs | Agent::Mute => ServiceLink::Unknown,
-        };
+        let link = if machine.lan_cut { ServiceLink::Down } else { ServiceLink::Up };
         let Some(process) = &mut machine.process else { return };
         for (place, group) in machine.settings.groups.iter().enumerate() {
             if group.probe {
@@ -632,16 +644,6 @@ impl<D: Delivery> World<D> {
                 process.seen.push_back(Input::Service { group, link });
             }
         }
-    }
-
-    /// How a machine's questions to the LAN go from now on, and how its disk takes what it is given.
-    pub(crate) fn harden(&mut self, node: usize, (lan, disk): (Agent, Agent)) {
-        let hardship = &mut self.nodes[node].hardship;
-        if hardship.lan != Agent::Obeys {
-            hardship.blind_until = self.now;
-        }
-        (hardship.lan, hardship.disk) = (lan, disk);
-        self.look(node);
     }
 
     // ---- agents ---------------------------------------------------------------------------------
@@ -740,13 +742,15 @@ impl<D: Delivery> Machine<D> {
             monitors: sizes.iter().map(|len| vec![Agent::Obeys; *len]).collect(),
             suspended: None,
             offset: Duration::from_secs(1000),
+            drift: 0,
+            old: false,
+            guarded: true,
             agent_min: Duration::ZERO,
             agent_max: Duration::from_millis(20),
             recorded: VecDeque::new(),
             facts: Facts::new(Instant::BOOT, settings.groups.len(), settings.keepalive),
             lan_cut: false,
-            hardship: Hardship::default(),
-            had: vec![false; settings.groups.len()],
+            lan_back: Instant::BOOT,
             carried: None,
             restart: None,
             paused: None,
@@ -778,6 +782,17 @@ impl<D: Delivery> Machine<D> {
     pub(crate) fn hold(&self, group: usize) -> Hold {
         self.claim(group).map_or(Hold::Nothing, |claim| claim.hold)
     }
+}
+
+/// The beat as a version without the optional fields would send it.
+fn bare(beat: &Beat) -> Beat {
+    let mut beat = beat.clone();
+    beat.notice = Notice::default();
+    beat.sections.clear();
+    for claim in &mut beat.groups {
+        (claim.via, claim.unrest) = (None, Unrest::default());
+    }
+    beat
 }
 
 /// What is worth a line of the trace: not the countdown of a hold-down.
