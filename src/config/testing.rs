@@ -39,6 +39,11 @@ impl Environment for World {
         self.files.get(path).is_some_and(|file| file.mode & 0o111 != 0)
     }
 
+    /// An agent's text is what it says of itself.
+    fn metadata(&self, agent: &Path) -> Option<String> {
+        String::from_utf8(self.files.get(agent)?.bytes.clone()).ok()
+    }
+
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
         match (name, family) {
             ("web1" | "my_host", Family::V4) => Some(IpAddr::from([10, 0, 0, 2])),

@@ -21,6 +21,8 @@ pub(crate) struct Node {
     directory: PathBuf,
     /// As `--config` has it.
     pub(crate) config: PathBuf,
+    /// What its shell does before the daemon takes its place.
+    pub(crate) prelude: String,
     supervisor: Option<Child>,
 }
 
@@ -96,7 +98,8 @@ impl Status {
 
 impl Node {
     pub(crate) fn new(name: &str, net: Net, directory: PathBuf, config: PathBuf) -> Self {
-        Self { name: name.to_owned(), net, directory, config, supervisor: None }
+        let prelude = String::new();
+        Self { name: name.to_owned(), net, directory, config, prelude, supervisor: None }
     }
 
     pub(crate) fn runtime_dir(&self) -> PathBuf {
@@ -130,7 +133,8 @@ impl Node {
     /// `run`, in the node's namespace: the child is the supervisor itself.
     pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = self.inside(&[]);
+        let prelude = format!("{}exec \"$@\"", self.prelude);
+        let mut command = self.inside(&["sh", "-c", &prelude, "sh"]);
         command.arg(BINARY).args(self.options()).args(["run", "--force"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.supervisor = Some(command.spawn().unwrap());
