@@ -18,7 +18,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn with(mut self, path: &str, text: &str) -> Self {
-        let mode = if path.contains(".d/") { 0o755 } else { 0o600 };
+        let mode = if path.contains(".d/") || path.contains("bin/") { 0o755 } else { 0o600 };
         let file = SourceFile { bytes: text.as_bytes().to_vec(), mode };
         self.files.insert(PathBuf::from(path), file);
         self

@@ -79,8 +79,8 @@ fn what_is_no_resource_is_a_fault() {
         ("IPaddr2::", "`` is not an IP address"),
         ("../evil", "a resource is a name, not a path"),
         ("SendArp::1.2.3.4", "the resource `SendArp` is not supported yet"),
-        ("ocf:heartbeat:IPaddr2", "OCF agents are not supported yet"),
-        ("systemd:nginx", "systemd units are not supported yet"),
+        ("ocf:heartbeat:IPaddr2", "no OCF agent `heartbeat:IPaddr2`"),
+        ("systemd:nginx", "there is no systemctl on this machine"),
         ("ldirectord::", "a name can't be empty"),
     ] {
         let (_, found) = groups(&format!("a {text}\n"));
