@@ -322,6 +322,11 @@ impl Group {
         places.position(|(watch, settings)| often(watch, settings))
     }
 
+    /// Whether a resource of it waits to be mended.
+    pub(super) fn is_broken(&self) -> bool {
+        self.health.iter().any(|watch| watch.broken.is_some())
+    }
+
     /// Stops what stands to the right of it and itself, right to left; the list goes on from there.
     fn restart(&mut self, turn: &mut Turn<'_>, resource: usize) {
         let Role::Active { epoch, from, .. } = self.role else { return };

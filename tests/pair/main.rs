@@ -27,6 +27,7 @@ mod pair;
 mod prober;
 mod refusals;
 mod reload;
+mod restart;
 mod roles;
 mod scripts;
 mod service;

@@ -23,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) config: PathBuf,
     /// What its shell does before the daemon takes its place.
     pub(crate) prelude: String,
+    /// What `run` is of.
+    pub(crate) program: PathBuf,
     supervisor: Option<Child>,
 }
 
@@ -98,8 +100,8 @@ impl Status {
 
 impl Node {
     pub(crate) fn new(name: &str, net: Net, directory: PathBuf, config: PathBuf) -> Self {
-        let prelude = String::new();
-        Self { name: name.to_owned(), net, directory, config, prelude, supervisor: None }
+        let (prelude, program) = (String::new(), PathBuf::from(BINARY));
+        Self { name: name.to_owned(), net, directory, config, prelude, program, supervisor: None }
     }
 
     pub(crate) fn runtime_dir(&self) -> PathBuf {
@@ -135,7 +137,7 @@ impl Node {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let prelude = format!("{}exec \"$@\"", self.prelude);
         let mut command = self.inside(&["sh", "-c", &prelude, "sh"]);
-        command.arg(BINARY).args(self.options()).args(["run", "--force"]);
+        command.arg(&self.program).args(self.options()).args(["run", "--force"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.supervisor = Some(command.spawn().unwrap());
     }

@@ -8,7 +8,7 @@ use crate::node::{Node, until};
 use crate::pair::{Pair, Setup, VIP};
 
 /// A resource that writes down what is asked of it, and fails or hangs where a file says so.
-const SCRIPT: &str = r#"#!/bin/sh
+pub(crate) const SCRIPT: &str = r#"#!/bin/sh
 here=${0%/*} me=${0##*/}
 if [ "$1" = status ]; then
   if [ -e "$here/$me.status.hangs" ]; then echo "$me status" >>"$here/calls"; exec sleep 600; fi
@@ -28,7 +28,7 @@ fn resource_d(node: &Node) -> PathBuf {
 }
 
 /// What was asked of the scripts of a node, in order.
-fn calls(node: &Node) -> String {
+pub(crate) fn calls(node: &Node) -> String {
     let text = std::fs::read_to_string(resource_d(node).join("calls")).unwrap_or_default();
     text.lines().collect::<Vec<_>>().join(", ")
 }
@@ -39,7 +39,7 @@ fn let_it(node: &Node, what: &str) {
 }
 
 /// A pair with one group of an address between two scripts; nothing runs yet.
-fn pair(setup: &Setup) -> Pair {
+pub(crate) fn pair(setup: &Setup) -> Pair {
     let haresources = format!("server101 first {VIP}/24/eth0 last\n");
     let pair = Pair::new(&Setup { haresources, ..*setup });
     for node in [&pair.a, &pair.b] {

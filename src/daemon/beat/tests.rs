@@ -327,7 +327,10 @@ fn the_thread_ends_with_the_daemon_and_calls_its_pulse_until_then() {
             engine(0, 1),
             links,
             notes,
-            Habits { pulse: Some(Pulse { every, call }), ..Habits::default() },
+            Habits {
+                pulse: Some(Pulse { every, call, last: Box::new(|| ()) }),
+                ..Habits::default()
+            },
         )
         .unwrap();
         let first = told.recv_timeout(PATIENCE).unwrap();
