@@ -167,15 +167,14 @@ impl Core {
         let lock = begin::only_core(paths).await?;
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;
         let mut supervisor = Channel::<FromCore, ToCore>::new(supervisor);
-        let managed: Vec<_> = config.addresses().collect();
+        let managed = FromCore::Addresses(config.addresses().collect());
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
-        supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
+        supervisor.send(&managed).await.map_err(gone)?;
         let surroundings = work::surroundings(paths, &config);
         let (session, chronicle) = telling::begin(paths, &config)?;
         let hands = Hands::telling(surroundings.clone(), chronicle.teller());
         let hands = Rc::new(hands.map_err(|e| system(&e))?);
-        let own = (paths, &config);
-        let resumed = resume::begin(own, (&hands, &surroundings), &chronicle).await?;
+        let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director =
@@ -190,8 +189,8 @@ impl Core {
         let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
-        let sync = sync::start(&config, director.ipvs().clone(), beat.orders());
         let mut core = Self {
+            sync: sync::start(&config, director.ipvs().clone(), beat.orders()),
             paths: paths.clone(),
             _lock: lock,
             keeper: Keeper::default(),
@@ -206,7 +205,6 @@ impl Core {
             beat,
             hands,
             director,
-            sync,
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),

@@ -24,11 +24,13 @@ use crate::status::SyncStatus;
 
 /// From one look at the daemons to the next, as with addresses.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a backup must have listened until it has heard of every connection that is in use: the
-/// master tells each once a second ([`SETTINGS`]), keeps a message that is not full for two seconds
-/// (`IPVS_SYNC_FLUSH_TIME`) and looks at it once a second (`IPVS_SYNC_CHECK_PERIOD` of
-/// `net/netfilter/ipvs/ip_vs_sync.c`); and one second for the way.
-pub(super) const FRESH_AFTER: Duration = Duration::from_secs(5);
+/// How long a backup must have listened until it has heard of every connection that is in use. A
+/// master that came by a planned switch may begin six seconds later than the backup, and a second
+/// more when its interface has to come first. It tells each connection once a second ([`SETTINGS`]),
+/// keeps a message that is not full for two seconds (`IPVS_SYNC_FLUSH_TIME`) and looks at it once a
+/// second (`IPVS_SYNC_CHECK_PERIOD` of `net/netfilter/ipvs/ip_vs_sync.c`); and one second for the
+/// way.
+const FRESH_AFTER: Duration = Duration::from_secs(12);
 /// Longest wait for the end of the daemons when this process ends.
 const END_LIMIT: Duration = Duration::from_secs(3);
 

@@ -83,7 +83,7 @@ pub struct RunningSync {
 impl RunningSync {
     /// Whether it is as configured; what the configuration leaves to the kernel is as it likes.
     pub fn serves(&self, wanted: &Sync) -> bool {
-        fn fits<T: PartialEq>(wanted: Option<T>, has: Option<T>) -> bool {
+        fn fits<T: PartialEq + Copy>(wanted: Option<T>, has: Option<T>) -> bool {
             wanted.is_none() || has.is_none() || wanted == has
         }
         self.interface == wanted.interface
