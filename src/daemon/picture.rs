@@ -93,6 +93,8 @@ fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
             silent_ms: life.heard_ms,
             rtt_us: quality.rtt_us,
             sent: socket.traffic.sent,
+            left_out: socket.traffic.left_out,
+            broken: socket.traffic.broken,
             received: quality.believed,
             refused: quality.refused,
             lost: quality.lost,

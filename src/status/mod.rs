@@ -85,7 +85,7 @@ pub struct PeerStatus {
 pub struct LinkStatus {
     /// As configured.
     pub name: String,
-    /// `ucast`, `bcast`, `mcast`; an older daemon does not say.
+    /// `ucast`, `bcast`, `mcast`, `serial`; an older daemon does not say.
     #[serde(default)]
     pub kind: String,
     /// `up`, `down`, `unknown` (nothing heard yet).
@@ -97,6 +97,12 @@ pub struct LinkStatus {
     /// Datagrams sent here.
     #[serde(default)]
     pub sent: u64,
+    /// Beats not sent here because a slow line had others to send.
+    #[serde(default)]
+    pub left_out: u64,
+    /// What came in on a serial line and was no datagram: noise, another speed.
+    #[serde(default)]
+    pub broken: u64,
     /// Datagrams of the peer that were believed here.
     pub received: u64,
     /// Datagrams that came in here and changed nothing.
