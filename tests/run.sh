@@ -45,7 +45,7 @@ spoken=" lab-self story director watchdog measure "
 ipvs_tests=(ipvs)
 
 step_setup() {
-  need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \
+  need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl socat:socat \
     etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi

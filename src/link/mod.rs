@@ -82,10 +82,13 @@ impl fmt::Display for Fault<'_> {
             Self::Udp(fault) => fault,
             Self::Serial(fault) => fault,
         };
-        match fault.source() {
-            Some(cause) => write!(f, "{fault}: {cause}"),
-            None => write!(f, "{fault}"),
+        write!(f, "{fault}")?;
+        let mut cause = fault.source();
+        while let Some(below) = cause {
+            write!(f, ": {below}")?;
+            cause = below.source();
         }
+        Ok(())
     }
 }
 

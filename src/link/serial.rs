@@ -36,7 +36,7 @@ const BITS: u64 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It could not be opened.
-    #[error("{device}: {error}")]
+    #[error("{device}")]
     Open {
         /// The device.
         device: String,
@@ -389,3 +389,6 @@ fn time_for(bytes: usize, baud: u32) -> Duration {
     let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(BITS);
     Duration::from_nanos(bits.saturating_mul(1_000_000_000) / u64::from(baud.max(1)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,7 @@ mod refusals;
 mod reload;
 mod roles;
 mod scripts;
+mod serial;
 mod service;
 mod standstill;
 mod strangers;
