@@ -145,6 +145,7 @@ impl Core {
     /// Changes the resources of active groups, in a task of its own.
     fn adjust(&self, steps: Vec<Step>) {
         let (keeper, config) = (self.keeper.clone(), Rc::clone(&self.config));
+        work::ids(&config).for_each(|group| self.keeper.looks_away(group));
         let (hands, director) = (Rc::clone(&self.hands), self.director.clone());
         let adjusted = self.adjusted.0.clone();
         tokio::task::spawn_local(async move {
@@ -207,8 +208,10 @@ impl Core {
         }
         drop(turns);
         if guard_changes {
-            let guard::Begun { words, pulse, whole } =
-                guard::begin(&self.config, &self.hands).await;
+            let guard::Begun { words, pulse, whole } = {
+                let lit = self.hands.held().into_iter().map(|held| held.ip).collect();
+                guard::begin(&self.config, &self.hands, &lit).await
+            };
             self.guard = words;
             self.order(Order::Pulse(pulse));
             self.order(Order::Core(Input::Guarded(whole)));
