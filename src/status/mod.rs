@@ -47,6 +47,9 @@ pub struct Status {
     /// What takes the VIPs out of service when this node's core does not run: `lease of 250 ms`,
     /// or `none` and why.
     pub guard: String,
+    /// The keys of the heartbeats; an older daemon says nothing of them.
+    #[serde(default)]
+    pub keys: KeysStatus,
     /// The journal of this core; an older daemon says nothing of it.
     #[serde(default)]
     pub journal: JournalStatus,
@@ -54,6 +57,19 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// Keys by their ids: what a rotation needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysStatus {
+    /// Ours sign with this one.
+    pub signing: u8,
+    /// These are accepted.
+    pub accepted: Vec<u8>,
+    /// The peer signs with this one; unknown before it has proven itself.
+    pub peer_signing: Option<u8>,
+    /// Those that both nodes have, with the same secret.
+    pub shared: Vec<u8>,
 }
 
 /// The journal.
