@@ -31,6 +31,7 @@ use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
+use crate::daemon::guard::Guard;
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
@@ -94,7 +95,7 @@ struct Core {
     /// Whether the beat thread has said anything since the last look.
     reported: bool,
     /// What takes the VIPs out of service when this process does not run, in words.
-    guard: String,
+    guard: Guard,
     /// Those who asked for it before there was one; bounded by the control socket's connections.
     early: Vec<oneshot::Sender<Vec<u8>>>,
     beat: BeatHandle,
@@ -176,21 +177,25 @@ impl Core {
         let memory = Memory::open(paths);
         let engine = begin::engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
+        let config = Rc::new(config);
+        let (guard, pulse) = guard::prepare(&config, &hands).await;
         let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
+        // Before the first beat can ask for it.
+        let whole = Input::Guarded(guard.whole());
+        let _first = beat.order(Order::Core(whole));
         let mut core = Self {
             paths: paths.clone(),
             _lock: lock,
             keeper: Keeper::default(),
             memory,
-            config: Rc::new(config),
+            config,
             supervisor,
             notes,
             view: None,
             reported: false,
-            guard,
+            guard: guard.begin(beat.orders()),
             early: Vec::new(),
             beat,
             hands,
@@ -210,7 +215,6 @@ impl Core {
             curious: Curious::default(),
             watching: None,
         };
-        core.order(Order::Core(Input::Guarded(whole)));
         core.watch_service();
         core.tell_vias().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
@@ -248,8 +252,9 @@ impl Core {
         // A switch may be passing packets on at this moment.
         sweep_switches(&self.config, &self.director).await;
         self.director.shut_down().await;
-        if self.hands.held().is_empty() {
-            guard::end().await;
+        match self.hands.held().is_empty() {
+            true => self.guard.end().await,
+            false => self.guard.rest(),
         }
         self.chronicle.tell(telling::ended());
         self.chronicle.close();
@@ -414,7 +419,7 @@ impl Core {
             return;
         };
         let (director, failures) = (self.director.clone(), self.failures.clone());
-        let (guard, journal) = (self.guard.clone(), self.chronicle.status());
+        let (guard, journal) = (self.guard.standing(), self.chronicle.status());
         tokio::task::spawn_local(async move {
             let director = director.view().await;
             let seen = picture::Seen {

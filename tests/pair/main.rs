@@ -13,6 +13,7 @@
 mod cables;
 mod calm;
 mod drift;
+mod guard;
 mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
