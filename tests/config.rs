@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use pairbeat::cluster::Monitor;
 use pairbeat::config::diag::Severity;
 use pairbeat::config::{
     self, Arbiter, Cast, Config, Environment, Family, Medium, ResourceKind, SourceFile,
@@ -147,6 +148,7 @@ fn summary(text: &mut String, config: &Config) {
                 }
             };
             writeln!(text, "  {} ({start:?}, {stop:?}): {kind}", resource.text).unwrap();
+            monitor_summary(text, resource.monitor.as_ref());
         }
     }
     outside_summary(text, config);
@@ -156,6 +158,16 @@ fn summary(text: &mut String, config: &Config) {
             service_summary(text, service);
         }
     }
+}
+
+fn monitor_summary(text: &mut String, monitor: Option<&Monitor>) {
+    let Some(Monitor { interval, timeout, restarts, decay, wary }) = monitor else { return };
+    let word = if *wary { "wary" } else { "plain" };
+    writeln!(
+        text,
+        "    monitored every {interval:?} ({timeout:?}), {restarts} restarts in {decay:?}, {word}"
+    )
+    .unwrap();
 }
 
 /// Only where something was said.

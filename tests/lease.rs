@@ -8,9 +8,11 @@
     reason = "a test may end at the first surprise"
 )]
 
+#[expect(dead_code, reason = "shared with tests that need more of it")]
 #[path = "common/nets.rs"]
 mod nets;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,6 +51,11 @@ fn bench(kind: &str) -> Option<Bench> {
     };
     if !make.is_empty() && !add(&node, make) {
         return None;
+    }
+    if kind == "macvlan" {
+        // Otherwise the interface below answers for the addresses of the one above.
+        let sysctl = "net.ipv4.conf.eth0.arp_ignore=1";
+        sh(&format!("ip netns exec {} sysctl -q -w {sysctl}", node.name()));
     }
     if kind == "bridge" {
         node.ip("link set eth0 master br0");
@@ -169,7 +176,7 @@ impl Drop for End<'_> {
 /// What a core does: the rules at the start, ticks while it lives, and none of it in the end.
 async fn alive(guarded: &Guarded, ticking: &AtomicBool, over: &AtomicBool) {
     let tick = Lease::open(LENGTH).unwrap();
-    lease::begin(guarded, LENGTH).await.unwrap();
+    lease::begin(guarded, (LENGTH, &BTreeSet::new())).await.unwrap();
     let mut turn = interval(tick.every());
     while !over.load(Ordering::Relaxed) {
         turn.tick().await;

@@ -148,7 +148,7 @@ impl Group {
             PeerState::Dead | PeerState::Left => turn.peer.long_gone(turn.now),
             PeerState::Unknown => false,
         };
-        if !idle || !fading {
+        if !idle || !(fading || self.unheard(turn, probe_ahead(turn.settings))) {
             self.clearance.probe = Probe::Unasked;
             self.bar(turn, None);
         } else if self.settings.probe && self.clearance.probe == Probe::Unasked {

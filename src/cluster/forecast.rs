@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::cluster::Core;
-use crate::cluster::event::{Cause, Event, GroupState, Input, LanAnswer, Outcome, Output};
+use crate::cluster::event::{Cause, Event, GroupState, Input, LanAnswer, Outcome, Output, Verdict};
 use crate::cluster::message::NodeState;
 use crate::cluster::settings::{Settings, Side};
 use crate::names::{GroupName, LinkId};
@@ -65,6 +65,9 @@ impl Core {
                     Output::Run(action) => {
                         let outcome = Outcome::Done;
                         answers.push_back(Input::Ended { action: action.id, outcome });
+                    }
+                    Output::Monitor { order, .. } => {
+                        answers.push_back(Input::Monitored { order, verdict: Verdict::Up });
                     }
                     // Who has died answers for nothing.
                     Output::Probe { order, .. } => {

@@ -10,7 +10,7 @@ use std::fmt::{self, Write};
 use sha2::{Digest, Sha256};
 
 use crate::cluster::message::SectionKind;
-use crate::cluster::{Damping, Digests, Section};
+use crate::cluster::{Damping, Digests, Monitor, Section};
 use crate::config::{
     Arbiter, ArbiterKind, AutoFailback, Cast, Config, FenceParams, Group, Medium, ResourceKind, Udp,
 };
@@ -147,6 +147,11 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
             ResourceKind::Script(script) => {
                 writeln!(out, "script {:?} {:?}", script.path.file_name(), script.args)?;
             }
+        }
+        if let Some(monitor) = &resource.monitor {
+            let Monitor { interval, timeout, restarts, decay, wary: _ } = monitor;
+            let times = [interval, timeout, decay].map(|it| it.as_micros());
+            writeln!(out, "monitor {times:?} {restarts}")?;
         }
     }
     Ok(())

@@ -30,7 +30,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cluster::Damping;
+use crate::cluster::{Damping, Monitor};
 use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, GroupName, NodeName};
@@ -178,6 +178,9 @@ pub struct Resource {
     pub start_timeout: Duration,
     /// Longest stop. Default 60 s.
     pub stop_timeout: Duration,
+    /// How it is looked after while it is up; `None`: not in this way. Addresses are kept by the
+    /// daemon, and directors look after themselves.
+    pub monitor: Option<Monitor>,
     /// What it is.
     pub kind: ResourceKind,
 }

@@ -109,6 +109,15 @@ pub enum Order {
 pub enum Note {
     /// Start or stop a resource.
     Run(Action),
+    /// Look at a resource of an active group.
+    Monitor {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The resource's place in its list.
+        resource: usize,
+    },
     /// Ask the service LAN for a group's addresses.
     Probe {
         /// To be repeated in the answer.
@@ -182,6 +191,8 @@ pub struct Pulse {
     pub every: Duration,
     /// Must not wait for anything.
     pub call: Box<dyn FnMut(Instant) + Send>,
+    /// The last call before an end with everything held, likewise.
+    pub last: Box<dyn FnMut() + Send>,
 }
 
 impl std::fmt::Debug for Pulse {
@@ -447,6 +458,9 @@ impl Beat {
             match output {
                 Output::Send { link, bytes } => self.links.send(link, &bytes),
                 Output::Run(action) => self.tell(Note::Run(action)),
+                Output::Monitor { order, group, resource } => {
+                    self.tell(Note::Monitor { order, group, resource });
+                }
                 Output::Probe { order, group, peer } => {
                     self.tell(Note::Probe { order, group, peer });
                 }
@@ -464,7 +478,14 @@ impl Beat {
                     self.tell(Note::Gasp(all));
                 }
                 Output::Carry { order, carried } => self.tell(Note::Carry { order, carried }),
-                Output::Paused => self.tell(Note::Paused),
+                Output::Paused => {
+                    if let Some(pulse) = &mut self.pulse {
+                        (pulse.last)();
+                    }
+                    // No further call: it would be the shorter one again.
+                    self.pulse = None;
+                    self.tell(Note::Paused);
+                }
                 Output::Left => {
                     self.viewed = Instant::BOOT;
                     self.show();

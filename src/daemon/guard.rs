@@ -11,9 +11,10 @@
 //! tells its peer whether a killed node goes on to answer here.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -82,12 +83,17 @@ impl Standing {
     }
 }
 
-/// Begins before anything is held: the VIPs are dark until the first tick. Spawn the watch with
-/// [`Watch::begin`] when the beat thread runs.
-pub(super) async fn prepare(config: &Rc<Config>, hands: &Rc<Hands>) -> (Watch, Option<Pulse>) {
+/// Begins at the start: the VIPs are dark until the first tick, but for those that are `lit`, which an
+/// earlier process has left in service. Spawn the watch with [`Watch::begin`] when the beat thread
+/// runs.
+pub(super) async fn prepare(
+    config: &Rc<Config>,
+    hands: &Rc<Hands>,
+    lit: &BTreeSet<IpAddr>,
+) -> (Watch, Option<Pulse>) {
     let mut watch = Watch::new(config, hands);
     let places = watch.places().await;
-    watch.put(places, Manner::Dark).await;
+    watch.put(places, Manner::Start(lit)).await;
     (watch, pulse(config))
 }
 
@@ -99,7 +105,15 @@ pub(super) fn replace(config: &Rc<Config>, hands: &Rc<Hands>) -> (Watch, Option<
 /// What says on the beat thread that we are alive.
 fn pulse(config: &Config) -> Option<Pulse> {
     match Lease::open(Lease::length(config.timing.deadtime)) {
-        Ok(lease) => Some(Pulse { every: lease.every(), call: Box::new(move |_| lease.tick()) }),
+        Ok(lease) => {
+            let (every, lease) = (lease.every(), Arc::new(lease));
+            let last = Arc::clone(&lease);
+            Some(Pulse {
+                every,
+                call: Box::new(move |_| lease.tick()),
+                last: Box::new(move || last.hold()),
+            })
+        }
         Err(why) => {
             warn!("{why}");
             None
@@ -128,11 +142,11 @@ impl Guard {
 
 /// How rules come into force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manner {
-    /// Nothing is held.
-    Dark,
+enum Manner<'a> {
+    /// Nothing is served but these.
+    Start(&'a BTreeSet<IpAddr>),
     /// A living owner must not notice.
-    Lit,
+    Again,
 }
 
 /// Where the VIPs are.
@@ -174,7 +188,7 @@ impl Watch {
     }
 
     /// Whether every VIP is guarded.
-    pub(super) fn whole(&self) -> bool {
+    fn whole(&self) -> bool {
         let standing = self.standing.borrow();
         standing.bare.is_empty() && !standing.guarded.is_empty()
     }
@@ -188,8 +202,10 @@ impl Watch {
     async fn run(mut self, orders: Orders) {
         let changes = Changes::open(lease::TABLE_NAME).ok();
         let mut told = None;
-        loop {
+        if self.seal.is_none() {
             self.look().await;
+        }
+        loop {
             let whole = self.whole();
             // Full: said after the next look.
             if told != Some(whole) && orders.push(Order::Core(Input::Guarded(whole))).is_ok() {
@@ -201,6 +217,7 @@ impl Watch {
                 None => sleep(pause).await,
             }
             sleep(SETTLE).await;
+            self.look().await;
         }
     }
 
@@ -211,7 +228,7 @@ impl Watch {
         if same && let Some(seal) = &self.seal {
             // Nobody knows: what was in force is left alone.
             if lease::look().await.is_ok_and(|found| found != *seal) {
-                self.put(places, Manner::Lit).await;
+                self.put(places, Manner::Again).await;
                 if self.seal.is_some() {
                     self.hands.tell(Happening::GuardRestored);
                 }
@@ -220,16 +237,16 @@ impl Watch {
             }
             return;
         }
-        self.put(places, Manner::Lit).await;
+        self.put(places, Manner::Again).await;
     }
 
-    async fn put(&mut self, places: Places, manner: Manner) {
+    async fn put(&mut self, places: Places, manner: Manner<'_>) {
         let guarded = &places.guarded;
         let length = Lease::length(self.config.timing.deadtime);
         let seal = match manner {
             _ if guarded.is_empty() => Ok(None),
-            Manner::Dark => lease::begin(guarded, length).await.map(Some),
-            Manner::Lit => lease::renew(guarded, length).await.map(Some),
+            Manner::Start(lit) => lease::begin(guarded, (length, lit)).await.map(Some),
+            Manner::Again => lease::renew(guarded, length).await.map(Some),
         };
         if !matches!(seal, Ok(Some(_))) {
             // One of an earlier life would keep the VIPs dark.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
-use crate::cluster::{Difference, GroupView, LinkState, PeerLife};
+use crate::cluster::{Difference, GroupView, LinkState, PeerLife, ResourceView};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::guard::Standing;
@@ -13,7 +13,9 @@ use crate::daemon::hands::{Hands, HeldAddress};
 use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
-use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::status::{
+    GroupStatus, JournalStatus, LinkStatus, PeerStatus, ResourceHealth, Status, VERSION,
+};
 use crate::wire::Refusal;
 
 /// What the core itself knows.
@@ -42,6 +44,8 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
     Status {
         version: VERSION,
         node: config.node.to_string(),
+        pid: std::process::id(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
         peer: peer(view),
         frozen: view.engine.cluster.freeze.extent,
         links: links(config, view),
@@ -71,6 +75,7 @@ fn peer(view: &View) -> PeerStatus {
     let state = match peer.state {
         _ if view.engine.cluster.groups.iter().any(served) => "jeopardy",
         PeerLife::Unknown => "unknown",
+        PeerLife::Alive if peer.restarts_ms.is_some() => "restarting",
         PeerLife::Alive => "up",
         PeerLife::Dead => "dead",
         PeerLife::Left => "standby",
@@ -124,8 +129,14 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         jeopardy: seen.jeopardy.map(|why| bar_words(why).to_owned()),
         service_link: service_word(seen.service).to_owned(),
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
+        health: seen.resources.iter().map(health).collect(),
         notes,
     }
+}
+
+fn health(seen: &ResourceView) -> ResourceHealth {
+    let ResourceView { state, monitored, failures, why } = seen.clone();
+    ResourceHealth { state, monitored, failures, why }
 }
 
 fn address_note(held: &HeldAddress) -> String {
@@ -204,6 +215,14 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
         }
+        let worn = group.resources.iter().zip(1..).filter(|(it, _)| it.failures > 0);
+        warnings.extend(worn.map(|(it, place)| {
+            let why = it.why.as_deref().unwrap_or("no reason is known");
+            format!(
+                "{}: resource {place} has failed here, failure {}: {why}",
+                group.name, it.failures
+            )
+        }));
         warnings.extend(group.jeopardy.map(|why| format!("{}: {}", group.name, bar_words(why))));
         if group.service == ServiceLink::Down {
             warnings.push(format!("{}: the way to its clients is down here", group.name));

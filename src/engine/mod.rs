@@ -157,6 +157,15 @@ pub enum Output {
     },
     /// Start or stop one resource.
     Run(Action),
+    /// Look at a resource; answer with [`event::Input::Monitored`].
+    Monitor {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The resource's place in its list.
+        resource: usize,
+    },
     /// Ask the service LAN; answer with [`event::Input::Probed`].
     Probe {
         /// To be repeated in the answer.
@@ -407,6 +416,9 @@ impl<H: Heart> Engine<H> {
                     spoke = true;
                 }
                 event::Output::Run(action) => self.outputs.push_back(Output::Run(action)),
+                event::Output::Monitor { order, group, resource } => {
+                    self.outputs.push_back(Output::Monitor { order, group, resource });
+                }
                 event::Output::Probe { order, group, peer } => {
                     self.outputs.push_back(Output::Probe { order, group, peer });
                 }

@@ -20,6 +20,8 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::Role { state: GroupState::Failed, .. } => ("role", Severity::Alarm),
         Event::Role { .. } => ("role", Severity::Info),
         Event::ActionFailed { .. } => ("action_failed", Severity::Alarm),
+        Event::ResourceFailed { .. } => ("resource_failed", Severity::Alarm),
+        Event::NotMonitored { .. } => ("not_monitored", Severity::Warning),
         Event::Stalled { .. } => ("stalled", Severity::Warning),
         Event::Conflict { .. } => ("conflict", Severity::Alarm),
         Event::Jeopardy { .. } => ("jeopardy", Severity::Alarm),
@@ -61,6 +63,14 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
         Event::ActionFailed { group, resource, operation, why } => {
             format!("{group}: {}", failure(*resource, *operation, why))
         }
+        Event::ResourceFailed { group, resource, failures, why } => {
+            format!("{group}: {}", broken(*resource, *failures, why))
+        }
+        Event::NotMonitored { group, resource } => format!(
+            "{group}: resource {} says that it is down right after it was started; it is not \
+             monitored",
+            resource.saturating_add(1)
+        ),
         Event::Stalled { late_ms } => {
             format!("this process stood still for {late_ms} ms; not counted as the peer's silence")
         }
@@ -148,6 +158,12 @@ pub fn failure(resource: usize, operation: Operation, why: &str) -> String {
     format!("{verb} of resource {} failed: {why}", resource.saturating_add(1))
 }
 
+/// A resource that has failed while it was up, by its place in the list, from 1.
+pub fn broken(resource: usize, failures: u32, why: &str) -> String {
+    let resource = resource.saturating_add(1);
+    format!("resource {resource} has failed, failure {failures}: {why}")
+}
+
 fn link_name(links: &[LinkName], link: LinkId) -> String {
     let known = links.get(usize::from(link.0));
     known.map_or_else(|| format!("number {}", link.0), ToString::to_string)
@@ -176,6 +192,7 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::PeerDeclined => "the peer can't or won't have it",
         Cause::StartFailed => "a start failed here",
         Cause::StopFailed => "a stop failed here",
+        Cause::ResourceFailed => "a resource has failed here",
         Cause::HigherEpoch => "the peer holds it with a higher epoch",
         Cause::Leave => "this node is leaving",
         Cause::ServiceLinkDown => "this node can't reach the clients, the peer can",

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::cluster::RESTART_SERVED;
 use crate::kernel::nft::{self, NftError, removal};
 
 /// Our table.
@@ -28,6 +29,8 @@ const TABLE: &str = "netdev pairbeat_lease";
 pub const TABLE_NAME: &str = "pairbeat_lease";
 /// The mark of a tick ("pb", and a number that no hand-over uses for itself).
 const TICK_MARK: u32 = 0x7062_ffff;
+/// The mark of the last tick before an end with everything held.
+const HOLD_MARK: u32 = 0x7062_fffe;
 /// Where ticks go: the discard port of the loopback; they need to pass its egress only.
 const TICK_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
 /// Ticks in one lease: several may be lost or late.
@@ -58,6 +61,7 @@ pub type Guarded = BTreeMap<IpAddr, String>;
 #[derive(Debug)]
 pub struct Lease {
     socket: Socket,
+    holding: Socket,
     length: Duration,
 }
 
@@ -73,7 +77,9 @@ impl Lease {
     /// # Errors
     /// [`LeaseError::Tick`]: CAP_NET_ADMIN is missing.
     pub fn open(length: Duration) -> Result<Self, LeaseError> {
-        Ok(Self { socket: tick_socket().map_err(LeaseError::Tick)?, length })
+        let socket = tick_socket(TICK_MARK).map_err(LeaseError::Tick)?;
+        let holding = tick_socket(HOLD_MARK).map_err(LeaseError::Tick)?;
+        Ok(Self { socket, holding, length })
     }
 
     /// From one tick to the next.
@@ -84,6 +90,12 @@ impl Lease {
     /// Says that we are alive. Never waits; a tick that could not be sent is one that was late.
     pub fn tick(&self) {
         let _late = self.socket.send_to(&[0], &SocketAddr::from(TICK_TARGET).into());
+    }
+
+    /// The last word of a process that ends with everything held: the VIPs stay in service for
+    /// [`RESTART_SERVED`], whoever ticks or not. Never waits.
+    pub fn hold(&self) {
+        let _then_it_is_dark = self.holding.send_to(&[0], &SocketAddr::from(TICK_TARGET).into());
     }
 }
 
@@ -100,15 +112,19 @@ pub async fn look() -> Result<Seal, LeaseError> {
 }
 
 /// Puts the rules in force, replacing those of an earlier life. The VIPs are dark until the first
-/// tick. Each interface must exist.
+/// tick, but for those that are `lit`: these do not miss a packet. Each interface must exist.
 ///
 /// # Errors
 /// Then what was in force before still is.
-pub async fn begin(guarded: &Guarded, length: Duration) -> Result<Seal, LeaseError> {
+pub async fn begin(
+    guarded: &Guarded,
+    (length, lit): (Duration, &BTreeSet<IpAddr>),
+) -> Result<Seal, LeaseError> {
     let mut text = removal(TABLE);
-    // Writing to a String can't fail.
+    // Writing to a String can't fail. All in one transaction: no packet meets a part of it.
     let _infallible = write_ticks(&mut text, guarded, length);
     let _infallible = write_gates(&mut text, guarded);
+    let _infallible = write_lit(&mut text, guarded, lit);
     nft::apply(&text).await?;
     look().await
 }
@@ -137,10 +153,10 @@ pub async fn end() -> Result<(), LeaseError> {
     Ok(nft::apply(&removal(TABLE)).await?)
 }
 
-fn tick_socket() -> io::Result<Socket> {
+fn tick_socket(mark: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
-    socket.set_mark(TICK_MARK)?;
+    socket.set_mark(mark)?;
     Ok(socket)
 }
 
@@ -157,14 +173,33 @@ fn write_ticks(out: &mut String, guarded: &Guarded, length: Duration) -> std::fm
     }
     writeln!(out, "add chain {TABLE} tick {{ type filter hook egress device lo priority 0; }}")?;
     for vip in guarded.keys().flat_map(|vip| keys(*vip)) {
-        let set = if vip.is_ipv4() { "alive4" } else { "alive6" };
-        writeln!(
-            out,
-            "add rule {TABLE} tick meta mark 0x{TICK_MARK:08x} update @{set} {{ {vip} timeout \
-             {millis}ms }}"
-        )?;
+        let (set, hold) = (set_of(vip), RESTART_SERVED.as_millis());
+        for (mark, millis) in [(TICK_MARK, millis), (HOLD_MARK, hold)] {
+            writeln!(
+                out,
+                "add rule {TABLE} tick meta mark 0x{mark:08x} update @{set} {{ {vip} timeout \
+                 {millis}ms }}"
+            )?;
+        }
     }
     Ok(())
+}
+
+/// What is in service before the first tick.
+fn write_lit(out: &mut String, guarded: &Guarded, lit: &BTreeSet<IpAddr>) -> std::fmt::Result {
+    let hold = RESTART_SERVED.as_millis();
+    for vip in guarded.keys().filter(|vip| lit.contains(*vip)) {
+        for key in keys(*vip) {
+            let set = set_of(key);
+            writeln!(out, "add element {TABLE} {set} {{ {key} timeout {hold}ms }}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The set that a destination is in.
+fn set_of(key: IpAddr) -> &'static str {
+    if key.is_ipv4() { "alive4" } else { "alive6" }
 }
 
 /// What drops.

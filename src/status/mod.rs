@@ -7,9 +7,9 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Difference;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
+use crate::cluster::{Difference, ResourceState};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -24,6 +24,12 @@ pub struct Status {
     pub version: u32,
     /// This node.
     pub node: String,
+    /// Its core process; another one after a restart. 0 from an older daemon.
+    #[serde(default)]
+    pub pid: u32,
+    /// The version of its program.
+    #[serde(default)]
+    pub program: String,
     /// The other one.
     pub peer: PeerStatus,
     /// Which automatic switches an operator has frozen: `nothing`, `except_dead`, `all`.
@@ -89,7 +95,8 @@ pub struct PeerStatus {
     /// Its name.
     pub node: String,
     /// `unknown` (not heard since our start), `up`, `dead`, `standby` (it left in good order),
-    /// `jeopardy` (silent on every heartbeat link, and it still serves on the service LAN).
+    /// `jeopardy` (silent on every heartbeat link, and it still serves on the service LAN),
+    /// `restarting` (it has said that it will be back).
     pub state: String,
     /// Since its last beat, in milliseconds.
     pub silent_ms: Option<u64>,
@@ -127,6 +134,19 @@ pub struct LinkStatus {
     pub error: Option<String>,
 }
 
+/// A resource on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceHealth {
+    /// What it is, as far as the cluster knows.
+    pub state: ResourceState,
+    /// Whether it is being asked at its interval.
+    pub monitored: bool,
+    /// Its failures that are not forgotten yet.
+    pub failures: u32,
+    /// The last of them, in words.
+    pub why: Option<String>,
+}
+
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
@@ -152,6 +172,9 @@ pub struct GroupStatus {
     pub service_link: String,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
+    /// What each of them is on this node, in the same order.
+    #[serde(default)]
+    pub health: Vec<ResourceHealth>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.
     pub notes: Vec<String>,
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use crate::cluster::ResourceState;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
 use crate::lvs::director::ServiceView;
-use crate::status::{GroupStatus, LinkStatus, Status};
+use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status};
 
 /// The status as a few lines of text.
 pub fn render(status: &Status) -> String {
@@ -88,13 +89,30 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
     if let Some(seconds) = group.held_down_s {
         writeln!(out, "    held down for {seconds} s: it has switched by itself too often")?;
     }
-    for resource in &group.resources {
-        writeln!(out, "    {resource}")?;
+    for (place, resource) in group.resources.iter().enumerate() {
+        write!(out, "    {resource}")?;
+        write_health(out, group.health.get(place))?;
     }
     for note in &group.notes {
         writeln!(out, "    {note}")?;
     }
     Ok(())
+}
+
+/// Of a standby's resources there is nothing to say.
+fn write_health(out: &mut String, health: Option<&ResourceHealth>) -> fmt::Result {
+    let state = match health.map(|health| health.state) {
+        None | Some(ResourceState::Down) => "",
+        Some(ResourceState::Starting) => "  starting",
+        Some(ResourceState::Up) => "  up",
+        Some(ResourceState::Failed) => "  FAILED",
+        Some(ResourceState::Stopping) => "  stopping",
+    };
+    write!(out, "{state}")?;
+    match health.filter(|health| health.failures > 0) {
+        Some(health) => writeln!(out, ", {} failures", health.failures),
+        None => writeln!(out),
+    }
 }
 
 fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {

@@ -21,6 +21,8 @@ pub(crate) struct Node {
     directory: PathBuf,
     /// As `--config` has it.
     pub(crate) config: PathBuf,
+    /// What `run` is of.
+    pub(crate) program: PathBuf,
     supervisor: Option<Child>,
 }
 
@@ -96,7 +98,8 @@ impl Status {
 
 impl Node {
     pub(crate) fn new(name: &str, net: Net, directory: PathBuf, config: PathBuf) -> Self {
-        Self { name: name.to_owned(), net, directory, config, supervisor: None }
+        let program = PathBuf::from(BINARY);
+        Self { name: name.to_owned(), net, directory, config, program, supervisor: None }
     }
 
     pub(crate) fn runtime_dir(&self) -> PathBuf {
@@ -131,7 +134,7 @@ impl Node {
     pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.inside(&[]);
-        command.arg(BINARY).args(self.options()).args(["run", "--force"]);
+        command.arg(&self.program).args(self.options()).args(["run", "--force"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.supervisor = Some(command.spawn().unwrap());
     }

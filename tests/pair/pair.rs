@@ -106,7 +106,7 @@ impl Setup {
             for word in words {
                 let kind = match word.strip_suffix("/eth0") {
                     Some(address) => format!("address = \"{address}\", interface = \"eth0\""),
-                    None => format!("script = \"{word}\""),
+                    None => format!("script = \"{word}\", monitor_interval = \"1s\", restarts = 1"),
                 };
                 let limits = format!("start_timeout = \"{limit}\", stop_timeout = \"{limit}\"");
                 writeln!(text, "  {{ {kind}, {limits} }},").unwrap();

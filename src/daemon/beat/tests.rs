@@ -25,8 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn settings(me: usize) -> Settings {
     let names = ["alpha", "beta"].map(|name| NodeName::new(name).unwrap());
     let timeout = Duration::from_secs(5);
-    let resource =
-        ResourceSettings { overlap: true, start_timeout: timeout, stop_timeout: timeout };
+    let resource = ResourceSettings {
+        overlap: true,
+        start_timeout: timeout,
+        stop_timeout: timeout,
+        monitor: None,
+    };
     Settings {
         node: names[me].clone(),
         peer: names[1 - me].clone(),
@@ -111,7 +115,7 @@ impl Node {
                 let outcome = Outcome::Done;
                 self.beat.order(Order::Ended { action: action.id, outcome }).unwrap();
             }
-            Note::Announce(_) | Note::Probe { .. } => {}
+            Note::Announce(_) | Note::Probe { .. } | Note::Monitor { .. } => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
             Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,
@@ -323,7 +327,10 @@ fn the_thread_ends_with_the_daemon_and_calls_its_pulse_until_then() {
             engine(0, 1),
             links,
             notes,
-            Habits { pulse: Some(Pulse { every, call }), ..Habits::default() },
+            Habits {
+                pulse: Some(Pulse { every, call, last: Box::new(|| ()) }),
+                ..Habits::default()
+            },
         )
         .unwrap();
         let first = told.recv_timeout(PATIENCE).unwrap();

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::cluster::recording::Recorder;
-use crate::cluster::{Past, Settings};
+use crate::cluster::{Carried, Past, Settings};
 use crate::config::Config;
 use crate::daemon::beat::{BeatHandle, Habits, Pulse};
 use crate::daemon::{Fatal, Paths, work};
@@ -29,15 +29,20 @@ pub(super) fn session() -> Result<[u8; 16], Fatal> {
     Ok(session)
 }
 
-/// The engine, with a core that remembers what it is told.
+/// The engine, with a core that remembers what it is told, and goes on for an earlier one where it
+/// can.
 pub(super) fn engine(
     config: &Config,
-    past: &Past,
+    (past, carried): (&Past, Option<&Carried>),
     session: [u8; 16],
 ) -> Result<Engine<Recorder>, Fatal> {
     let now = clock::now();
     let settings = Settings { past: past.clone(), ..work::settings(config) };
-    let core = Recorder::new(crate::cluster::Core::new(settings, now));
+    let core = match carried {
+        Some(carried) => crate::cluster::Core::resumed(settings, now, carried),
+        None => crate::cluster::Core::new(settings, now),
+    };
+    let core = Recorder::new(core);
     let identity = Identity {
         node: config.node.clone(),
         peer: config.peer.clone(),

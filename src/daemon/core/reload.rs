@@ -145,6 +145,7 @@ impl Core {
     /// Changes the resources of active groups, in a task of its own.
     fn adjust(&self, steps: Vec<Step>) {
         let (keeper, config) = (self.keeper.clone(), Rc::clone(&self.config));
+        work::ids(&config).for_each(|group| self.keeper.looks_away(group));
         let (hands, director) = (Rc::clone(&self.hands), self.director.clone());
         let adjusted = self.adjusted.0.clone();
         tokio::task::spawn_local(async move {
