@@ -40,6 +40,7 @@ use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
+use crate::keys::KeyRing;
 use crate::link::{Buffer, Farewell, LinkStatus, Links};
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::{clock, sched, signal};
@@ -91,6 +92,8 @@ pub enum Order {
         settings: Box<Settings>,
         /// Groups with other resources than before.
         changed: Vec<GroupName>,
+        /// All of them, the signing one first.
+        keys: KeyRing,
     },
     /// Another lease of the VIPs takes the place of the present one.
     Pulse(Option<Pulse>),
@@ -413,8 +416,8 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
-                Order::Settings { id, settings, changed } => {
-                    Input::Settings { id, settings, changed }
+                Order::Settings { id, settings, changed, keys } => {
+                    Input::Settings { id, settings, changed, keys }
                 }
                 Order::Pulse(pulse) => {
                     self.pulse = pulse;

@@ -14,7 +14,7 @@ use crate::journal::words::{bar_words, cause_words, list, service_word, state_wo
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
 use crate::status::{
-    GroupStatus, JournalStatus, LinkStatus, PeerStatus, ResourceHealth, Status, VERSION,
+    GroupStatus, JournalStatus, KeysStatus, LinkStatus, PeerStatus, ResourceHealth, Status, VERSION,
 };
 use crate::wire::Refusal;
 
@@ -60,6 +60,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         ipvs: ipvs(config, director),
         guard,
         guards,
+        keys: keys(view),
         journal: journal.clone(),
         warnings: unmet(config, view)
             .into_iter()
@@ -83,6 +84,32 @@ fn peer(view: &View) -> PeerStatus {
     let silent_ms = (peer.state != PeerLife::Unknown).then_some(peer.silent_ms);
     let (node, state) = (peer.node.to_string(), state.to_owned());
     PeerStatus { node, state, silent_ms, differs: peer.differences.clone() }
+}
+
+fn keys(view: &View) -> KeysStatus {
+    let security = &view.engine.security;
+    let peer = security.peer.as_ref();
+    let theirs = peer.into_iter().flat_map(|peer| &peer.keys);
+    KeysStatus {
+        signing: security.signing,
+        accepted: security.accepted.clone(),
+        peer_signing: peer.map(|peer| peer.signs_with),
+        shared: theirs.filter(|key| key.agrees).map(|key| key.id).collect(),
+    }
+}
+
+/// A key that one node has and the other has not, or has with another secret.
+fn half_rotated(view: &View) -> Option<String> {
+    let peer = view.engine.security.peer.as_ref()?;
+    let here = view.engine.cluster.peer.state == PeerLife::Alive && !peer.keys.is_empty();
+    let KeysStatus { accepted, shared, .. } = keys(view);
+    let ours = accepted.into_iter().filter(|id| !shared.contains(id));
+    let theirs = peer.keys.iter().filter(|key| !key.agrees).map(|key| key.id);
+    let lone: std::collections::BTreeSet<u8> = ours.chain(theirs).collect();
+    let lone: Vec<String> = lone.iter().map(ToString::to_string).collect();
+    (here && !lone.is_empty()).then(|| {
+        format!("key {} is not the same on both nodes: a rotation is half done", lone.join(", "))
+    })
 }
 
 fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
@@ -211,6 +238,7 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
     if view.engine.cluster.peer.config_differs {
         warnings.push(differs(&view.engine.cluster.peer.differences));
     }
+    warnings.extend(half_rotated(view));
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));

@@ -172,7 +172,6 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let parts = [
         ("node names", old.node == new.node && old.peer == new.peer),
         ("links", old.links == new.links),
-        ("keys", old.keys == new.keys),
         ("realtime, rtprio, watchdog and respawn", habits(old) == habits(new)),
     ];
     parts

@@ -50,6 +50,9 @@ pub struct Status {
     /// The same for each VIP; an older daemon says nothing of it.
     #[serde(default)]
     pub guards: Vec<GuardStatus>,
+    /// The keys of the heartbeats; an older daemon says nothing of them.
+    #[serde(default)]
+    pub keys: KeysStatus,
     /// The journal of this core; an older daemon says nothing of it.
     #[serde(default)]
     pub journal: JournalStatus,
@@ -72,6 +75,19 @@ pub struct GuardStatus {
     pub limit_ms: Option<u64>,
     /// Why it is not the lease.
     pub why: Option<String>,
+}
+
+/// Keys by their ids: what a rotation needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysStatus {
+    /// Ours sign with this one.
+    pub signing: u8,
+    /// These are accepted.
+    pub accepted: Vec<u8>,
+    /// The peer signs with this one; unknown before it has proven itself.
+    pub peer_signing: Option<u8>,
+    /// Those that both nodes have, with the same secret.
+    pub shared: Vec<u8>,
 }
 
 /// The journal.

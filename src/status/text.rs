@@ -40,6 +40,9 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "ipvs  {ipvs}")?;
     }
     writeln!(out, "guard  {}", status.guard)?;
+    if let Some(theirs) = status.keys.peer_signing {
+        writeln!(out, "keys  {} signs here, {theirs} there", status.keys.signing)?;
+    }
     if status.journal.dropped > 0 {
         let why = status.journal.last_error.as_deref().unwrap_or("no reason");
         writeln!(out, "journal  {} records lost: {why}", status.journal.dropped)?;

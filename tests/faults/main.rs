@@ -13,6 +13,7 @@
 
 mod client;
 mod heartbeat;
+mod keys;
 #[expect(dead_code, reason = "the tests of `pair` use the rest")]
 #[path = "../common/lan.rs"]
 mod lan;

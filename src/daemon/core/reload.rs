@@ -176,7 +176,8 @@ impl Core {
         reloading.asked = Some(id);
         let settings = Box::new(work::settings(&reloading.config));
         let changed = changed(&self.config, &reloading.config);
-        self.order(Order::Settings { id, settings, changed });
+        let keys = reloading.config.keys.clone();
+        self.order(Order::Settings { id, settings, changed, keys });
     }
 
     /// Whether that answer is the cluster core's to new settings.
@@ -302,7 +303,11 @@ fn story(old: &Config, new: &Config) -> Vec<String> {
         format!("note: {name}: not in the configuration any more, and down here; a peer that still has it takes it")
     });
     let added = after.difference(&before).map(|name| format!("note: {name}: new"));
-    gone.chain(added).collect()
+    let keys = (old.keys != new.keys).then(|| {
+        let ids: Vec<String> = new.keys.keys.iter().map(|key| key.id.to_string()).collect();
+        format!("note: keys {} are accepted, the first one signs", ids.join(", "))
+    });
+    gone.chain(added).chain(keys).collect()
 }
 
 /// Does all of it, or undoes what it has done and says what failed.
