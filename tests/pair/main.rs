@@ -14,6 +14,7 @@ mod agents;
 mod cables;
 mod calm;
 mod drift;
+mod guard;
 mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
