@@ -7,7 +7,7 @@ use std::time::Duration;
 use pairbeat::cluster::event::{Event, GroupState, Outcome};
 use pairbeat::cluster::message::GROUPS_MAX;
 use pairbeat::cluster::{
-    Core, Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+    Core, Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
 };
 use pairbeat::config::{Key, KeyRing};
 use pairbeat::engine::{Engine, Identity, Input, Output, View};
@@ -43,6 +43,7 @@ fn settings(me: usize, groups: usize) -> Settings {
         groups: (0..groups).map(group).collect(),
         config: 1.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }

@@ -37,6 +37,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Takeover { which, no_wait } => ask::takeover(&paths, which, no_wait),
         Command::Freeze { except_dead } => ask::freeze(&paths, except_dead),
         Command::Unfreeze => ask::unfreeze(&paths),
+        Command::ConfirmDead { yes } => ask::confirm_dead(&paths, yes),
         Command::Stop => ask::stop(&paths),
         Command::Reload => ask::reload(&paths),
         Command::ClStatus(words) => cl_status::cl_status(&paths, &words),

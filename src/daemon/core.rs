@@ -35,6 +35,7 @@ use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
+use crate::daemon::outside::{self, Outside};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
@@ -100,6 +101,7 @@ struct Core {
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
+    outside: Rc<Outside>,
     /// Whether there is a supervisor.
     supervised: bool,
     /// The last addresses told to the cluster.
@@ -174,6 +176,7 @@ impl Core {
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
+        let outside = Outside::new(&config, paths, &session);
         let engine = begin::engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
@@ -195,6 +198,7 @@ impl Core {
             beat,
             hands,
             director,
+            outside,
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
@@ -212,6 +216,8 @@ impl Core {
         };
         core.order(Order::Core(Input::Guarded(whole)));
         core.watch_service();
+        let pings = outside::watch(Rc::clone(&core.config), core.beat.orders());
+        let _until_the_end = tokio::task::spawn_local(pings);
         core.tell_vias().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
@@ -247,6 +253,7 @@ impl Core {
         let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
         // A switch may be passing packets on at this moment.
         sweep_switches(&self.config, &self.director).await;
+        self.outside.settle().await;
         self.director.shut_down().await;
         if self.hands.held().is_empty() {
             guard::end().await;
@@ -311,6 +318,7 @@ impl Core {
                     let _full = orders.push(Order::Core(answer));
                 });
             }
+            Note::Outside(order) => self.outside.obey(&self.config, order, self.beat.orders()),
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
                     self.hands.announce_again(address.ip);
@@ -393,6 +401,7 @@ impl Core {
             Call::Freeze(it) => {
                 self.request(Request::Freeze(it.extent), true, (asked.by, asked.reply))
             }
+            Call::ConfirmDead => self.request(Request::ConfirmDead, true, (asked.by, asked.reply)),
             Call::Stop => self.leave(asked.by, Some(asked.reply)),
             Call::Events(what) => self.follow(what, asked.reply),
             Call::Explain(what) => self.ask_why(what, asked.reply),

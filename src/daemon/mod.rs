@@ -14,6 +14,7 @@ pub mod hands;
 mod keeper;
 mod memory;
 pub mod messages;
+mod outside;
 mod picture;
 mod respawn;
 mod service;

@@ -7,9 +7,9 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::Difference;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
+use crate::cluster::{ArbiterView, Difference, FenceView, ReachView};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -41,6 +41,12 @@ pub struct Status {
     /// What takes the VIPs out of service when this node's core does not run: `lease of 250 ms`,
     /// or `none` and why.
     pub guard: String,
+    /// How far the fencing of the peer is; `null` where nothing can fence it.
+    #[serde(default)]
+    pub fence: Option<FenceView>,
+    /// Who reaches how many ping nodes; `null` where there are none.
+    #[serde(default)]
+    pub reach: Option<ReachView>,
     /// The journal of this core; an older daemon says nothing of it.
     #[serde(default)]
     pub journal: JournalStatus,
@@ -126,6 +132,9 @@ pub struct GroupStatus {
     /// This node's own way to its clients: `up`, `down`, `unknown` (it has no address).
     #[serde(default)]
     pub service_link: String,
+    /// What each arbiter said last of it.
+    #[serde(default)]
+    pub arbiters: Vec<ArbiterView>,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.

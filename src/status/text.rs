@@ -39,6 +39,14 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "ipvs  {ipvs}")?;
     }
     writeln!(out, "guard  {}", status.guard)?;
+    if let Some(fence) = &status.fence {
+        writeln!(out, "fencing  {fence}")?;
+    }
+    if let Some(reach) = &status.reach {
+        let count = |it: Option<u8>| it.map_or_else(|| "?".to_owned(), |it| it.to_string());
+        let (mine, theirs) = (count(reach.mine), count(reach.theirs));
+        writeln!(out, "ping nodes  {mine} of {} answer here, {theirs} at the peer", reach.of)?;
+    }
     if status.journal.dropped > 0 {
         let why = status.journal.last_error.as_deref().unwrap_or("no reason");
         writeln!(out, "journal  {} records lost: {why}", status.journal.dropped)?;
@@ -84,6 +92,14 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
     }
     for resource in &group.resources {
         writeln!(out, "    {resource}")?;
+    }
+    if let Some(why) = &group.jeopardy {
+        writeln!(out, "    not taken: {why}")?;
+    }
+    for arbiter in &group.arbiters {
+        if let (Some(answer), Some(ms)) = (&arbiter.answer, arbiter.ago_ms) {
+            writeln!(out, "    {}, {ms} ms ago", answer.words(&arbiter.name))?;
+        }
     }
     for note in &group.notes {
         writeln!(out, "    {note}")?;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::Extent;
-use pairbeat::cluster::{Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{
+    Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings, Side,
+};
 use pairbeat::names::{GroupName, NodeName};
 
 use crate::rng::Rng;
@@ -182,6 +184,7 @@ fn settings(
         groups: groups.collect(),
         config: 1.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }

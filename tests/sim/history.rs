@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::Hold;
-use pairbeat::cluster::{Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{
+    Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+};
 use pairbeat::names::{GroupName, NodeName};
 
 use crate::rng::Rng;
@@ -336,6 +338,7 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
         groups,
         config: 1.into(),
         damping: damping(&mut rng),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     };
     let mut b = a.clone();

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::cluster::event::{GroupState, Which};
 use crate::cluster::{
-    Core, Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+    Core, Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
 };
 use crate::config::{Key, KeyRing, Link};
 use crate::engine::Identity;
@@ -45,6 +45,7 @@ fn settings(me: usize) -> Settings {
         }],
         config: 1.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Outcome, Request, Which};
-use pairbeat::cluster::{Core, Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{
+    Core, Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings, Side,
+};
 use pairbeat::config::{Key, KeyRing};
 use pairbeat::engine::{Engine, Identity, Input, Output};
 use pairbeat::names::{ActionId, GroupName, LinkId, NodeName, RequestId};
@@ -60,6 +62,7 @@ fn settings(me: usize) -> Settings {
         groups: [("web", 0, true), ("mail", 1, false)].map(group).to_vec(),
         config: 0x0123_4567_89ab_cdef.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }
