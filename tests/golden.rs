@@ -14,6 +14,8 @@
 
 #[path = "sim/checks.rs"]
 mod checks;
+#[path = "sim/outside.rs"]
+mod outside;
 #[path = "sim/rng.rs"]
 mod rng;
 #[path = "golden/script.rs"]

@@ -15,6 +15,8 @@
 mod checks;
 #[path = "sim/history.rs"]
 mod history;
+#[path = "sim/outside.rs"]
+mod outside;
 #[path = "sim/rng.rs"]
 mod rng;
 #[path = "sim/session.rs"]

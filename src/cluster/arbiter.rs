@@ -89,7 +89,7 @@ impl ArbiterSettings {
 
     /// How long the word of a witness carries what is held.
     fn patience(&self) -> Duration {
-        (self.timeout + ANSWER_GRACE + AGAIN) * WITNESS_TRIES
+        (self.timeout + AGAIN) * WITNESS_TRIES
     }
 }
 

@@ -176,7 +176,6 @@ impl Core {
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let outside = Outside::new(&config, paths, &session);
         let engine = begin::engine(&config, memory.past(), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
@@ -184,6 +183,7 @@ impl Core {
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
+            outside: Outside::new(&config, paths, &session),
             paths: paths.clone(),
             _lock: lock,
             keeper: Keeper::default(),
@@ -198,7 +198,6 @@ impl Core {
             beat,
             hands,
             director,
-            outside,
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
@@ -215,10 +214,7 @@ impl Core {
             watching: None,
         };
         core.order(Order::Core(Input::Guarded(whole)));
-        core.watch_service();
-        let pings = outside::watch(Rc::clone(&core.config), core.beat.orders());
-        let _until_the_end = tokio::task::spawn_local(pings);
-        core.tell_vias().await;
+        core.watch().await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
     }
@@ -500,6 +496,14 @@ impl Core {
         if let Some(before) = before {
             before.abort();
         }
+    }
+
+    /// Begins to look at the service links, the ping nodes and our own addresses.
+    async fn watch(&mut self) {
+        self.watch_service();
+        let pings = outside::watch(Rc::clone(&self.config), self.beat.orders());
+        let _until_the_end = tokio::task::spawn_local(pings);
+        self.tell_vias().await;
     }
 
     fn new_request(&mut self) -> RequestId {

@@ -25,6 +25,8 @@ fn evidence(peer: PeerLife) -> Evidence {
         theirs: None,
         probed: None,
         service: Default::default(),
+        arbiters: Vec::new(),
+        fence: None,
     }
 }
 

@@ -114,12 +114,12 @@ pub(crate) struct Checks {
     alone_since: Option<(usize, Instant)>,
     /// Agents have failed, or an operator has asked: what follows may take its time.
     pub(crate) troubled: bool,
-    groups: Vec<GroupChecks>,
+    pub(crate) groups: Vec<GroupChecks>,
     owners: std::collections::BTreeMap<(usize, u64), usize>,
 }
 
 #[derive(Default)]
-struct GroupChecks {
+pub(crate) struct GroupChecks {
     /// Both serve without agreement, and whether both were fully active.
     dual: Option<(Instant, bool)>,
     overlap: Option<Instant>,
@@ -127,6 +127,8 @@ struct GroupChecks {
     expect: Option<(usize, Instant, Instant)>,
     /// It is served in full, and nothing allows a gap.
     gapless: bool,
+    /// Since when both have been up, with something in force that lets only one of them.
+    pub(crate) two: Option<Instant>,
     /// By node: since when the LAN has had an answer from it.
     lit: [Option<Instant>; 2],
 }
@@ -164,7 +166,7 @@ impl<D: Delivery> World<D> {
     }
 
     /// From calm to one opinion: two handshakes of the session layer, each waiting for a beat.
-    fn heal(&self) -> Duration {
+    pub(crate) fn heal(&self) -> Duration {
         let keepalive = self.nodes[0].settings.keepalive.max(self.nodes[1].settings.keepalive);
         keepalive * 4 + self.longest_delay() * 6 + self.jitter * 6 + Duration::from_millis(1)
     }
@@ -380,6 +382,7 @@ impl<D: Delivery> World<D> {
             self.check_overlap(group);
             self.check_expected(group);
             self.check_gap(group);
+            self.check_one(group);
         }
         self.check_alone();
     }
@@ -399,7 +402,7 @@ impl<D: Delivery> World<D> {
         let lit = self.checks.groups[group].lit[1 - node];
         let long = lit.is_some_and(|since| self.now.since(since) > Duration::from_secs(1));
         let lit = long && self.answers(1 - node, group);
-        if probed && lit && !self.nodes[node].lan_cut {
+        if probed && lit && !self.nodes[node].lan_cut && !self.lan_split {
             self.fail(format!("S2: node {node} starts group {group}, which the other one serves"));
         }
     }
@@ -513,7 +516,7 @@ impl<D: Delivery> World<D> {
         // One that restarts is waited for.
         let excused = machine.facts.excused.unwrap_or(Instant::BOOT);
         let due = since.plus(settings.deadtime).max(boot).max(slept).max(excused);
-        let due = due.plus(slack).plus(trouble);
+        let due = due.plus(slack).plus(trouble).plus(self.outside_may_take(node));
         let all = (0..machine.up.len()).all(|group| machine.hold(group) == Hold::Active);
         if self.now > due && !all {
             self.fail(format!("L1: node {node} is alone since {since} and does not serve"));
@@ -533,7 +536,7 @@ impl<D: Delivery> World<D> {
             return None;
         }
         // Who can't reach the clients takes nothing.
-        let reaches = !machine.lan_cut;
+        let reaches = !machine.lan_cut && self.outside_agrees(node);
         (machine.suspended.is_none() && obeyed && stays && reaches).then_some(node)
     }
 }

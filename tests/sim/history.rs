@@ -5,10 +5,12 @@ use std::time::Duration;
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::Hold;
 use pairbeat::cluster::{
-    Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+    ArbiterSettings, Damping, GroupSettings, OutsideSettings, Past, PeerLife, PingSettings,
+    ResourceSettings, Settings, Side,
 };
 use pairbeat::names::{GroupName, NodeName};
 
+use crate::outside::Switch;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::world::{Agent, Crash, Path, World};
@@ -124,6 +126,11 @@ impl History {
                 self.world.cut_lan(node, cut);
             }
             37..=44 => self.crash(node),
+            90..=92 => {
+                let cut = self.world.rng.percent(50);
+                self.world.cut_arbiters(node, cut);
+            }
+            93..=94 => self.spoil_outside(node),
             45..=59 => self.world.boot(node),
             60..=67 => self.sleep(node),
             68..=81 => self.ask(node),
@@ -231,12 +238,27 @@ impl History {
         });
     }
 
+    /// The power switch does something else from now on, or another number of ping nodes answers.
+    fn spoil_outside(&mut self, node: usize) {
+        let switch = [Switch::Works, Switch::Works, Switch::Fails, Switch::Hangs, Switch::Mute];
+        self.world.outside.switch = switch[self.world.rng.place(5)];
+        let switch = self.world.outside.switch;
+        self.world.note(|| format!("the power switch {switch:?}"));
+        let nodes = self.world.nodes[node].settings.outside.ping.nodes;
+        let count = self.world.rng.range(0, nodes.into()) as u8;
+        self.world.reach(node, count);
+    }
+
     /// Everything is mended; within a bounded time everything must be right.
     fn quiet(&mut self) {
         self.world.note(|| "all is mended".to_owned());
         self.world.links.iter_mut().flatten().for_each(mend);
+        self.world.outside.switch = Switch::Works;
         for node in 0..2 {
             self.world.cut_lan(node, false);
+            self.world.cut_arbiters(node, false);
+            let nodes = self.world.nodes[node].settings.outside.ping.nodes;
+            self.world.reach(node, nodes);
             self.world.nodes[node]
                 .agents
                 .iter_mut()
@@ -256,7 +278,9 @@ impl History {
             + actions * 2
             // L7: a hold-down of each node at its longest, one after the other.
             + settings.damping.hold_max * 2
-            + Duration::from_secs(200);
+            + Duration::from_secs(200)
+            // A device that hung, and its longest pause.
+            + Duration::from_secs(100);
         let end = self.world.now.plus(most);
         let mut right_for = 0;
         while self.world.failure.is_none() && right_for < 6 {
@@ -317,6 +341,30 @@ impl History {
     }
 }
 
+/// In half of the histories somebody outside has a say.
+fn outside(rng: &mut Rng) -> OutsideSettings {
+    let mut outside = OutsideSettings::default();
+    let timeout = Duration::from_secs(1);
+    if rng.percent(30) {
+        let (lease, required) = (Some(Duration::from_secs(30)), rng.percent(80));
+        outside.arbiters.push(ArbiterSettings {
+            name: "lease".to_owned(),
+            required,
+            timeout,
+            lease,
+        });
+    }
+    if rng.percent(10) {
+        let (name, required) = ("witness".to_owned(), rng.percent(50));
+        outside.arbiters.push(ArbiterSettings { name, required, timeout, lease: None });
+    }
+    outside.fence = rng.percent(20).then(|| Duration::from_secs(20));
+    if rng.percent(20) {
+        outside.ping = PingSettings { nodes: 2, ipfail: true };
+    }
+    outside
+}
+
 fn mend(path: &mut Path) {
     *path = Path::clean(path.delay_min, path.delay_max);
 }
@@ -338,7 +386,7 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
         groups,
         config: 1.into(),
         damping: damping(&mut rng),
-        outside: OutsideSettings::default(),
+        outside: outside(&mut rng),
         past: Past::default(),
     };
     let mut b = a.clone();

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pairbeat::cluster::event::{
-    Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
+    Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, OutsideOrder, Request,
+    ServiceLink,
 };
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
 use pairbeat::cluster::{Carried, Core, RESTART_SERVED, Settings};
@@ -16,6 +17,7 @@ use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
 use pairbeat::time::Instant;
 
 use crate::checks::Facts;
+use crate::outside::Outside;
 use crate::rng::Rng;
 use crate::session::Delivery;
 
@@ -90,7 +92,7 @@ pub(crate) struct Process<D: Delivery> {
     pub(crate) said: Vec<GroupClaim>,
     inbox: VecDeque<(LinkId, Instant, D::Packet)>,
     ended: VecDeque<(ActionId, Outcome)>,
-    seen: VecDeque<Input>,
+    pub(crate) seen: VecDeque<Input>,
     wake: u64,
 }
 
@@ -131,12 +133,13 @@ pub(crate) struct Paused {
     pub(crate) served_until: Instant,
 }
 
-enum Happening<P> {
+pub(crate) enum Happening<P> {
     Arrive { node: usize, link: LinkId, packet: P },
     Wake { node: usize, token: u64 },
     Acted { node: usize, start: u64, action: Action, outcome: Outcome },
     Resume { node: usize },
     Probed { node: usize, start: u64, order: ActionId, group: usize },
+    Outside { node: usize, start: u64, order: OutsideOrder, cut: bool },
 }
 
 /// Everything.
@@ -150,6 +153,11 @@ pub(crate) struct World<D: Delivery> {
     pub(crate) failure: Option<String>,
     /// Loops come late by up to that.
     pub(crate) jitter: Duration,
+    pub(crate) outside: Outside,
+    /// The switch of the service LAN is broken: both have a carrier, and neither reaches the other.
+    pub(crate) lan_split: bool,
+    /// By node: how many ping nodes answer it.
+    pub(crate) reached: [u8; 2],
     queue: BTreeMap<(Instant, u64), Happening<D::Packet>>,
     order: u64,
     sessions: u64,
@@ -159,11 +167,12 @@ pub(crate) struct World<D: Delivery> {
     pub(crate) checks: crate::checks::Checks,
 }
 
-const NAMES: [&str; 2] = ["a", "b"];
+pub(crate) const NAMES: [&str; 2] = ["a", "b"];
 
 impl<D: Delivery> World<D> {
     pub(crate) fn new(settings: [Settings; 2], links: Vec<[Path; 2]>, rng: Rng) -> Self {
         let groups = settings[0].groups.len();
+        let reached = [settings[0].outside.ping.nodes; 2];
         let nodes = settings.map(|settings| Machine::new(settings));
         Self {
             now: Instant::BOOT,
@@ -173,6 +182,9 @@ impl<D: Delivery> World<D> {
             trace: None,
             failure: None,
             jitter: Duration::ZERO,
+            outside: Outside::default(),
+            lan_split: false,
+            reached,
             queue: BTreeMap::new(),
             order: 0,
             sessions: 0,
@@ -195,7 +207,7 @@ impl<D: Delivery> World<D> {
         self.failure.get_or_insert(format!("{now} {text}"));
     }
 
-    fn push(&mut self, at: Instant, happening: Happening<D::Packet>) {
+    pub(crate) fn push(&mut self, at: Instant, happening: Happening<D::Packet>) {
         self.order += 1;
         self.queue.insert((at, self.order), happening);
     }
@@ -244,6 +256,9 @@ impl<D: Delivery> World<D> {
                 if self.nodes[node].starts == start && self.nodes[node].process.is_some() {
                     self.probed(node, order, group);
                 }
+            }
+            Happening::Outside { node, start, order, cut } => {
+                self.outside((node, start), order, cut);
             }
             Happening::Resume { node } => {
                 if self.nodes[node].suspended == Some(self.now) {
@@ -299,6 +314,7 @@ impl<D: Delivery> World<D> {
             wake: 0,
         });
         self.look(node);
+        self.count_pings(node);
         self.turn(node);
         if let (Some(_), Some(paused)) = (carried, paused) {
             self.check_resumed(node, &paused.said);
@@ -377,7 +393,7 @@ impl<D: Delivery> World<D> {
     // ---- one turn of a node's loop --------------------------------------------------------------
 
     /// As the driver does it: read all that waits, then tick for as long as the core asks for it.
-    fn turn(&mut self, node: usize) {
+    pub(crate) fn turn(&mut self, node: usize) {
         for _ in 0..TURNS_MAX {
             if self.nodes[node].suspended.is_some() {
                 return;
@@ -443,6 +459,7 @@ impl<D: Delivery> World<D> {
                     let at = self.now.plus(PROBE_TAKES);
                     self.push(at, Happening::Probed { node, start, order, group });
                 }
+                Output::Outside(order) => self.order_outside(node, order),
                 Output::Announce(group) => self.announce(node, group),
                 Output::Report(event) => self.report(node, &event),
                 Output::Answer { id, answer } => {
@@ -558,7 +575,7 @@ impl<D: Delivery> World<D> {
     }
 
     fn probed(&mut self, node: usize, order: ActionId, group: usize) {
-        let heard = !self.nodes[node].lan_cut && self.answers(1 - node, group);
+        let heard = !self.lan_split && !self.nodes[node].lan_cut && self.answers(1 - node, group);
         let answer = if heard { LanAnswer::Served } else { LanAnswer::Free };
         if let Some(process) = &mut self.nodes[node].process {
             process.seen.push_back(Input::Probed { order, answer });
@@ -576,6 +593,15 @@ impl<D: Delivery> World<D> {
             self.look(node);
             self.turn(node);
             self.check_step();
+        }
+    }
+
+    /// The driver's first count of the ping nodes.
+    fn count_pings(&mut self, node: usize) {
+        let machine = &mut self.nodes[node];
+        let Some(process) = &mut machine.process else { return };
+        if machine.settings.outside.ping.nodes > 0 {
+            process.seen.push_back(Input::Reached(Some(self.reached[node])));
         }
     }
 

@@ -108,7 +108,7 @@ impl Node {
                 let outcome = Outcome::Done;
                 self.beat.order(Order::Ended { action: action.id, outcome }).unwrap();
             }
-            Note::Announce(_) | Note::Probe { .. } => {}
+            Note::Outside(_) | Note::Announce(_) | Note::Probe { .. } => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
             Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,
