@@ -131,6 +131,7 @@ impl History {
                 self.world.cut_arbiters(node, cut);
             }
             93..=94 => self.spoil_outside(node),
+            95 => self.isolate(node),
             45..=59 => self.world.boot(node),
             60..=67 => self.sleep(node),
             68..=81 => self.ask(node),
@@ -236,6 +237,16 @@ impl History {
         self.world.note(|| {
             format!("agent {resource} of group {group} on {node}, {operation}: {agent:?}")
         });
+    }
+
+    /// Cut off from everything, for longer than any lease.
+    fn isolate(&mut self, node: usize) {
+        self.world.links.iter_mut().flatten().for_each(|path| path.cut = true);
+        self.world.lan_split = true;
+        self.world.cut_arbiters(node, true);
+        self.world.note(|| "no link and no LAN between them".to_owned());
+        self.pass(self.deadtime() * 2 + Duration::from_secs(30));
+        self.world.lan_split = false;
     }
 
     /// The power switch does something else from now on, or another number of ping nodes answers.
@@ -346,7 +357,7 @@ fn outside(rng: &mut Rng) -> OutsideSettings {
     let mut outside = OutsideSettings::default();
     let timeout = Duration::from_secs(1);
     if rng.percent(30) {
-        let (lease, required) = (Some(Duration::from_secs(30)), rng.percent(80));
+        let (lease, required) = (Some(Duration::from_secs(12)), rng.percent(80));
         outside.arbiters.push(ArbiterSettings {
             name: "lease".to_owned(),
             required,
