@@ -411,7 +411,10 @@ impl Vector {
             node,
             hears: self.one("hears").parse().unwrap(),
             config: u64::from_str_radix(self.one("config"), 16).unwrap(),
-            notice: Notice::default(),
+            notice: Notice {
+                reach: self.all("reach").next().map(|text| text.parse().unwrap()),
+                ..Notice::default()
+            },
             groups: self.all("group").map(Self::group).collect(),
             sections: self.all("section").map(Self::section).collect(),
         }

@@ -1,5 +1,5 @@
 //! Third parties that have a say: before a group is taken from a silent peer, and for as long as it
-//! is held without contact to one.
+//! is held without contact to one. A peer that we hear, and that hears us nowhere, is no contact.
 //!
 //! A *witness* only shows that this node reaches the world. A *lease* is granted to one node at a
 //! time: who holds the group keeps it alive, so that the other is refused in a split.
@@ -134,7 +134,7 @@ impl Voice {
         turn.outbox.push(Output::Outside(ask));
     }
 
-    fn weigh(&self, turn: &Turn<'_>, arbiter: &ArbiterSettings) -> Word {
+    fn weigh(&self, turn: &Turn<'_>, arbiter: &ArbiterSettings, contact: Instant) -> Word {
         let Some((answer, at)) = &self.said else { return Word::Wait };
         let fresh = turn.now < at.plus(WITNESS_FRESH);
         match (answer, arbiter.lease) {
@@ -143,7 +143,7 @@ impl Voice {
             (ArbiterAnswer::Granted, Some(_)) => {
                 let good = self.until.is_some_and(|it| turn.now < it.minus(arbiter.margin()));
                 let left = turn.settings.deadtime + arbiter.margin();
-                if good && turn.peer.silent(turn.now) >= left { Word::Yes } else { Word::Wait }
+                if good && turn.now >= contact.plus(left) { Word::Yes } else { Word::Wait }
             }
             (ArbiterAnswer::Unreachable(_), _) if arbiter.required && !turn.fence.confirmed() => {
                 Word::No(Bar::Unreachable)
@@ -235,7 +235,8 @@ impl Group {
         match self.role {
             Role::Idle { .. } | Role::Claiming { .. } => {
                 self.arbitration.alone = None;
-                if !turn.peer.long_gone(turn.now) {
+                let claims = matches!(self.role, Role::Claiming { .. }) && turn.peer.is_deaf();
+                if !claims && !turn.peer.long_gone(turn.now) {
                     self.let_go(turn);
                 }
             }
@@ -275,7 +276,8 @@ impl Group {
         let alone = match turn.peer.state() {
             PeerState::Dead => true,
             PeerState::Left => turn.peer.silent(turn.now) >= self.farewell_patience(turn),
-            PeerState::Unknown | PeerState::Alive => false,
+            PeerState::Alive => turn.peer.is_deaf(),
+            PeerState::Unknown => false,
         };
         self.arbitration.alone = match self.arbitration.alone {
             _ if !alone => None,
@@ -316,15 +318,20 @@ impl Group {
         }
     }
 
-    /// Whether no arbiter stands against taking the group from a peer that is dead to us, or what
-    /// does. `None`: it is not known yet.
-    pub(super) fn consult(&mut self, turn: &mut Turn<'_>) -> Option<Result<(), Bar>> {
+    /// Whether no arbiter stands against taking the group from a peer that is dead to us, or to
+    /// which we are; or what does. `None`: it is not known yet. `contact`: when both last heard
+    /// each other, at the latest.
+    pub(super) fn consult(
+        &mut self,
+        turn: &mut Turn<'_>,
+        contact: Instant,
+    ) -> Option<Result<(), Bar>> {
         let mut verdict = Some(Ok(()));
         let arbiters = &turn.settings.outside.arbiters;
         for (place, (voice, arbiter)) in
             self.arbitration.voices.iter_mut().zip(arbiters).enumerate()
         {
-            let word = voice.weigh(turn, arbiter);
+            let word = voice.weigh(turn, arbiter, contact);
             let due = match word {
                 Word::Yes if arbiter.lease.is_none() => false,
                 Word::Wait if arbiter.lease.is_none() => true,

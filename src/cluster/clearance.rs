@@ -202,7 +202,8 @@ impl Group {
     /// The last word before a taking: the arbiters', and then the fencing of the peer, so that a
     /// node that is itself cut off fences nobody.
     fn outside_agrees(&mut self, turn: &mut Turn<'_>) -> bool {
-        match self.consult(turn) {
+        let contact = turn.now.minus(turn.peer.silent(turn.now));
+        match self.consult(turn, contact) {
             None => return false,
             Some(Err(bar)) => {
                 self.bar(turn, Some(bar));

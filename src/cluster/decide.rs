@@ -259,7 +259,7 @@ impl Group {
         self.start(turn, epoch, manner, cause);
     }
 
-    fn consent(&self, turn: &Turn<'_>, since: u64, at: Instant) -> Consent {
+    fn consent(&mut self, turn: &mut Turn<'_>, since: u64, at: Instant) -> Consent {
         if !turn.peer.is_alive() {
             return Consent::Free;
         }
@@ -268,7 +268,8 @@ impl Group {
         // It speaks and does not hear: to itself it is alone. It says that it has nothing.
         let deaf = turn.now >= at.plus(turn.settings.deadtime);
         match theirs.hold {
-            Hold::Nothing if aware || deaf => Consent::Free,
+            Hold::Nothing if aware => Consent::Free,
+            Hold::Nothing if deaf && self.consult(turn, at) == Some(Ok(())) => Consent::Free,
             Hold::Active if aware && theirs.wish == Wish::Offer && self.settings.overlaps() => {
                 Consent::Overlap(theirs.epoch, theirs.via)
             }

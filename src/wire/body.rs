@@ -291,11 +291,11 @@ pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) ->
     write(&mut out, NODE, &[&[state]]);
     write(&mut out, HEARS, &[&[beat.hears]]);
     write(&mut out, CONFIG, &[&beat.config.to_be_bytes()]);
-    if beat.notice.guarded {
-        write(&mut out, GUARDED, &[&[1]]);
-    }
     if let Some(count) = beat.notice.reach {
         write(&mut out, REACH, &[&[count]]);
+    }
+    if beat.notice.guarded {
+        write(&mut out, GUARDED, &[&[1]]);
     }
     let rest = Notice { guarded: false, reach: None, ..beat.notice };
     if rest != Notice::default() {

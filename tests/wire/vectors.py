@@ -47,6 +47,8 @@ def claim(text):
 def bodies(v, keys):
     node = field(0x81, bytes([STATES[v["node"]]])) + field(0x02, bytes([v["hears"]]))
     node += field(0x03, bytes.fromhex(v["config"]))
+    if "reach" in v:
+        node += field(0x11, bytes([v["reach"]]))
     if v.get("candidate"):
         echoes = [bytes.fromhex(s) + struct.pack(">Q", q) for s, q in v["candidate"]]
         node += field(0x05, b"".join(echoes))
@@ -103,6 +105,7 @@ def add(title, refused=None, alter=None, **changes):
         lines += ["echo {} {}".format(*v["echo"]), "heard-here {} {}".format(*v["heard-here"])]
         lines += [f"node {v['node']}", f"hears {v['hears']}", f"config {v['config']}"]
         lines += [f"candidate {s} {q}" for s, q in v.get("candidate", [])]
+        lines += ["reach {}".format(v["reach"])] if "reach" in v else []
         lines += ["group " + text for text in v.get("group", [])]
         lines += ["section {} {:08x} {:08x}".format(*s) for s in v.get("section", [])]
     for frame in frames(v):
@@ -138,6 +141,7 @@ add("sixty-four groups with long names, in pieces", seq=260, echo=ECHO, node="ru
     group=[f"{'g' * 60}{i:04} {i} nothing content 2001:db8::{i:x}" for i in range(64)])
 add("what the configuration consists of, while the two differ", seq=261, echo=ECHO, node="running",
     hears=1, group=ACTIVE, section=[(i % 8 + 1, i * 7 << 20, 0xFFFFFFFF - i) for i in range(12)])
+add("two of its ping nodes answer", seq=262, echo=ECHO, node="running", hears=1, reach=2, group=ACTIVE)
 add("an unknown critical field", "critical", body=NEEDED + field(0xFE, b"?"))
 add("one bit of the signature differs", "signature", lambda f: f[:-1] + bytes([f[-1] ^ 1]))
 add("one bit of the sequence number differs", "signature",
