@@ -12,8 +12,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use pairbeat::cluster::Monitor;
 use pairbeat::config::diag::Severity;
-use pairbeat::config::{self, Arbiter, Config, Environment, Family, ResourceKind, SourceFile};
+use pairbeat::config::{
+    self, Arbiter, Cast, Config, Environment, Family, Medium, ResourceKind, SourceFile,
+};
 use pairbeat::lvs::check::CheckKind;
 use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
@@ -109,9 +112,23 @@ fn summary(text: &mut String, config: &Config) {
     )
     .unwrap();
     for link in &config.links {
-        let interface = link.interface.as_deref().unwrap_or("-");
-        writeln!(text, "link {} {interface} {:?} port {}", link.name, link.targets, link.port)
-            .unwrap();
+        let Medium::Udp(udp) = &link.medium;
+        let interface = link.interface().unwrap_or("-");
+        match &udp.cast {
+            Cast::Unicast { targets, .. } => {
+                write!(text, "link {} {interface} {targets:?}", link.name).unwrap();
+            }
+            Cast::Broadcast { .. } => {
+                write!(text, "link {} {interface} broadcast", link.name).unwrap()
+            }
+            Cast::Multicast(it) => {
+                let (group, ttl, looped) = (it.group.ip(), it.ttl, it.looped);
+                let name = &link.name;
+                write!(text, "link {name} {interface} group {group} ttl {ttl} loop {looped}")
+                    .unwrap();
+            }
+        }
+        writeln!(text, " port {}", udp.port).unwrap();
     }
     for key in &config.keys.keys {
         writeln!(text, "key {} of {} bytes", key.id, key.secret.len()).unwrap();
@@ -131,6 +148,7 @@ fn summary(text: &mut String, config: &Config) {
                 }
             };
             writeln!(text, "  {} ({start:?}, {stop:?}): {kind}", resource.text).unwrap();
+            monitor_summary(text, resource.monitor.as_ref());
         }
     }
     outside_summary(text, config);
@@ -140,6 +158,16 @@ fn summary(text: &mut String, config: &Config) {
             service_summary(text, service);
         }
     }
+}
+
+fn monitor_summary(text: &mut String, monitor: Option<&Monitor>) {
+    let Some(Monitor { interval, timeout, restarts, decay, wary }) = monitor else { return };
+    let word = if *wary { "wary" } else { "plain" };
+    writeln!(
+        text,
+        "    monitored every {interval:?} ({timeout:?}), {restarts} restarts in {decay:?}, {word}"
+    )
+    .unwrap();
 }
 
 /// Only where something was said.

@@ -22,8 +22,12 @@ const DEADTIME: Duration = Duration::from_millis(2000);
 fn settings(me: usize, groups: usize) -> Settings {
     let names = ["alpha", "beta"].map(|name| NodeName::new(name).unwrap());
     let timeout = Duration::from_secs(5);
-    let resource =
-        ResourceSettings { overlap: true, start_timeout: timeout, stop_timeout: timeout };
+    let resource = ResourceSettings {
+        overlap: true,
+        start_timeout: timeout,
+        stop_timeout: timeout,
+        monitor: None,
+    };
     let group = |n: usize| GroupSettings {
         name: GroupName::new(&format!("{n:0>60}")).unwrap(),
         preferred: if n % 2 == me { Side::Me } else { Side::Peer },
@@ -108,7 +112,8 @@ impl World {
                     }
                     Output::Gasp(datagrams) => self.gasps[which] = datagrams,
                     Output::Report(event) => self.events.push((which, event)),
-                    Output::Probe { .. } | Output::Announce(_) => {}
+                    Output::Probe { .. } | Output::Monitor { .. } => {}
+                    Output::Outside(_) | Output::Announce(_) => {}
                     Output::Answer { .. } | Output::Left => {}
                     Output::Carry { .. } | Output::Paused => unreachable!("nobody restarts here"),
                 }

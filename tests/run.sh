@@ -35,7 +35,7 @@ declare -A about=(
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
-declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=150 [build]=150 [sim]=120
+declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
   [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [watchdog]=90 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [watchdog]=600 [measure]=1800)
@@ -46,7 +46,7 @@ ipvs_tests=(ipvs)
 
 step_setup() {
   need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \
-    etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents
+    ping:iputils-ping etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
@@ -82,8 +82,9 @@ step_test() {
 
 # What is compared is what the others do, too: their packages are installed here and nowhere else.
 step_peers() {
-  cargo build --locked
+  cargo build --locked --bin pairbeat --example dual
   PAIRBEAT=$PWD/target/debug/pairbeat bash tests/peers/calls.sh
+  PAIRBEAT=$PWD/target/debug/pairbeat bash tests/peers/dual.sh
 }
 
 step_build() { build_for_lab; }

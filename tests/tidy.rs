@@ -320,6 +320,57 @@ fn planted(name: &str, code: &str) -> Vec<String> {
     faults.iter().map(|fault| fault.splitn(3, ':').last().unwrap().trim().to_owned()).collect()
 }
 
+/// Where a table says by which test something is shown.
+const PROMISING: &[&str] = &["docs/HEARTBEAT.md", "docs/FAULTS.md"];
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let root = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let mut code = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                _ if path.is_dir() => folders.push(path),
+                Some("rs" | "sh") => code += &fs::read_to_string(&path).unwrap(),
+                _ => {}
+            }
+        }
+    }
+    let exists = |file: &str| root.join(file).exists();
+    for document in PROMISING {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        let named = text.lines().filter(|line| line.starts_with('|')).flat_map(tests_named);
+        let missing: Vec<&str> =
+            named.filter(|name| !exists(name) && !is_function(name, &code)).collect();
+        assert!(missing.is_empty(), "{document} names what there is not: {missing:?}");
+    }
+}
+
+/// Of a row: files below `tests/`, and what is long enough to be the name of a test or, in a script,
+/// of a step.
+fn tests_named(row: &str) -> impl Iterator<Item = &str> {
+    let spans = row.split('`').skip(1).step_by(2);
+    let is_test = |name: &&str| {
+        name.matches('_').count() >= 3
+            && name.chars().all(|it| it == '_' || it.is_ascii_lowercase() || it.is_ascii_digit())
+    };
+    spans.filter(move |span| span.starts_with("tests/") || is_test(span))
+}
+
+fn is_function(name: &str, code: &str) -> bool {
+    code.contains(&format!("fn {name}()")) || code.contains(&format!("\n{name}() {{"))
+}
+
+#[test]
+fn the_names_of_tests_are_found_in_a_row() {
+    let row = "| `ha.cf` fails | `tests/golden/a.txt`, `it_is_a_test` and `no_test` |";
+    assert_eq!(tests_named(row).collect::<Vec<_>>(), ["tests/golden/a.txt", "it_is_a_test"]);
+    assert!(is_function("it_is_so", "fn it_is_so() {") && is_function("so", "\nso() {"));
+    assert!(!is_function("it_is", "fn it_is_so() {"));
+}
+
 #[test]
 fn uses_of_higher_floors_and_strangers_are_faults() {
     for (name, code, expected) in [

@@ -86,7 +86,15 @@ pub(super) enum Command {
         yes: bool,
     },
     /// Give the groups to the peer, then end the daemon
-    Stop,
+    Stop {
+        /// Give nothing away: everything stays up for a daemon that is started within seconds; else
+        /// the peer takes it over
+        #[arg(long)]
+        hold: bool,
+    },
+    /// Run the program that is on the disk now, with everything held and served all the time: an
+    /// upgrade. If it is not back in 10 s, the peer takes over
+    Restart,
     /// Read the configuration again; on any fault everything stays as it is
     Reload,
     /// Show what happened, from the journal; works without a running daemon

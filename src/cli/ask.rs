@@ -105,8 +105,13 @@ fn plain(paths: &Paths, asked: &Call, done: &str) -> Code {
     }
 }
 
+/// The end of a standby, takeover, stop or restart.
+pub(super) fn moved(paths: &Paths, asked: &Call) -> Result<Moved, Code> {
+    call(paths, asked).and_then(|body| parse::<Moved>(&body))
+}
+
 fn movement(paths: &Paths, asked: &Call, verb: &str) -> Code {
-    let answer = match call(paths, asked).and_then(|body| parse::<Moved>(&body)) {
+    let answer = match moved(paths, asked) {
         Ok(Moved::Answer(answer)) => answer,
         Ok(Moved::UnderWay { .. }) => {
             out::line("under way");

@@ -10,6 +10,7 @@ mod explain;
 mod keygen;
 mod out;
 mod replay;
+mod restart;
 
 use std::ffi::OsString;
 
@@ -38,7 +39,9 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Freeze { except_dead } => ask::freeze(&paths, except_dead),
         Command::Unfreeze => ask::unfreeze(&paths),
         Command::ConfirmDead { yes } => ask::confirm_dead(&paths, yes),
-        Command::Stop => ask::stop(&paths),
+        Command::Stop { hold: false } => ask::stop(&paths),
+        Command::Stop { hold: true } => restart::hold(&paths),
+        Command::Restart => restart::restart(&paths),
         Command::Reload => ask::reload(&paths),
         Command::ClStatus(words) => cl_status::cl_status(&paths, &words),
         Command::Events { dump: Some(file), .. } => events::dump(&paths, &file),

@@ -235,13 +235,13 @@ impl Group {
         match self.role {
             Role::Idle { .. } | Role::Claiming { .. } => {
                 self.arbitration.alone = None;
-                let claims = matches!(self.role, Role::Claiming { .. }) && turn.peer.is_deaf();
-                if !claims && !turn.peer.long_gone(turn.now) {
+                if !turn.peer.long_gone(turn.now) && !self.unheard(turn, Duration::ZERO) {
                     self.let_go(turn);
                 }
             }
             Role::Starting { .. }
             | Role::Active { .. }
+            | Role::Mending { .. }
             | Role::Stopping { .. }
             | Role::Stuck { .. } => self.keep(turn),
         }
@@ -306,7 +306,8 @@ impl Group {
 
     fn give_up(&mut self, turn: &mut Turn<'_>) {
         let Some(alone) = self.arbitration.alone else { return };
-        let serves = matches!(self.role, Role::Starting { .. } | Role::Active { .. });
+        let serves =
+            matches!(self.role, Role::Starting { .. } | Role::Active { .. } | Role::Mending { .. });
         let confirmed = turn.fence.confirmed();
         let mut each = self.arbitration.voices.iter().zip(&turn.settings.outside.arbiters);
         let lost = each.any(|(voice, arbiter)| {

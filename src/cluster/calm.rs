@@ -201,7 +201,8 @@ impl Group {
     pub(super) fn step_calm(&mut self, turn: &Turn<'_>) {
         self.calm.settle(turn.now, &turn.settings.damping);
         self.was_here |= self.held().is_some();
-        if self.held().is_some() {
+        let content = !self.clearance.cut_off() && self.worn().is_none();
+        if self.held().is_some() && content {
             self.restrained = None;
         }
     }

@@ -148,7 +148,7 @@ impl Group {
             PeerState::Dead | PeerState::Left => turn.peer.long_gone(turn.now),
             PeerState::Unknown => false,
         };
-        if !idle || !fading {
+        if !idle || !(fading || self.unheard(turn, probe_ahead(turn.settings))) {
             self.clearance.probe = Probe::Unasked;
             self.bar(turn, None);
         } else if self.settings.probe && self.clearance.probe == Probe::Unasked {
@@ -202,7 +202,10 @@ impl Group {
     /// The last word before a taking: the arbiters', and then the fencing of the peer, so that a
     /// node that is itself cut off fences nobody.
     fn outside_agrees(&mut self, turn: &mut Turn<'_>) -> bool {
-        let contact = turn.now.minus(turn.peer.silent(turn.now));
+        let contact = match self.role {
+            Role::Claiming { at, .. } if turn.peer.is_alive() => at,
+            _ => turn.now.minus(turn.peer.silent(turn.now)),
+        };
         match self.consult(turn, contact) {
             None => return false,
             Some(Err(bar)) => {

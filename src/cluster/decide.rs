@@ -243,7 +243,8 @@ impl Group {
         if turn.licence != Licence::Take {
             return;
         }
-        if turn.peer.long_gone(turn.now) && !self.may_relieve(turn, cause == Cause::Takeover) {
+        let silent = turn.peer.long_gone(turn.now) || self.unheard(turn, Duration::ZERO);
+        if silent && !self.may_relieve(turn, cause == Cause::Takeover) {
             if self.clearance.bar.is_some() {
                 self.setback = Some(Setback::PeerGone);
                 self.enter(turn, Role::Idle { stance, asking: None }, cause);
@@ -259,17 +260,23 @@ impl Group {
         self.start(turn, epoch, manner, cause);
     }
 
-    fn consent(&mut self, turn: &mut Turn<'_>, since: u64, at: Instant) -> Consent {
+    /// The peer speaks and has not heard our claim for a deadtime, or will not have in so long: to
+    /// itself it is alone. It said that it has nothing, and may have taken it since.
+    pub(super) fn unheard(&self, turn: &Turn<'_>, ahead: Duration) -> bool {
+        let Role::Claiming { since, at, .. } = self.role else { return false };
+        let deaf = turn.now.plus(ahead) >= at.plus(turn.settings.deadtime);
+        turn.peer.is_alive() && deaf && turn.peer.echo() < since
+    }
+
+    fn consent(&self, turn: &Turn<'_>, since: u64, at: Instant) -> Consent {
         if !turn.peer.is_alive() {
             return Consent::Free;
         }
         let theirs = turn.peer.claim(&self.settings.name);
         let aware = turn.peer.echo() >= since;
-        // It speaks and does not hear: to itself it is alone. It says that it has nothing.
         let deaf = turn.now >= at.plus(turn.settings.deadtime);
         match theirs.hold {
-            Hold::Nothing if aware => Consent::Free,
-            Hold::Nothing if deaf && self.consult(turn, at) == Some(Ok(())) => Consent::Free,
+            Hold::Nothing if aware || deaf => Consent::Free,
             Hold::Active if aware && theirs.wish == Wish::Offer && self.settings.overlaps() => {
                 Consent::Overlap(theirs.epoch, theirs.via)
             }

@@ -68,6 +68,13 @@ pub enum Input {
         /// How.
         outcome: Outcome,
     },
+    /// The answer to [`Output::Monitor`]. An unknown or old one is ignored.
+    Monitored {
+        /// Which question.
+        order: ActionId,
+        /// What was seen.
+        verdict: Verdict,
+    },
     /// The answer to [`Output::Probe`]. One that comes late, or to an order of before, is ignored.
     Probed {
         /// Which question.
@@ -229,6 +236,20 @@ pub enum OutsideOrder {
     },
 }
 
+/// What a look at a resource that should be up has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is up.
+    Up,
+    /// It is down, or broken; the text says why, in one line, for the operator.
+    Down(String),
+    /// That can't be told: it took too long, or could not be asked.
+    Unclear(String),
+    /// Nobody looked: it is being worked on.
+    Busy,
+}
+
 /// An order to the driver. The core never waits for it; the answer comes back as an [`Input`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Output {
@@ -236,6 +257,16 @@ pub enum Output {
     Send(Beat),
     /// Start or stop one resource. Answer with [`Input::Ended`].
     Run(Action),
+    /// Look whether a resource of an active group is still up. Answer with [`Input::Monitored`]
+    /// within its limit. A start or stop of the group that is ordered meanwhile ends the look.
+    Monitor {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The resource's place in the group's list, from 0.
+        resource: usize,
+    },
     /// Ask the service LAN whether somebody answers for the group's addresses. Answer with
     /// [`Input::Probed`] within [`crate::cluster::PROBE_LIMIT`].
     Probe {
@@ -410,6 +441,26 @@ pub enum Event {
         /// Why it failed.
         why: String,
     },
+    /// A resource of an active group has failed. What follows is another start of it, or a change
+    /// of the group's role.
+    ResourceFailed {
+        /// The group.
+        group: GroupName,
+        /// The resource's place in the list.
+        resource: usize,
+        /// How many of its failures are not forgotten yet, this one included.
+        failures: u32,
+        /// What was seen.
+        why: String,
+    },
+    /// A resource says that it is down right after a start that went well: its word is worth
+    /// nothing, and it is not asked again before the next start.
+    NotMonitored {
+        /// The group.
+        group: GroupName,
+        /// The resource's place in the list.
+        resource: usize,
+    },
     /// Our own loop came late; the time is not counted as the peer's silence.
     Stalled {
         /// By how much, in milliseconds.
@@ -566,6 +617,8 @@ pub enum Cause {
     StartFailed,
     /// A stop failed here.
     StopFailed,
+    /// A resource that was up has failed.
+    ResourceFailed,
     /// The other node holds it with a higher epoch.
     HigherEpoch,
     /// This node is leaving.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cluster::Core;
 use crate::cluster::event::{
-    Cause, Event, GroupState, Input, LanAnswer, Outcome, Output, OutsideOrder,
+    Cause, Event, GroupState, Input, LanAnswer, Outcome, Output, OutsideOrder, Verdict,
 };
 use crate::cluster::message::NodeState;
 use crate::cluster::outside::ArbiterAnswer;
@@ -68,6 +68,9 @@ impl Core {
                     Output::Run(action) => {
                         let outcome = Outcome::Done;
                         answers.push_back(Input::Ended { action: action.id, outcome });
+                    }
+                    Output::Monitor { order, .. } => {
+                        answers.push_back(Input::Monitored { order, verdict: Verdict::Up });
                     }
                     // Who has died answers for nothing.
                     Output::Probe { order, .. } => {

@@ -22,6 +22,7 @@ use crate::cluster::message::{GroupClaim, Hold, Wish};
 use crate::cluster::outbox::{Licence, Turn};
 use crate::cluster::peer::{PeerClaim, PeerState};
 use crate::cluster::settings::{GroupSettings, Settings};
+use crate::cluster::watch::Watch;
 use crate::names::GroupId;
 use crate::time::Instant;
 
@@ -60,6 +61,8 @@ pub(super) enum Role {
     },
     /// All of it is up.
     Active { epoch: u64, from: Option<u64>, offer: Option<Offer> },
+    /// A resource is broken: it and all to its right is being stopped, to be started again.
+    Mending { epoch: u64, from: Option<u64>, resource: usize, order: Order },
     /// Being stopped. The order under way may still be a start, whose end must be awaited.
     Stopping { epoch: u64, manner: Manner, then: Stance, order: Order },
     /// A stop failed; tried again and again.
@@ -113,6 +116,7 @@ pub(super) enum Setback {
     TimedOut,
     StartFailed,
     StopFailed,
+    ResourceFailed,
     Leaving,
 }
 
@@ -127,6 +131,7 @@ impl fmt::Display for Setback {
             Self::TimedOut => "the peer did not do its part in time",
             Self::StartFailed => "it could not be started here",
             Self::StopFailed => "it could not be stopped here",
+            Self::ResourceFailed => "a resource of it has failed here too often",
             Self::Leaving => "this node is leaving",
         })
     }
@@ -167,6 +172,12 @@ pub(super) struct Group {
     pub(super) was_here: bool,
     /// Why it was not taken, as last reported.
     pub(super) restrained: Option<Restraint>,
+    /// The health of each resource, once one was started.
+    #[serde(default)]
+    pub(super) health: Vec<Watch>,
+    /// This node could not have it, and declines it until then.
+    #[serde(default)]
+    pub(super) declined_until: Option<Instant>,
 }
 
 impl Group {
@@ -191,6 +202,8 @@ impl Group {
             by_itself: false,
             was_here: settings.past.here.contains(&group.name),
             restrained: None,
+            health: Vec::new(),
+            declined_until: None,
         }
     }
 
@@ -199,7 +212,7 @@ impl Group {
         let (hold, epoch) = match self.role {
             Role::Idle { .. } => (Hold::Nothing, self.seen),
             Role::Claiming { epoch, .. } => (Hold::Claiming, epoch),
-            Role::Starting { epoch, .. } => (Hold::Starting, epoch),
+            Role::Starting { epoch, .. } | Role::Mending { epoch, .. } => (Hold::Starting, epoch),
             Role::Active { epoch, .. } => (Hold::Active, epoch),
             Role::Stopping { epoch, .. } => (Hold::Stopping, epoch),
             Role::Stuck { epoch, .. } => (Hold::Stuck, epoch),
@@ -215,7 +228,7 @@ impl Group {
             Role::Idle { asking: Some(_), .. } => Wish::Take,
             Role::Idle { .. } if self.clearance.cut_off() => Wish::Decline,
             Role::Active { offer: Some(_), .. } => Wish::Offer,
-            Role::Starting { .. } | Role::Active { .. } => Wish::Content,
+            Role::Starting { .. } | Role::Mending { .. } | Role::Active { .. } => Wish::Content,
             Role::Idle { stance, .. }
             | Role::Claiming { stance, .. }
             | Role::Stopping { then: stance, .. }
@@ -234,7 +247,7 @@ impl Group {
             | Role::Claiming { stance: Stance::Failed(_), .. }
             | Role::Stuck { .. } => GroupState::Failed,
             Role::Idle { .. } | Role::Claiming { .. } => GroupState::Standby,
-            Role::Starting { .. } => GroupState::Starting,
+            Role::Starting { .. } | Role::Mending { .. } => GroupState::Starting,
             Role::Active { .. } => GroupState::Active,
             Role::Stopping { .. } => GroupState::Stopping,
         }
@@ -245,6 +258,7 @@ impl Group {
         match self.role {
             Role::Idle { .. } | Role::Claiming { .. } => None,
             Role::Starting { epoch, .. }
+            | Role::Mending { epoch, .. }
             | Role::Active { epoch, .. }
             | Role::Stopping { epoch, .. }
             | Role::Stuck { epoch, .. } => Some(epoch),
@@ -264,7 +278,9 @@ impl Group {
                 self.put_off_failback(cause, turn);
                 self.enter(turn, Role::Idle { stance, asking: None }, cause);
             }
-            Role::Starting { epoch, .. } | Role::Active { epoch, offer: None, .. } => {
+            Role::Starting { epoch, .. }
+            | Role::Mending { epoch, .. }
+            | Role::Active { epoch, offer: None, .. } => {
                 self.yield_to(turn, epoch, theirs);
             }
             Role::Idle { .. }
@@ -305,7 +321,9 @@ impl Group {
     fn watch_rival(&mut self, turn: &mut Turn<'_>) {
         let theirs = turn.peer.claim(&self.settings.name);
         let (mine, from) = match &mut self.role {
-            Role::Starting { epoch, from, .. } | Role::Active { epoch, from, .. } => (*epoch, from),
+            Role::Starting { epoch, from, .. }
+            | Role::Mending { epoch, from, .. }
+            | Role::Active { epoch, from, .. } => (*epoch, from),
             Role::Idle { .. }
             | Role::Claiming { .. }
             | Role::Stopping { .. }
@@ -333,12 +351,15 @@ impl Group {
         self.watch_rival(turn);
         self.step_clearance(turn);
         self.step_arbiters(turn);
+        self.step_watch(turn);
         match self.role {
             Role::Idle { stance, asking } => self.step_idle(turn, stance, asking),
             Role::Claiming { .. } => self.step_claiming(turn),
             Role::Starting { .. } => self.step_starting(turn),
             Role::Active { .. } => self.step_active(turn),
-            Role::Stopping { order, .. } => self.expire(turn, order),
+            Role::Mending { order, .. } | Role::Stopping { order, .. } => {
+                self.expire(turn, order);
+            }
             Role::Stuck { .. } => self.step_stuck(turn),
         }
         self.announce_again(turn);
@@ -365,6 +386,7 @@ impl Group {
         let new = self.new_epoch(unheard);
         match &mut self.role {
             Role::Starting { epoch, .. }
+            | Role::Mending { epoch, .. }
             | Role::Active { epoch, .. }
             | Role::Stopping { epoch, .. }
             | Role::Stuck { epoch, .. } => *epoch = new,
@@ -401,9 +423,9 @@ impl Group {
             Role::Idle { asking: Some(asking), .. } => Some((asking.until, "takeover")),
             Role::Idle { stance: Stance::Failed(at), .. } => Some((at, "retry")),
             Role::Claiming { at, .. } => Some((at.plus(settings.deadtime), "claim")),
-            Role::Starting { order: Some(order), .. } | Role::Stopping { order, .. } => {
-                Some((order.until, "action"))
-            }
+            Role::Starting { order: Some(order), .. }
+            | Role::Mending { order, .. }
+            | Role::Stopping { order, .. } => Some((order.until, "action")),
             Role::Active { offer: Some(offer), .. } => Some((offer.until, "offer")),
             Role::Stuck { retry: Retry::Waiting(at), .. } => Some((at, "stop again")),
             Role::Stuck { retry: Retry::Trying(order), .. } => Some((order.until, "action")),
@@ -417,6 +439,7 @@ impl Group {
             .chain(self.calm.deadlines())
             .chain(self.clearance.deadlines())
             .chain(self.arbitration.deadlines(&settings.outside.arbiters))
+            .chain(self.watch_deadlines())
     }
 
     /// Nothing of the past stands in the way of giving it away; what is stuck is tried at once.
@@ -437,6 +460,7 @@ impl Group {
             Role::Stuck { tries, .. } => tries < STOP_TRIES_QUICK,
             Role::Claiming { .. }
             | Role::Starting { .. }
+            | Role::Mending { .. }
             | Role::Active { .. }
             | Role::Stopping { .. } => true,
         }

@@ -42,7 +42,9 @@ impl Group {
                 self.hand_over(turn, Cause::Takeover)
             }
             Licence::Take | Licence::Keep => {
-                self.yields_for_its_link(turn, able);
+                if !self.yields_for_its_link(turn, able) {
+                    self.mend(turn, able);
+                }
             }
         }
     }

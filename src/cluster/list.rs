@@ -31,7 +31,7 @@ pub(super) struct Order {
 }
 
 impl Group {
-    fn run(
+    pub(super) fn run(
         &self,
         turn: &mut Turn<'_>,
         resource: usize,
@@ -76,6 +76,7 @@ impl Group {
             None => {
                 self.backoff = BACKOFF_MIN;
                 self.count_taking(turn);
+                self.watch(turn.now);
                 self.enter(turn, Role::Active { epoch, from, offer: None }, Cause::Completed);
             }
         }
@@ -86,14 +87,16 @@ impl Group {
         let (epoch, up, flying) = match self.role {
             Role::Starting { epoch, next, order, .. } => (epoch, next, order),
             Role::Active { epoch, .. } => (epoch, self.settings.resources.len(), None),
+            Role::Mending { epoch, order, .. } => (epoch, order.resource + 1, Some(order)),
             // Already on the way.
             Role::Idle { .. }
             | Role::Claiming { .. }
             | Role::Stopping { .. }
             | Role::Stuck { .. } => return,
         };
+        self.look_away();
         let order = match (flying, up.checked_sub(1)) {
-            (Some(start), _) => start,
+            (Some(order), _) => order,
             (None, Some(last)) => self.run(turn, last, (Operation::Stop, manner)),
             (None, None) => {
                 return self.enter(turn, Role::Idle { stance: then, asking: None }, cause);
@@ -118,14 +121,17 @@ impl Group {
                 why: why.clone(),
             });
         }
+        self.renewed(order.resource);
         match (self.role, outcome) {
             (Role::Starting { epoch, manner, from, .. }, Outcome::Done) => {
                 let next = order.resource + 1;
                 self.role = Role::Starting { epoch, manner, from, next, order: None };
             }
-            (Role::Starting { epoch, .. }, Outcome::Failed(_)) => {
-                self.start_failed(turn, epoch, order)
+            (Role::Starting { epoch, .. }, Outcome::Failed(why)) => {
+                self.count_failure(turn.now, order.resource, why);
+                self.start_failed(turn, epoch, order);
             }
+            (Role::Mending { .. }, _) => self.mending_goes_on(turn, order, outcome),
             (Role::Stopping { epoch, manner, then, .. }, _)
                 if order.operation == Operation::Start =>
             {
@@ -154,9 +160,9 @@ impl Group {
     pub(super) fn order(&self) -> Option<Order> {
         match self.role {
             Role::Starting { order, .. } => order,
-            Role::Stopping { order, .. } | Role::Stuck { retry: Retry::Trying(order), .. } => {
-                Some(order)
-            }
+            Role::Mending { order, .. }
+            | Role::Stopping { order, .. }
+            | Role::Stuck { retry: Retry::Trying(order), .. } => Some(order),
             Role::Idle { .. }
             | Role::Claiming { .. }
             | Role::Active { .. }
@@ -171,6 +177,26 @@ impl Group {
         let order = self.run(turn, failed.resource, (Operation::Stop, Manner::Alone));
         let role = Role::Stopping { epoch, manner: Manner::Alone, then, order };
         self.enter(turn, role, Cause::StartFailed);
+    }
+
+    /// A resource is down that is to be started again, or one to the right of such a one.
+    fn mending_goes_on(&mut self, turn: &mut Turn<'_>, ended: Order, outcome: &Outcome) {
+        let Role::Mending { epoch, from, resource, .. } = self.role else { return };
+        if let Outcome::Failed(_) = outcome {
+            self.setback = Some(Setback::StopFailed);
+            let then = Stance::Failed(turn.now.plus(self.backoff));
+            return self.stuck(turn, (epoch, then), (ended.resource, 1));
+        }
+        self.role = match ended.resource.checked_sub(1).filter(|left| *left >= resource) {
+            Some(left) => {
+                let order = self.run(turn, left, (Operation::Stop, Manner::Alone));
+                Role::Mending { epoch, from, resource, order }
+            }
+            None => {
+                let (manner, next) = (Manner::Alone, resource);
+                Role::Starting { epoch, manner, from, next, order: None }
+            }
+        };
     }
 
     /// `resource` is down: the next to the left, or the end.
@@ -191,7 +217,10 @@ impl Group {
             Stance::Failed(_) => {
                 let at = turn.now.plus(self.backoff);
                 self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
-                (Stance::Failed(at), Cause::StartFailed)
+                self.declined_until = Some(self.declines_until(turn.now));
+                let worn = self.setback == Some(Setback::ResourceFailed);
+                let cause = if worn { Cause::ResourceFailed } else { Cause::StartFailed };
+                (Stance::Failed(at), cause)
             }
         };
         self.enter(turn, Role::Idle { stance, asking: None }, cause);

@@ -18,6 +18,7 @@
 //!  reload  other settings, all or none           restart  end with everything held
 //!                                                 clearance  what the service LAN says of silence
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
+//!  watch   what a failed resource means
 //!  group   one group's role                      requests  what operators asked for
 //! ```
 
@@ -49,6 +50,7 @@ pub mod restart;
 mod settings;
 mod snapshot;
 mod view;
+mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -85,7 +87,10 @@ pub use self::restart::{
     Carried, CarriedGroup, CarriedStance, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
 };
 pub use self::settings::{GroupSettings, Past, ResourceSettings, Settings, Side};
-pub use self::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
+pub use self::view::{
+    GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, ResourceState, ResourceView, View,
+};
+pub use self::watch::Monitor;
 use crate::names::{GroupId, LinkId, RequestId};
 use crate::time::Instant;
 
@@ -183,6 +188,11 @@ impl Core {
                 let (turn, groups, _) = self.turn(now);
                 let known = groups.iter_mut().any(|group| group.probed(&turn, order, answer));
                 self.stirred |= known;
+            }
+            Input::Monitored { order, verdict } => {
+                let (mut turn, groups, _) = self.turn(now);
+                let mut groups = groups.iter_mut();
+                self.stirred |= groups.any(|group| group.monitored(&mut turn, order, &verdict));
             }
             Input::Service { group, link } => {
                 let (mut turn, groups, _) = self.turn(now);

@@ -26,7 +26,7 @@ impl Core {
         let answer = match self.obstacle(&settings, changed) {
             Some(why) => Answer::Refused { why },
             None => {
-                self.adopt(now, settings);
+                self.adopt(now, settings, changed);
                 Answer::Done { moved: Vec::new(), took_ms: 0 }
             }
         };
@@ -61,7 +61,7 @@ impl Core {
         Some(format!("{}: it is not at rest here, see `pairbeat status`", busy.settings.name))
     }
 
-    fn adopt(&mut self, now: Instant, mut settings: Settings) {
+    fn adopt(&mut self, now: Instant, mut settings: Settings, changed: &[GroupName]) {
         settings.past = self.settings.past.clone();
         let mut before = std::mem::take(&mut self.groups);
         for (wanted, place) in settings.groups.iter().zip(0..) {
@@ -70,7 +70,7 @@ impl Core {
                 Some(group) => group.resettled(GroupId(place), wanted),
                 None => Group::new(GroupId(place), &settings, wanted),
             };
-            self.groups.push(group);
+            self.groups.push(group.watched(now, changed));
         }
         for gone in before.iter().filter(|group| group.held().is_some()) {
             self.outbox.report(Event::Role {

@@ -231,6 +231,7 @@ impl Group {
             Role::Idle { .. }
             | Role::Claiming { .. }
             | Role::Starting { .. }
+            | Role::Mending { .. }
             | Role::Stuck { .. } => false,
         }
     }
@@ -253,19 +254,23 @@ impl Group {
 
     fn take_over(&mut self, turn: &mut Turn<'_>) {
         match self.role {
-            Role::Idle { .. } => self.ask(turn, Cause::Takeover),
+            Role::Idle { .. } => {
+                self.forgive();
+                self.ask(turn, Cause::Takeover);
+            }
             // On its way here already.
             Role::Claiming { .. } | Role::Starting { .. } | Role::Active { .. } => {}
-            Role::Stopping { .. } | Role::Stuck { .. } => {}
+            Role::Mending { .. } | Role::Stopping { .. } | Role::Stuck { .. } => {}
         }
     }
 
     fn progress_here(&self) -> Progress {
         match self.role {
             Role::Active { .. } => Progress::Done,
-            Role::Idle { asking: Some(_), .. } | Role::Claiming { .. } | Role::Starting { .. } => {
-                Progress::Underway
-            }
+            Role::Idle { asking: Some(_), .. }
+            | Role::Claiming { .. }
+            | Role::Starting { .. }
+            | Role::Mending { .. } => Progress::Underway,
             Role::Idle { asking: None, .. } | Role::Stopping { .. } | Role::Stuck { .. } => {
                 Progress::Failed(self.setback.unwrap_or(Setback::PeerHolds))
             }
@@ -281,7 +286,7 @@ impl Group {
                 _ if turn.peer.is_alive() => Progress::Underway,
                 _ => Progress::Failed(Setback::PeerGone),
             },
-            Role::Claiming { .. } | Role::Starting { .. } => {
+            Role::Claiming { .. } | Role::Starting { .. } | Role::Mending { .. } => {
                 Progress::Failed(Setback::PeerDeclined)
             }
             Role::Idle { .. } | Role::Active { offer: None, .. } | Role::Stuck { .. } => {

@@ -260,10 +260,11 @@ impl Restart {
 impl Group {
     /// Nothing of it is under way, and nothing of it is in doubt or shared.
     fn can_be_carried(&self) -> bool {
-        matches!(
-            self.role,
-            Role::Idle { asking: None, .. } | Role::Active { offer: None, from: None, .. }
-        )
+        match self.role {
+            Role::Idle { asking, .. } => asking.is_none(),
+            Role::Active { offer: None, from: None, .. } => !self.is_broken(),
+            _ => false,
+        }
     }
 
     fn carried(&self, now: Instant) -> CarriedGroup {
@@ -292,10 +293,23 @@ impl Group {
                 CarriedStance::Willing => Stance::Willing,
                 CarriedStance::Yielded => Stance::Yielded,
                 CarriedStance::Relieved => Stance::Relieved,
-                CarriedStance::Failed => Stance::Failed(now.plus(BACKOFF_MIN)),
+                CarriedStance::Failed => {
+                    self.declined_until = Some(self.declines_until(now));
+                    Stance::Failed(now.plus(BACKOFF_MIN))
+                }
             };
             Role::Idle { stance, asking: None }
         };
+        match self.role {
+            Role::Active { .. } => self.watch(now),
+            _ if left.stance == CarriedStance::Failed => {
+                self.declined_until = Some(self.declines_until(now));
+            }
+            _ => {}
+        }
+        if left.held {
+            self.watch(now);
+        }
         self.was_here |= left.held;
         // Whoever learnt the address anew meanwhile did so from the kernel; those who did not are
         // told once more.

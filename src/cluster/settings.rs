@@ -12,6 +12,7 @@ use crate::cluster::drift::Digests;
 use crate::cluster::list::{STOP_AGAIN_QUICK, STOP_TRIES_QUICK};
 use crate::cluster::message::Freeze;
 use crate::cluster::outside::OutsideSettings;
+use crate::cluster::watch::Monitor;
 use crate::names::{GroupName, NodeName};
 
 /// Everything that the core goes by.
@@ -112,6 +113,8 @@ pub struct ResourceSettings {
     pub start_timeout: Duration,
     /// Longest stop, likewise.
     pub stop_timeout: Duration,
+    /// How it is looked after while it is up; `None`: not by the core.
+    pub monitor: Option<Monitor>,
 }
 
 /// One of the two nodes, as seen from this one.

@@ -71,6 +71,7 @@ impl Core {
         GroupView {
             name: group.settings.name.clone(),
             state: group.state(),
+            resources: group.resource_views(),
             holder: holder.map(|(node, _)| node.clone()),
             epoch: holder.map_or(group.seen, |(_, epoch)| epoch),
             preferred: self.node_of(group.settings.preferred),

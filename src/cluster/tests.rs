@@ -34,6 +34,7 @@ fn settings() -> Settings {
         overlap,
         start_timeout: Duration::from_secs(20),
         stop_timeout: Duration::from_secs(20),
+        monitor: None,
     };
     Settings {
         node: NodeName::new("b").unwrap(),

@@ -100,6 +100,35 @@ pub enum LinkState {
     Down,
 }
 
+/// One resource of a group, on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResourceView {
+    /// What it is.
+    pub state: ResourceState,
+    /// Whether it is being looked after.
+    pub monitored: bool,
+    /// Its failures that are not forgotten yet.
+    pub failures: u32,
+    /// The last of them.
+    pub why: Option<String>,
+}
+
+/// What a resource is on this node, as far as the core knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceState {
+    /// Not started, or stopped.
+    Down,
+    /// Being started.
+    Starting,
+    /// Started, and not seen to have failed.
+    Up,
+    /// It has failed, or could not be stopped.
+    Failed,
+    /// Being stopped.
+    Stopping,
+}
+
 /// One group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GroupView {
@@ -107,6 +136,8 @@ pub struct GroupView {
     pub name: GroupName,
     /// What it is on this node.
     pub state: GroupState,
+    /// Its resources on this node, in order.
+    pub resources: Vec<ResourceView>,
     /// Who has it, or a part of it; this node, when both do.
     pub holder: Option<NodeName>,
     /// The holder's epoch; the highest known when nobody has it.

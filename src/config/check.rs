@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
+use crate::config::link::{self, DraftLink};
 use crate::config::outside::Outside;
-use crate::config::{AutoFailback, Config, Group, KeyRing, Link, ResourceKind, Service, Timing};
+use crate::config::{AutoFailback, Config, Group, KeyRing, ResourceKind, Service, Timing};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, NodeName};
@@ -57,7 +58,7 @@ pub(super) struct Draft {
     pub(super) timing: Timing,
     pub(super) auto_failback: AutoFailback,
     pub(super) damping: Damping,
-    pub(super) links: Vec<Link>,
+    pub(super) links: Vec<DraftLink>,
     pub(super) keys: KeyRing,
     pub(super) groups: Vec<DraftGroup>,
     pub(super) directors: Vec<DraftDirector>,
@@ -74,6 +75,7 @@ pub(super) fn finish(
     let file = Mark::file(&draft.file);
     draft.outside.check(&draft.nodes, &draft.timing, found);
     let peer = nodes(&draft, node, &file, found);
+    draft.links = link::without_doubles(draft.links, found);
     if draft.links.len() > LINKS_MAX {
         let message = format!("{} heartbeat links; at most {LINKS_MAX}", draft.links.len());
         found.push(file.fault(message));
@@ -90,7 +92,7 @@ pub(super) fn finish(
         timing: draft.timing,
         auto_failback: draft.auto_failback,
         damping: draft.damping,
-        links: draft.links,
+        links: draft.links.into_iter().map(|draft| draft.link).collect(),
         keys: draft.keys,
         groups: draft.groups.into_iter().map(|group| group.group).collect(),
         directors: draft

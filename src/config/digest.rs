@@ -10,8 +10,10 @@ use std::fmt::{self, Write};
 use sha2::{Digest, Sha256};
 
 use crate::cluster::message::SectionKind;
-use crate::cluster::{Damping, Digests, Section};
-use crate::config::{Arbiter, ArbiterKind, AutoFailback, Config, FenceParams, Group, ResourceKind};
+use crate::cluster::{Damping, Digests, Monitor, Section};
+use crate::config::{
+    Arbiter, ArbiterKind, AutoFailback, Cast, Config, FenceParams, Group, Medium, ResourceKind, Udp,
+};
 use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::names::NodeName;
@@ -84,7 +86,14 @@ fn write_failback(out: &mut String, config: &Config) -> fmt::Result {
 }
 
 fn write_links(out: &mut String, config: &Config) -> fmt::Result {
-    config.links.iter().try_for_each(|link| writeln!(out, "link {}", link.port))
+    config.links.iter().try_for_each(|link| {
+        let Medium::Udp(Udp { port, cast }) = &link.medium;
+        match cast {
+            Cast::Unicast { .. } => writeln!(out, "link {port}"),
+            Cast::Broadcast { .. } => writeln!(out, "link bcast {port}"),
+            Cast::Multicast(it) => writeln!(out, "link mcast {} {port}", it.group.ip()),
+        }
+    })
 }
 
 fn write_connectivity(out: &mut String, config: &Config) -> fmt::Result {
@@ -138,6 +147,11 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
             ResourceKind::Script(script) => {
                 writeln!(out, "script {:?} {:?}", script.path.file_name(), script.args)?;
             }
+        }
+        if let Some(monitor) = &resource.monitor {
+            let Monitor { interval, timeout, restarts, decay, wary: _ } = monitor;
+            let times = [interval, timeout, decay].map(|it| it.as_micros());
+            writeln!(out, "monitor {times:?} {restarts}")?;
         }
     }
     Ok(())

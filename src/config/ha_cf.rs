@@ -4,30 +4,24 @@
 //! and named in a warning, so that nobody believes in a link or a fence that is not there. What
 //! holds across files is checked in `config::check`.
 
+mod media;
 mod outside;
 mod service;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::cluster::Damping;
 use crate::cluster::calm::SWITCHES_MAX;
 use crate::config::damping::{self, Written};
-use crate::config::diag::{
-    Diagnostic, Excerpts, Faults, Mark, Severity, Span, Word, lines, nearest,
-};
+use crate::config::diag::{Diagnostic, Excerpts, Faults, Mark, Span, Word, lines, nearest};
 use crate::config::outside::Outside;
 use crate::config::source::Source;
-use crate::config::{AutoFailback, Environment, Family, Link, Service, Timing, timing, value};
-use crate::names::{LinkName, NodeName};
-
-/// Heartbeat's UDP port where nothing else is said (`ha-cluster` in /etc/services).
-pub const UDP_PORT: u16 = 694;
-/// Most peers' addresses on one link: each of them gets every beat.
-pub const TARGETS_MAX: usize = 16;
+use crate::config::{AutoFailback, DraftLink, Environment, Family, Service, Timing, timing, value};
+use crate::names::NodeName;
+use media::Media;
 
 /// What ha.cf says.
 #[derive(Debug)]
@@ -40,8 +34,8 @@ pub struct HaCf {
     pub auto_failback: AutoFailback,
     /// `damping`.
     pub damping: Damping,
-    /// `ucast` and `ucast6`, one link per interface and family.
-    pub links: Vec<Link>,
+    /// `ucast` with one link per interface and family, `bcast`, `mcast`.
+    pub links: Vec<DraftLink>,
     /// Ping nodes and fencing.
     pub(super) outside: Outside,
     /// Log, watchdog, priority, programs.
@@ -57,9 +51,7 @@ pub fn read(source: &Source, environment: &dyn Environment) -> (HaCf, Vec<Diagno
         written: timing::Written::default(),
         auto_failback: None,
         damping: Damping::default(),
-        udp_port: None,
-        targets: Vec::new(),
-        other_media: None,
+        media: Media::default(),
         outside: Outside::default(),
         service: Service::default(),
     };
@@ -82,12 +74,6 @@ enum Time {
     Initdead,
 }
 
-/// One `ucast` line.
-struct Target<'a> {
-    interface: Word<'a>,
-    ip: IpAddr,
-}
-
 struct Reader<'a> {
     faults: Faults<'a>,
     environment: &'a dyn Environment,
@@ -95,10 +81,7 @@ struct Reader<'a> {
     written: timing::Written,
     auto_failback: Option<AutoFailback>,
     damping: Damping,
-    udp_port: Option<u16>,
-    targets: Vec<Target<'a>>,
-    /// The first link of a kind that does not work yet.
-    other_media: Option<Span>,
+    media: Media<'a>,
     outside: Outside,
     service: Service,
 }
@@ -114,6 +97,9 @@ impl<'a> Reader<'a> {
             "udpport" => self.udp_port(directive, args),
             "ucast" => self.ucast(directive, args, Family::V4),
             "ucast6" => self.ucast(directive, args, Family::V6),
+            "bcast" | "udp" => self.bcast(directive, args),
+            "mcast" => self.mcast(directive, args, Family::V4),
+            "mcast6" => self.mcast(directive, args, Family::V6),
             "damping" => self.damping(directive, args),
             "auto_failback" => self.auto_failback(directive, args),
             "nice_failback" => self.nice_failback(directive, args),
@@ -191,78 +177,6 @@ impl<'a> Reader<'a> {
                 .help("true, on, yes, y, 1, or false, off, no, n, 0");
         }
         switch
-    }
-
-    fn udp_port(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
-        let Some(word) = self.one(directive, args) else { return };
-        match word.text.parse::<u16>() {
-            Ok(port) if port > 0 => {
-                if !self.targets.is_empty() {
-                    let message = "`udpport` stands behind a link and is used for it all the same";
-                    let help = "Heartbeat would not: put it above the first ucast line";
-                    self.faults.warn(directive.span(), message).help(help);
-                }
-                if self.udp_port.replace(port).is_some_and(|before| before != port) {
-                    let message = "`udpport` is given twice; this one counts for all links";
-                    self.faults.warn(directive.span(), message);
-                }
-            }
-            _ => {
-                let message = format!("`{}` is not a UDP port", word.text);
-                self.faults.fault(word.span(), message).help("1 to 65535; Heartbeat's is 694");
-            }
-        }
-    }
-
-    fn ucast(&mut self, directive: Word<'a>, args: &[Word<'a>], family: Family) {
-        let [interface, peer, rest @ ..] = args else {
-            let message = format!("`{}` needs an interface and an address", directive.text);
-            let help = format!("`{} eth1 ADDRESS-OF-THE-OTHER-NODE`", directive.text);
-            self.faults.fault(directive.span(), message).help(help);
-            return;
-        };
-        if let Some(extra) = rest.first() {
-            self.faults.warn(extra.span(), "ignored: one address a line");
-        }
-        if !value::is_interface(interface.text) {
-            let message = format!("`{}` is no interface name", interface.text);
-            self.faults.fault(interface.span(), message);
-            return;
-        }
-        let Some(ip) = self.target(*interface, *peer, family) else { return };
-        self.targets.push(Target { interface: *interface, ip });
-    }
-
-    fn target(&mut self, interface: Word<'a>, peer: Word<'a>, family: Family) -> Option<IpAddr> {
-        let (address, zone) = match peer.split_once("%") {
-            Some((address, zone)) => (address, Some(zone)),
-            None => (peer, None),
-        };
-        if let Some(zone) = zone.filter(|zone| zone.text != interface.text) {
-            self.faults.fault(zone.span(), format!("not the interface {}", interface.text));
-        }
-        let found = match address.text.parse::<IpAddr>() {
-            Ok(ip) => Some(ip),
-            Err(_) => self.environment.host(address.text, family),
-        };
-        let Some(ip) = found else {
-            let message = format!("`{}` is neither an address nor a known host", address.text);
-            self.faults.fault(address.span(), message);
-            return None;
-        };
-        let (wanted, other) = match family {
-            Family::V4 => (ip.is_ipv4(), "ucast6"),
-            Family::V6 => (ip.is_ipv6(), "ucast"),
-        };
-        if !wanted {
-            let help = format!("`{other}` takes it");
-            self.faults.fault(address.span(), "an address of the other family").help(help);
-        } else if let Some(what) = value::unfit_vip(ip).filter(|_| !ip.is_loopback()) {
-            self.faults.fault(address.span(), format!("{what} is no unicast address"));
-        } else {
-            return Some(ip);
-        }
-        None
     }
 
     fn auto_failback(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
@@ -350,7 +264,7 @@ impl<'a> Reader<'a> {
         };
         let (table::Fate::NotYet(why) | table::Fate::Accepted(why)) = known.fate else { return };
         if matches!(known.fate, table::Fate::NotYet(_)) {
-            self.other_media.get_or_insert(directive.span());
+            self.media.not_yet.get_or_insert(directive.span());
         }
         self.shape(directive, args, known.shape);
         let message = format!("`{}` is not acted on{why}", directive.text);
@@ -402,69 +316,11 @@ impl<'a> Reader<'a> {
                 .help("say `auto_failback off`, or `on` to have groups go back by themselves");
         }
         let links = self.links();
-        if links.is_empty() {
-            let span = self.other_media.unwrap_or(Span::FILE);
-            self.faults.fault(span, "no heartbeat link that works now").help(
-                "only unicast does so far: `ucast eth1 ADDRESS-OF-THE-OTHER-NODE`, or ucast6",
-            );
-        }
         let (timing, timing_faults) = timing::resolve(self.written, timing::HEARTBEAT);
         let auto_failback = self.auto_failback.unwrap_or(AutoFailback::Off);
         let mut found = self.faults.into_list();
         found.extend(timing_faults);
         let Self { nodes, outside, damping, service, .. } = self;
         (HaCf { nodes, timing, auto_failback, damping, links, outside, service }, found)
-    }
-
-    /// One link per interface and family, in the order of the file.
-    fn links(&mut self) -> Vec<Link> {
-        let port = self.udp_port.unwrap_or(UDP_PORT);
-        let mut links: Vec<Link> = Vec::new();
-        for target in std::mem::take(&mut self.targets) {
-            let interface = target.interface.text;
-            let same = |link: &&mut Link| {
-                link.interface.as_deref() == Some(interface)
-                    && link.targets.first().is_some_and(|ip| ip.is_ipv4() == target.ip.is_ipv4())
-            };
-            if let Some(link) = links.iter_mut().find(same) {
-                add_target(&mut self.faults, link, &target);
-                continue;
-            }
-            let count = links.iter().filter(|l| l.interface.as_deref() == Some(interface)).count();
-            match LinkName::new(&numbered(interface, count)) {
-                Err(error) => drop(self.faults.fault(target.interface.span(), error.to_string())),
-                Ok(name) => links.push(Link {
-                    name,
-                    interface: Some(interface.to_owned()),
-                    targets: vec![target.ip],
-                    port,
-                }),
-            }
-        }
-        links
-    }
-}
-
-fn add_target(faults: &mut Faults<'_>, link: &mut Link, target: &Target<'_>) {
-    let severity = if link.targets.contains(&target.ip) {
-        Severity::Warning
-    } else if link.targets.len() >= TARGETS_MAX {
-        Severity::Fault
-    } else {
-        link.targets.push(target.ip);
-        return;
-    };
-    let span = target.interface.span();
-    match severity {
-        Severity::Warning => faults.warn(span, format!("{} is given twice", target.ip)),
-        Severity::Fault => faults.fault(span, format!("over {TARGETS_MAX} addresses on one link")),
-    };
-}
-
-/// The name of the `count`th further link on an interface.
-pub(super) fn numbered(interface: &str, count: usize) -> String {
-    match count {
-        0 => interface.to_owned(),
-        _ => format!("{interface}-{}", count + 1),
     }
 }

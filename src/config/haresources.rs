@@ -17,7 +17,7 @@ use crate::config::source::Source;
 use crate::config::{Environment, Group};
 use crate::names::{GroupName, NAME_LEN_MAX, NodeName};
 
-pub(super) use resource::{ACTION_TIMEOUT, Context, lookup, parse, plain_address};
+pub(super) use resource::{ACTION_TIMEOUT, Context, lookup, parse, plain_address, usual_monitor};
 
 /// Most resources in one group; each is at least one order to start and one to stop.
 pub const RESOURCES_MAX: usize = 64;

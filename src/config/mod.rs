@@ -14,6 +14,7 @@ pub mod haresources;
 pub mod keys;
 pub mod ldirectord;
 mod legacy;
+mod link;
 mod outside;
 mod service;
 mod source;
@@ -29,10 +30,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cluster::Damping;
+use crate::cluster::{Damping, Monitor};
 use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
-use crate::names::{DirectorName, GroupName, LinkName, NodeName};
+use crate::names::{DirectorName, GroupName, NodeName};
 
 pub use crate::keys::{Key, KeyRing, Secret};
 pub use arbiter::{
@@ -41,6 +42,9 @@ pub use arbiter::{
 };
 pub use check::{DraftDirector, DraftGroup, DraftResource};
 pub use digest::digests;
+pub use link::{
+    Cast, DraftLink, Link, Medium, Multicast, MulticastGroup, TARGETS_MAX, UDP_PORT, Udp,
+};
 pub use outside::{
     FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX, FenceDevice, FenceKind,
     FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,
@@ -154,20 +158,6 @@ pub enum AutoFailback {
     Off,
 }
 
-/// One heartbeat link over UDP unicast.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Shown in status: the interface name, or a number behind it when one interface has several.
-    pub name: LinkName,
-    /// Interface it is bound to; `None`: whichever routing chooses.
-    pub interface: Option<String>,
-    /// Where the peer is. Files that are the same on both nodes list both nodes' addresses;
-    /// this node's own are harmless, the daemon leaves them out.
-    pub targets: Vec<IpAddr>,
-    /// UDP port, both ends. Default 694.
-    pub port: u16,
-}
-
 /// A resource group: one line of haresources.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
@@ -188,6 +178,9 @@ pub struct Resource {
     pub start_timeout: Duration,
     /// Longest stop. Default 60 s.
     pub stop_timeout: Duration,
+    /// How it is looked after while it is up; `None`: not in this way. Addresses are kept by the
+    /// daemon, and directors look after themselves.
+    pub monitor: Option<Monitor>,
     /// What it is.
     pub kind: ResourceKind,
 }

@@ -27,25 +27,22 @@ mod check;
 mod damping;
 mod director;
 mod group;
+mod link;
 mod outside;
 mod service;
 #[cfg(test)]
 mod tests;
 mod walk;
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 use crate::config::check::{Draft, DraftDirector};
-use crate::config::diag::{Diagnostic, Excerpts, Mark, Span, Word};
-use crate::config::ha_cf::{TARGETS_MAX, UDP_PORT, numbered};
+use crate::config::diag::{Diagnostic, Excerpts, Mark, Span};
 use crate::config::source::Source;
-use crate::config::{
-    AutoFailback, Environment, Family, KeyRing, Link, Timing, keys, timing, value,
-};
-use crate::names::{DirectorName, LinkName, NodeName};
+use crate::config::{AutoFailback, Environment, KeyRing, Timing, keys, timing};
+use crate::names::{DirectorName, NodeName};
 use walk::{Fields, Item, Walk};
 
 /// The key file where none is named, beside the TOML file.
@@ -83,7 +80,7 @@ pub(super) fn read(
     let mut fields = Fields::new(document.get_ref(), Span::FILE);
     let cluster = cluster(fields.take("cluster"), &mut walk);
     let damping = damping::read(fields.take("damping"), &mut walk);
-    let links = links(fields.take("link"), &mut walk);
+    let links = link::read(fields.take("link"), &mut walk);
     let groups = group::read(fields.take("group"), &mut walk);
     let directors = directors(fields.take("director"), &mut walk);
     let mut outside = outside::read(fields.take("connectivity"), fields.take("fence"), &mut walk);
@@ -179,107 +176,6 @@ fn nodes(item: Item<'_>, walk: &mut Walk<'_>) -> Vec<(NodeName, Mark)> {
         }
     }
     nodes
-}
-
-fn links(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<Link> {
-    let items = item.map_or_else(Vec::new, |item| item.items(walk));
-    if items.is_empty() {
-        let help = "`[[link]]` with `interface = \"eth1\"` and `peers = [...]` below it";
-        walk.missing(Span::FILE, "no heartbeat link", help);
-    }
-    let mut links: Vec<Link> = Vec::new();
-    for item in items {
-        let Some(fields) = item.fields(walk) else { continue };
-        if let Some(link) = link(fields, &links, walk) {
-            links.push(link);
-        }
-    }
-    links
-}
-
-fn link(mut fields: Fields<'_>, others: &[Link], walk: &mut Walk<'_>) -> Option<Link> {
-    let span = fields.span;
-    let interface = fields.take("interface").and_then(|item| item.text(walk));
-    if let Some(word) = interface.filter(|word| !value::is_interface(word.text)) {
-        walk.faults.fault(word.span(), format!("`{}` is no interface name", word.text));
-    }
-    let port = fields.take("port").and_then(|item| item.port(walk)).unwrap_or(UDP_PORT);
-    let given = fields.take("name").and_then(|item| item.text(walk));
-    let targets = match fields.take("peers") {
-        Some(item) => peers(item, walk),
-        None => {
-            let help = "the addresses of both nodes on this link; each leaves out its own";
-            walk.missing(span, "a link without `peers`", help);
-            Vec::new()
-        }
-    };
-    fields.finish(walk);
-    let name = match (given, interface) {
-        (Some(name), _) => name.text.to_owned(),
-        (None, Some(interface)) => {
-            let same = |link: &&Link| link.interface.as_deref() == Some(interface.text);
-            numbered(interface.text, others.iter().filter(same).count())
-        }
-        (None, None) => format!("link{}", others.len() + 1),
-    };
-    let at = given.map_or(span, |word| word.span());
-    if others.iter().any(|link| link.name.as_str() == name) {
-        walk.faults.fault(at, format!("a second link called `{name}`"));
-    }
-    match LinkName::new(&name) {
-        Ok(name) => {
-            let interface = interface.map(|word| word.text.to_owned());
-            Some(Link { name, interface, targets, port })
-        }
-        Err(error) => {
-            walk.faults.fault(at, error.to_string());
-            None
-        }
-    }
-}
-
-/// Addresses or host names, all of one family.
-fn peers(item: Item<'_>, walk: &mut Walk<'_>) -> Vec<IpAddr> {
-    let mut ips: Vec<IpAddr> = Vec::new();
-    let items = item.items(walk);
-    if items.is_empty() {
-        walk.missing(item.span, "no peers", "the addresses of both nodes on this link");
-    }
-    if items.len() > TARGETS_MAX {
-        walk.faults.fault(item.span, format!("over {TARGETS_MAX} addresses on one link"));
-    }
-    for item in items.into_iter().take(TARGETS_MAX) {
-        let Some(word) = item.text(walk) else { continue };
-        let Some(ip) = host(word, walk) else { continue };
-        if ips.first().is_some_and(|first| first.is_ipv4() != ip.is_ipv4()) {
-            let help = "make a link of each family";
-            walk.faults.fault(item.span, "IPv4 and IPv6 on one link").help(help);
-        } else if ips.contains(&ip) {
-            walk.faults.warn(item.span, format!("{ip} is given twice"));
-        } else {
-            ips.push(ip);
-        }
-    }
-    ips
-}
-
-fn host(word: Word<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
-    let environment = walk.environment;
-    let asked = || {
-        let v4 = environment.host(word.text, Family::V4);
-        v4.or_else(|| environment.host(word.text, Family::V6))
-    };
-    let found = word.text.parse().ok().or_else(asked);
-    if found.is_none() {
-        let message = format!("`{}` is neither an address nor a known host", word.text);
-        walk.faults.fault(word.span(), message);
-    }
-    let unfit = found.filter(|ip| !ip.is_loopback()).and_then(value::unfit_vip);
-    if let Some(what) = unfit {
-        walk.faults.fault(word.span(), format!("{what} is no unicast address"));
-        return None;
-    }
-    found
 }
 
 fn directors(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<DraftDirector> {

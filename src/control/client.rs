@@ -54,7 +54,7 @@ pub async fn call(socket: &Path, call: &Call) -> Result<Vec<u8>, CallError> {
             QUICK
         }
         Call::Events(_) => EVENTS_WAIT + QUICK,
-        Call::Standby(_) | Call::Takeover(_) | Call::Stop | Call::Reload => SLOW,
+        Call::Standby(_) | Call::Takeover(_) | Call::Stop | Call::Reload | Call::Restart(_) => SLOW,
     };
     let silent = || CallError::NoAnswer { path: socket.to_owned() };
     let stream = UnixStream::connect(socket).await.map_err(|source| match source.kind() {

@@ -8,6 +8,7 @@
 //! | `POST /v1/confirm-dead` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/stop` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/reload` | none | [`Reloaded`] |
+//! | `POST /v1/restart` | [`Restarting`] | [`Moved`], at the end of this process |
 //! | `POST /v1/events` | [`EventsAsked`] | [`EventsReply`], at once or when there is something new |
 //! | `POST /v1/explain` | [`ExplainAsked`] | [`Explanation`](crate::journal::explain::Explanation) |
 //! | `POST /v1/record` | none | [`Recorded`] |
@@ -40,6 +41,8 @@ pub enum Call {
     Stop,
     /// Read the configuration again.
     Reload,
+    /// End with everything held, for another process to go on with.
+    Restart(Restarting),
     /// Records of the journal.
     Events(EventsAsked),
     /// Why a group is where it is.
@@ -113,6 +116,26 @@ pub struct Move {
     pub wait: bool,
 }
 
+/// Body of a restart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restarting {
+    /// Who goes on.
+    #[serde(default)]
+    pub successor: Successor,
+}
+
+/// Who goes on after a restart with everything held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Successor {
+    /// The program as it is on the disk now, in the same process.
+    #[default]
+    Exec,
+    /// Whatever the service manager starts.
+    Service,
+}
+
 /// Body of a freeze.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +194,7 @@ impl Call {
             Self::ConfirmDead => ("POST", "/v1/confirm-dead"),
             Self::Stop => ("POST", "/v1/stop"),
             Self::Reload => ("POST", "/v1/reload"),
+            Self::Restart(_) => ("POST", "/v1/restart"),
             Self::Events(_) => ("POST", "/v1/events"),
             Self::Explain(_) => ("POST", "/v1/explain"),
             Self::Record => ("POST", "/v1/record"),
@@ -197,6 +221,7 @@ impl Call {
             ("POST", "/v1/confirm-dead") => Ok(Self::ConfirmDead),
             ("POST", "/v1/stop") => Ok(Self::Stop),
             ("POST", "/v1/reload") => Ok(Self::Reload),
+            ("POST", "/v1/restart") => object(body).map(Self::Restart),
             ("POST", "/v1/events") => object(body).map(Self::Events),
             ("POST", "/v1/explain") => object(body).map(Self::Explain),
             ("POST", "/v1/record") => Ok(Self::Record),
@@ -211,6 +236,7 @@ impl Call {
                 serde_json::to_vec(movement).unwrap_or_default()
             }
             Self::Freeze(freezing) => serde_json::to_vec(freezing).unwrap_or_default(),
+            Self::Restart(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Events(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Explain(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Status | Self::ConfirmDead | Self::Stop | Self::Reload | Self::Record => {

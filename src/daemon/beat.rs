@@ -40,7 +40,8 @@ use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
 use crate::engine::{self, Engine, Input, Output};
-use crate::link::udp::{Buffer, Farewell, LinkStatus, UdpLinks};
+use crate::keys::KeyRing;
+use crate::link::{Buffer, Farewell, LinkStatus, Links};
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
@@ -91,6 +92,8 @@ pub enum Order {
         settings: Box<Settings>,
         /// Groups with other resources than before.
         changed: Vec<GroupName>,
+        /// All of them, the signing one first.
+        keys: KeyRing,
     },
     /// Another lease of the VIPs takes the place of the present one.
     Pulse(Option<Pulse>),
@@ -109,6 +112,15 @@ pub enum Order {
 pub enum Note {
     /// Start or stop a resource.
     Run(Action),
+    /// Look at a resource of an active group.
+    Monitor {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The resource's place in its list.
+        resource: usize,
+    },
     /// Ask the service LAN for a group's addresses.
     Probe {
         /// To be repeated in the answer.
@@ -184,6 +196,8 @@ pub struct Pulse {
     pub every: Duration,
     /// Must not wait for anything.
     pub call: Box<dyn FnMut(Instant) + Send>,
+    /// The last call before an end with everything held, likewise.
+    pub last: Box<dyn FnMut() + Send>,
 }
 
 impl std::fmt::Debug for Pulse {
@@ -264,7 +278,7 @@ impl BeatHandle {
 /// When the kernel gives no timerfd, eventfd or thread.
 pub fn spawn(
     engine: Engine<Recorder>,
-    links: UdpLinks,
+    links: Links,
     notes: Sender<Note>,
     Habits { pulse, priority }: Habits,
 ) -> io::Result<BeatHandle> {
@@ -289,7 +303,7 @@ pub fn spawn(
 
 struct Beat {
     engine: Engine<Recorder>,
-    links: UdpLinks,
+    links: Links,
     pulse: Option<Pulse>,
     orders: Orders,
     notes: Sender<Note>,
@@ -309,7 +323,7 @@ struct Beat {
 
 impl Beat {
     fn new(
-        (engine, links, pulse): (Engine<Recorder>, UdpLinks, Option<Pulse>),
+        (engine, links, pulse): (Engine<Recorder>, Links, Option<Pulse>),
         orders: Orders,
         notes: Sender<Note>,
         (timer, pace): (OwnedFd, Pace),
@@ -404,8 +418,8 @@ impl Beat {
                 Order::Request { id, request } => Input::Request { id, request },
                 Order::Ended { action, outcome } => Input::Ended { action, outcome },
                 Order::Via(group, via) => Input::Via { group, via },
-                Order::Settings { id, settings, changed } => {
-                    Input::Settings { id, settings, changed }
+                Order::Settings { id, settings, changed, keys } => {
+                    Input::Settings { id, settings, changed, keys }
                 }
                 Order::Pulse(pulse) => {
                     self.pulse = pulse;
@@ -449,6 +463,9 @@ impl Beat {
             match output {
                 Output::Send { link, bytes } => self.links.send(link, &bytes),
                 Output::Run(action) => self.tell(Note::Run(action)),
+                Output::Monitor { order, group, resource } => {
+                    self.tell(Note::Monitor { order, group, resource });
+                }
                 Output::Probe { order, group, peer } => {
                     self.tell(Note::Probe { order, group, peer });
                 }
@@ -467,7 +484,14 @@ impl Beat {
                     self.tell(Note::Gasp(all));
                 }
                 Output::Carry { order, carried } => self.tell(Note::Carry { order, carried }),
-                Output::Paused => self.tell(Note::Paused),
+                Output::Paused => {
+                    if let Some(pulse) = &mut self.pulse {
+                        (pulse.last)();
+                    }
+                    // No further call: it would be the shorter one again.
+                    self.pulse = None;
+                    self.tell(Note::Paused);
+                }
                 Output::Left => {
                     self.viewed = Instant::BOOT;
                     self.show();

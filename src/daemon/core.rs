@@ -6,6 +6,8 @@
 mod begin;
 mod reload;
 mod replies;
+mod restart;
+mod resume;
 mod telling;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ use tracing::{error, warn};
 
 use self::reload::{Adjusted, Loaded, Reloading};
 use self::replies::{hasty, send};
+use self::restart::{Checked, UnderWay};
+use self::resume::Resumed;
 use self::telling::Curious;
 use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
 use crate::config::{self, Config};
@@ -33,6 +37,7 @@ use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
+use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::outside::{self, Outside};
@@ -40,7 +45,7 @@ use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
-use crate::link::udp::Farewell;
+use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{log, sched, signal};
@@ -112,6 +117,10 @@ struct Core {
     adjusted: (mpsc::Sender<Adjusted>, mpsc::Receiver<Adjusted>),
     /// A configuration that is being applied; one at a time.
     reloading: Option<Reloading>,
+    /// Where the answer arrives whether another process could go on.
+    checked: (mpsc::Sender<Checked>, mpsc::Receiver<Checked>),
+    /// A restart that the cluster was asked for.
+    restarting: Option<UnderWay>,
     /// Where finished actions arrive; the sender is cloned into each one.
     ended: (mpsc::Sender<Ended>, mpsc::Receiver<Ended>),
     /// Operators that wait for the end of a switch.
@@ -139,6 +148,7 @@ enum Happening {
     Ended(ActionId, Outcome),
     Loaded(Loaded),
     Adjusted(Adjusted),
+    Checked(Checked),
     Look,
 }
 
@@ -165,20 +175,17 @@ impl Core {
         let (session, chronicle) = telling::begin(paths, &config)?;
         let hands = Hands::telling(surroundings.clone(), chronicle.teller());
         let hands = Rc::new(hands.map_err(|e| system(&e))?);
-        // Before the first beat, for that says that nothing is held here.
-        if let Some(error) = hands.sweep(&managed).await.first() {
-            return Err(Fatal::System(format!("a stray address can't be removed: {error}")));
-        }
-        work::settle_scripts(&config, &surroundings).await?;
+        let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director =
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let engine = begin::engine(&config, memory.past(), session)?;
+        let engine = begin::engine(&config, (memory.past(), resumed.carried.as_ref()), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let guard::Begun { words: guard, pulse, whole } = guard::begin(&config, &hands).await;
+        let guard::Begun { words: guard, pulse, whole } =
+            guard::begin(&config, &hands, &resumed.addresses).await;
         let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
@@ -203,6 +210,8 @@ impl Core {
             loaded: mpsc::channel(LOADED_MAX),
             adjusted: mpsc::channel(1),
             reloading: None,
+            checked: mpsc::channel(restart::CHECKED_MAX),
+            restarting: None,
             ended: mpsc::channel(ENDED_MAX),
             waiting: BTreeMap::new(),
             next_request: 1,
@@ -213,10 +222,18 @@ impl Core {
             curious: Curious::default(),
             watching: None,
         };
-        core.order(Order::Core(Input::Guarded(whole)));
-        core.watch().await;
+        core.enter_service(whole, &resumed).await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
+    }
+
+    /// What the cluster must know first, and who looks after what is held already.
+    async fn enter_service(&mut self, guarded: bool, resumed: &Resumed) {
+        self.order(Order::Core(Input::Guarded(guarded)));
+        for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
+            self.keeper.serves(group);
+        }
+        self.watch().await;
     }
 
     /// Runs until the cluster has left.
@@ -234,11 +251,17 @@ impl Core {
                 }
                 Some(loaded) = self.loaded.1.recv() => Happening::Loaded(loaded),
                 Some(adjusted) = self.adjusted.1.recv() => Happening::Adjusted(adjusted),
+                Some(checked) = self.checked.1.recv() => Happening::Checked(checked),
                 Some(asked) = asked.recv() => Happening::Asked(asked),
                 _ = look.tick() => Happening::Look,
             };
             match happening {
                 Happening::Note(Some(Note::Left)) => break,
+                Happening::Note(Some(Note::Paused)) => {
+                    sweep_switches(&self.config, &self.director).await;
+                    self.pause().await;
+                    return Ok(());
+                }
                 Happening::Note(None) => {
                     return Err(Fatal::System("the beat thread has ended".to_owned()));
                 }
@@ -285,6 +308,7 @@ impl Core {
             }
             Happening::Loaded(loaded) => self.reload(loaded).await,
             Happening::Adjusted(adjusted) => self.resources_adjusted(adjusted),
+            Happening::Checked(checked) => self.restart_checked(checked),
             Happening::Asked(asked) => self.answer(asked),
             Happening::Look => {
                 self.tell_vias().await;
@@ -305,6 +329,7 @@ impl Core {
     fn note(&mut self, note: Note) {
         match note {
             Note::Run(action) => self.act(action),
+            Note::Monitor { order, group, resource } => self.look(order, (group, resource)),
             Note::Probe { order, group, peer } => {
                 let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
                 let orders = self.beat.orders();
@@ -345,10 +370,7 @@ impl Core {
                     self.status(reply);
                 }
             }
-            Note::Carry { order, .. } => {
-                let outcome = Outcome::Failed("not there yet".to_owned());
-                self.order(Order::Core(Input::Written { order, outcome }));
-            }
+            Note::Carry { order, carried } => self.carry(order, carried),
             Note::Left | Note::Paused => {}
         }
     }
@@ -384,6 +406,12 @@ impl Core {
         });
     }
 
+    /// Looks at a resource, in a task of its own.
+    fn look(&self, order: ActionId, (group, resource): (GroupId, usize)) {
+        let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        self.keeper.look_at(Look { order, group, resource, config, hands }, self.beat.orders());
+    }
+
     fn order(&self, order: Order) {
         if let Err(full) = self.beat.order(order) {
             error!("the beat thread takes no orders: {full}");
@@ -398,6 +426,7 @@ impl Core {
                 self.request(Request::Freeze(it.extent), true, (asked.by, asked.reply))
             }
             Call::ConfirmDead => self.request(Request::ConfirmDead, true, (asked.by, asked.reply)),
+            Call::Restart(what) => self.restart(what, (asked.by, asked.reply)),
             Call::Stop => self.leave(asked.by, Some(asked.reply)),
             Call::Events(what) => self.follow(what, asked.reply),
             Call::Explain(what) => self.ask_why(what, asked.reply),
@@ -454,6 +483,7 @@ impl Core {
     }
 
     fn reply(&mut self, id: RequestId, answer: &Answer) {
+        self.restart_answered(id, answer);
         self.chronicle.answered(id, answer);
         if let Some(reply) = self.waiting.remove(&id) {
             send(reply, answer);

@@ -1,5 +1,9 @@
 //! Puts the VIP lease in force at the start and takes it back at the end.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
 use crate::config::{Config, ResourceKind};
@@ -25,22 +29,28 @@ impl Begun {
 }
 
 /// Begins the lease of every VIP whose interface is known. What it says is for the status; where
-/// nothing guards the VIPs, that is the reason.
-pub(super) async fn begin(config: &Config, hands: &Hands) -> Begun {
+/// nothing guards the VIPs, that is the reason. Those that are `lit` are in service all the time.
+pub(super) async fn begin(config: &Config, hands: &Hands, lit: &BTreeSet<IpAddr>) -> Begun {
     let guarded = guarded(config, hands).await;
     if guarded.is_empty() {
         end().await;
         return Begun::none("none: no virtual IP with a known interface".to_owned());
     }
     let length = Lease::length(config.timing.deadtime);
-    match Lease::begin(&guarded, length).await {
+    match Lease::begin(&guarded, (length, lit)).await {
         Ok(lease) => {
             info!(
                 "the kernel takes the VIPs out of service {} ms after our end",
                 length.as_millis()
             );
             let every = lease.every();
-            let pulse = Pulse { every, call: Box::new(move |_| lease.tick()) };
+            let lease = Arc::new(lease);
+            let last = Arc::clone(&lease);
+            let pulse = Pulse {
+                every,
+                call: Box::new(move |_| lease.tick()),
+                last: Box::new(move || last.hold()),
+            };
             let whole = guarded.len() == config.addresses().count();
             let words = format!("lease of {} ms", length.as_millis());
             Begun { words, pulse: Some(pulse), whole }

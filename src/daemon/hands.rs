@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
-use crate::cluster::event::{Manner, Operation, Outcome};
-use crate::config::{Address, Resource, ResourceKind};
+use crate::cluster::event::{Manner, Operation, Outcome, Verdict};
+use crate::config::{Address, Resource, ResourceKind, Script};
 use crate::daemon::chronicle::{self, Tell};
 use crate::exec::script::{self, Surroundings};
 use crate::journal::Happening;
@@ -130,6 +130,11 @@ impl Hands {
                 Outcome::Failed(format!("director {name} is not run by these hands"))
             }
         }
+    }
+
+    /// Looks whether a program's resource is still up.
+    pub async fn monitor(&self, program: &Script, limit: Duration) -> Verdict {
+        script::monitor(program, &self.surroundings, limit).await
     }
 
     /// Removes virtual IPs that an earlier life left behind; what remains held is in the errors.

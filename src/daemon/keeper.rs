@@ -11,7 +11,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::cluster::event::{Manner, Operation, Outcome};
 use crate::config::{Config, ResourceKind};
+use crate::daemon::beat::Orders;
 use crate::daemon::hands::Hands;
+use crate::daemon::looks::{Look, Looks};
 use crate::journal::Happening;
 use crate::names::GroupId;
 
@@ -22,6 +24,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Keeper {
     serving: Rc<RefCell<BTreeSet<GroupId>>>,
+    looks: Looks,
     turns: Rc<RefCell<BTreeMap<GroupId, std::sync::Arc<Mutex<()>>>>>,
 }
 
@@ -34,6 +37,18 @@ impl Keeper {
     /// The group is being started or stopped: nothing is repaired from now on.
     pub(super) fn works(&self, group: GroupId) {
         self.serving.borrow_mut().remove(&group);
+        self.looks.end(group);
+    }
+
+    /// Nobody asks for the health of the group's resources any more: they are worked on.
+    pub(super) fn looks_away(&self, group: GroupId) {
+        self.looks.end(group);
+    }
+
+    /// Looks at a resource, unless somebody works on its group.
+    pub(super) fn look_at(&self, look: Look, orders: Orders) {
+        let turn = self.turn_of(look.group);
+        self.looks.begin(look, turn, orders);
     }
 
     /// Waits until nobody else works on the group.

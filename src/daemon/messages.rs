@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::link::udp::Farewell;
+use crate::control::protocol::Successor;
+use crate::link::Farewell;
 use crate::time::Instant;
 
 /// Supervisor to core.
@@ -43,6 +44,8 @@ pub enum FromCore {
     Alive,
     /// Everything is given away: the process ends soon and wants no checker any more.
     Leaving,
+    /// Ends at once with everything held, for a successor to go on with: nothing is to be released.
+    Paused(Successor),
     /// The longest that a stop of this core may take; after a reload.
     StopLimit(Duration),
     /// The last word to send for this core if it dies, replacing the one before. Empty while

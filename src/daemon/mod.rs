@@ -12,12 +12,14 @@ pub mod director;
 mod guard;
 pub mod hands;
 mod keeper;
+mod looks;
 mod memory;
 pub mod messages;
 mod outside;
 mod picture;
 mod respawn;
 mod service;
+mod successor;
 pub mod supervisor;
 mod switch;
 mod watchdog;
@@ -41,6 +43,21 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Adds these words to the command of another process of this node.
+    pub(crate) fn options<'a>(
+        &self,
+        command: &'a mut tokio::process::Command,
+    ) -> &'a mut tokio::process::Command {
+        command
+            .arg("--config")
+            .arg(&self.config)
+            .args(["--node", self.node.as_str()])
+            .arg("--runtime-dir")
+            .arg(&self.runtime_dir)
+            .arg("--state-dir")
+            .arg(&self.state_dir)
+    }
+
     /// Where the daemon takes calls.
     pub fn control_socket(&self) -> PathBuf {
         self.runtime_dir.join("control.sock")
@@ -64,6 +81,11 @@ impl Paths {
     /// What is remembered of freezes and groups.
     pub(crate) fn memory_file(&self) -> PathBuf {
         self.state_dir.join("cluster.json")
+    }
+
+    /// What a process that restarts leaves to the next one.
+    pub(crate) fn carried_file(&self) -> PathBuf {
+        self.runtime_dir.join("carried.json")
     }
 
     /// Virtual services that this node has put into the kernel.

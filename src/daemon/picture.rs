@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
-use crate::cluster::{ArbiterAnswer, Difference, FenceView, GroupView, LinkState, PeerLife};
+use crate::cluster::{
+    ArbiterAnswer, Difference, FenceView, GroupView, LinkState, PeerLife, ResourceView,
+};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
 use crate::names::GroupName;
-use crate::status::{GroupStatus, JournalStatus, LinkStatus, PeerStatus, Status, VERSION};
+use crate::status::{
+    GroupStatus, JournalStatus, KeysStatus, LinkStatus, PeerStatus, ResourceHealth, Status, VERSION,
+};
 use crate::wire::Refusal;
 
 /// What the core itself knows.
@@ -40,6 +44,8 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
     Status {
         version: VERSION,
         node: config.node.to_string(),
+        pid: std::process::id(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
         peer: peer(view),
         frozen: view.engine.cluster.freeze.extent,
         links: links(config, view),
@@ -55,6 +61,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         guard: guard.to_owned(),
         fence: view.engine.cluster.fence.clone(),
         reach: Some(view.engine.cluster.reach).filter(|reach| reach.of > 0),
+        keys: keys(view),
         journal: journal.clone(),
         warnings: unmet(config, view)
             .into_iter()
@@ -70,6 +77,7 @@ fn peer(view: &View) -> PeerStatus {
     let state = match peer.state {
         _ if view.engine.cluster.groups.iter().any(served) => "jeopardy",
         PeerLife::Unknown => "unknown",
+        PeerLife::Alive if peer.restarts_ms.is_some() => "restarting",
         PeerLife::Alive => "up",
         PeerLife::Dead => "dead",
         PeerLife::Left => "standby",
@@ -79,25 +87,53 @@ fn peer(view: &View) -> PeerStatus {
     PeerStatus { node, state, silent_ms, differs: peer.differences.clone() }
 }
 
+fn keys(view: &View) -> KeysStatus {
+    let security = &view.engine.security;
+    let peer = security.peer.as_ref();
+    let theirs = peer.into_iter().flat_map(|peer| &peer.keys);
+    KeysStatus {
+        signing: security.signing,
+        accepted: security.accepted.clone(),
+        peer_signing: peer.map(|peer| peer.signs_with),
+        shared: theirs.filter(|key| key.agrees).map(|key| key.id).collect(),
+    }
+}
+
+/// A key that one node has and the other has not, or has with another secret.
+fn half_rotated(view: &View) -> Option<String> {
+    let peer = view.engine.security.peer.as_ref()?;
+    let here = view.engine.cluster.peer.state == PeerLife::Alive && !peer.keys.is_empty();
+    let KeysStatus { accepted, shared, .. } = keys(view);
+    let ours = accepted.into_iter().filter(|id| !shared.contains(id));
+    let theirs = peer.keys.iter().filter(|key| !key.agrees).map(|key| key.id);
+    let lone: std::collections::BTreeSet<u8> = ours.chain(theirs).collect();
+    let lone: Vec<String> = lone.iter().map(ToString::to_string).collect();
+    (here && !lone.is_empty()).then(|| {
+        format!("key {} is not the same on both nodes: a rotation is half done", lone.join(", "))
+    })
+}
+
 fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
     let engine = view.engine.cluster.links.iter().zip(&view.engine.links);
     let seen = engine.zip(&view.links);
     let statuses =
         config.links.iter().zip(seen).map(|(link, ((life, quality), socket))| LinkStatus {
             name: link.name.to_string(),
+            kind: link.kind().to_owned(),
             state: match life.state {
-                LinkState::Unknown => "unknown",
+                LinkState::Unknown if socket.fault.is_none() => "unknown",
                 LinkState::Up => "up",
-                LinkState::Down => "down",
+                LinkState::Down | LinkState::Unknown => "down",
             }
             .to_owned(),
             silent_ms: life.heard_ms,
             rtt_us: quality.rtt_us,
+            sent: socket.traffic.sent,
             received: quality.believed,
             refused: quality.refused,
             lost: quality.lost,
             lost_of: quality.of,
-            error: socket.fault.clone().or_else(|| socket.failure.clone()),
+            error: socket.fault.clone().or_else(|| socket.traffic.failure.clone()),
         });
     statuses.collect()
 }
@@ -122,8 +158,14 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         service_link: service_word(seen.service).to_owned(),
         arbiters: seen.arbiters.clone(),
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
+        health: seen.resources.iter().map(health).collect(),
         notes,
     }
+}
+
+fn health(seen: &ResourceView) -> ResourceHealth {
+    let ResourceView { state, monitored, failures, why } = seen.clone();
+    ResourceHealth { state, monitored, failures, why }
 }
 
 fn address_note(held: &HeldAddress) -> String {
@@ -205,10 +247,19 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
     if let Some(mine) = reach.mine.filter(|mine| *mine < reach.of) {
         warnings.push(format!("only {mine} of {} ping nodes answer this node", reach.of));
     }
+    warnings.extend(half_rotated(view));
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
             warnings.push(format!("{} is {} here", group.name, state_word(group.state)));
         }
+        let worn = group.resources.iter().zip(1..).filter(|(it, _)| it.failures > 0);
+        warnings.extend(worn.map(|(it, place)| {
+            let why = it.why.as_deref().unwrap_or("no reason is known");
+            format!(
+                "{}: resource {place} has failed here, failure {}: {why}",
+                group.name, it.failures
+            )
+        }));
         warnings.extend(group.jeopardy.map(|why| format!("{}: {}", group.name, bar_words(why))));
         warnings.extend(group.arbiters.iter().filter_map(|arbiter| match &arbiter.answer {
             Some(answer @ ArbiterAnswer::Unreachable(_)) => {

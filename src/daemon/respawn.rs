@@ -65,6 +65,12 @@ impl Programs {
         }
     }
 
+    /// May be started once more.
+    pub(super) fn again(&mut self) {
+        self.stop.send_replace(false);
+        self.tasks.clear();
+    }
+
     /// Waits for the end of a vital program.
     pub(super) async fn vital_ended(&mut self) -> String {
         match self.ended.1.recv().await {

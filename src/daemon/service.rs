@@ -99,7 +99,7 @@ pub(super) async fn probe(
 ) -> Input {
     let addresses: Vec<&Address> = work::addresses(config, group).take(PROBED_MAX).collect();
     // What it has told us, and where its heartbeats are to come from; our own there do not answer.
-    let configured = config.links.iter().flat_map(|link| link.targets.iter().copied());
+    let configured = config.links.iter().flat_map(|link| link.targets().iter().copied());
     let peers: Vec<IpAddr> = peer.into_iter().chain(configured).collect();
     let answers = join_all(addresses.iter().map(|address| ask(address, hands, &peers))).await;
     let answer = answers.into_iter().fold(LanAnswer::Unknown, stronger);

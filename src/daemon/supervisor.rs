@@ -19,15 +19,17 @@ use tracing::{error, info, warn};
 
 use crate::cluster::GroupSettings;
 use crate::config::{self, Config};
+use crate::control::protocol::Successor;
 use crate::daemon::channel::Channel;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::respawn::Programs;
 use crate::daemon::watchdog::{Feeder, Proof};
-use crate::daemon::{Fatal, Paths, work};
+use crate::daemon::{Fatal, Paths, successor, work};
 use crate::journal;
 use crate::kernel::addr::{AddressError, Addresses};
-use crate::link::udp::{self, Farewell};
+use crate::link::{self, Farewell};
 use crate::lvs::director::STOP_LIMIT;
+use crate::store::carried;
 use crate::sys::files::Machine;
 use crate::sys::signal::HANGING;
 use crate::sys::{clock, log};
@@ -46,6 +48,9 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 const END_LIMIT: Duration = Duration::from_secs(2);
 /// Longest wait for one address to be removed.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for the end of the programs of `respawn` before a restart: they are ended with
+/// signals, and most take the first.
+const PROGRAMS_LIMIT: Duration = Duration::from_secs(1);
 /// What a core may take to stop beside its resources and its director: late answers, the last
 /// beats and replies. The core's own limits for these add up to six seconds.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -121,6 +126,8 @@ struct Core {
     channel: Channel<ToCore, FromCore>,
     ready: bool,
     farewell: Vec<Farewell>,
+    /// It ends with everything held, for that one to go on with.
+    paused: Option<Successor>,
 }
 
 impl Core {
@@ -166,6 +173,8 @@ enum Ended {
     Stop,
     /// It died; another one shall take its place.
     Died,
+    /// It left everything to a successor.
+    Paused(Successor),
 }
 
 /// The checker of the present core.
@@ -233,7 +242,11 @@ impl<'a> Supervisor<'a> {
         loop {
             let lived = Instant::now();
             match self.one_core().await? {
-                Ended::Stop => return Ok(()),
+                Ended::Stop | Ended::Paused(Successor::Service) => return Ok(()),
+                Ended::Paused(Successor::Exec) => {
+                    self.hand_on().await;
+                    continue;
+                }
                 Ended::Died if lived.elapsed() > RESTART_PAUSE_MAX => pause = RESTART_PAUSE,
                 Ended::Died => {}
             }
@@ -264,9 +277,15 @@ impl<'a> Supervisor<'a> {
                 // The end of the process follows the end of its words, within a moment.
                 Happening::Said(None) => {
                     let end = core.end().await;
-                    return self.core_ended(core, end).await;
+                    let ended = self.core_ended(core, end).await;
+                    end_checker(checker).await;
+                    return ended;
                 }
-                Happening::CoreEnded(end) => return self.core_ended(core, end).await,
+                Happening::CoreEnded(end) => {
+                    let ended = self.core_ended(core, end).await;
+                    end_checker(checker).await;
+                    return ended;
+                }
                 Happening::CheckerEnded => checker = Checker::Due(Instant::now() + RESTART_PAUSE),
                 Happening::CheckerDue => checker = self.start_checker().await,
                 Happening::Stop if self.stopping.is_some() => {
@@ -346,6 +365,7 @@ impl<'a> Supervisor<'a> {
                 self.programs.start();
             }
             FromCore::Alive => self.watchdog.alive(),
+            FromCore::Paused(successor) => core.paused = Some(successor),
             FromCore::Leaving => {
                 let until = Instant::now() + self.stop_limit;
                 let until = *self.stopping.get_or_insert(until);
@@ -366,7 +386,13 @@ impl<'a> Supervisor<'a> {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
             .map_err(|e| system("the core can't be started", e))?;
-        Ok(Core { child, channel: Channel::new(ours), ready: false, farewell: Vec::new() })
+        Ok(Core {
+            child,
+            channel: Channel::new(ours),
+            ready: false,
+            farewell: Vec::new(),
+            paused: None,
+        })
     }
 
     async fn start_checker(&self) -> Checker {
@@ -389,20 +415,9 @@ impl<'a> Supervisor<'a> {
     fn command(&self, role: &str) -> Command {
         // What runs now, also when a package upgrade has replaced the file meanwhile.
         let mut command = Command::new("/proc/self/exe");
-        command
-            .arg0("pairbeat")
-            // Signals to the terminal's group are the supervisor's alone.
-            .process_group(0)
-            .arg("--config")
-            .arg(&self.paths.config)
-            .args(["--node", self.paths.node.as_str()])
-            .arg("--runtime-dir")
-            .arg(&self.paths.runtime_dir)
-            .arg("--state-dir")
-            .arg(&self.paths.state_dir)
-            .arg(role)
-            .stdout(Stdio::null())
-            .kill_on_drop(true);
+        // Signals to the terminal's group are the supervisor's alone.
+        command.arg0("pairbeat").process_group(0);
+        self.paths.options(&mut command).arg(role).stdout(Stdio::null()).kill_on_drop(true);
         command
     }
 
@@ -414,6 +429,11 @@ impl<'a> Supervisor<'a> {
         while let Ok(Ok(Some(word))) = timeout(LAST_WORDS, core.channel.recv()).await {
             self.listen(&mut core, word);
         }
+        if let Some(successor) = core.paused.filter(|_| self.stopping.is_none()) {
+            info!("ended with everything held");
+            return Ok(Ended::Paused(successor));
+        }
+        self.forget_carried();
         let released = self.release().await;
         self.watchdog.prove(if released { Proof::Released } else { Proof::Held });
         if released && !core.farewell.is_empty() {
@@ -437,6 +457,26 @@ impl<'a> Supervisor<'a> {
         error!("{sentence}");
         self.died = Some(died);
         Ok(Ended::Died)
+    }
+
+    /// Becomes the program that is on the disk now. Comes back when that can't be: then this one
+    /// goes on itself.
+    async fn hand_on(&mut self) {
+        let _not_under_systemd = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
+        if timeout(PROGRAMS_LIMIT, self.programs.stop()).await.is_err() {
+            warn!("not every program of `respawn` has ended");
+        }
+        // The watchdog stays armed: the next program opens it again, or the machine restarts.
+        let error = successor::become_it();
+        error!("the program on the disk can't be run, this one goes on: {error}");
+        self.programs.again();
+    }
+
+    /// Whatever a core had left for a successor: it has died after that.
+    fn forget_carried(&self) {
+        if let Err(e) = carried::remove(&self.paths.carried_file()) {
+            error!("{}: {e}", self.paths.carried_file().display());
+        }
     }
 
     /// Removes every managed address; true when none is left.
@@ -480,6 +520,13 @@ fn describe(end: std::io::Result<ExitStatus>) -> String {
     }
 }
 
+/// Not left to the kernel: a program that takes our place would have a child that it does not know.
+async fn end_checker(checker: Checker) {
+    if let Checker::Running(mut child) = checker {
+        let _bounded = timeout(END_LIMIT, child.kill()).await;
+    }
+}
+
 /// Waits for that moment; for ever when there is none.
 async fn due(at: Option<Instant>) {
     match at {
@@ -509,8 +556,8 @@ async fn say_farewell(farewell: &[Farewell]) {
             sleep(FAREWELL_PAUSE).await;
         }
         for word in farewell {
-            if let Err(e) = udp::say(word) {
-                warn!("the released word can't be sent to {}: {e}", word.to);
+            if let Err(e) = link::say(word) {
+                warn!("the released word can't be sent to {word}: {e}");
             }
         }
     }

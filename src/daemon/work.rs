@@ -1,5 +1,6 @@
 //! What an order of the cluster means for the hands and the director.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -110,6 +111,7 @@ fn resource_settings(resource: &Resource) -> ResourceSettings {
         overlap: !matches!(resource.kind, ResourceKind::Script(_)),
         start_timeout: resource.start_timeout,
         stop_timeout: resource.stop_timeout,
+        monitor: resource.monitor,
     }
 }
 
@@ -163,13 +165,15 @@ pub(crate) fn ha_dir(paths: &Paths) -> PathBuf {
     if paths.config.is_dir() { paths.config.clone() } else { PathBuf::from("/etc/ha.d") }
 }
 
-/// Stops every script that an earlier life left running, right to left: the first beat says that
-/// nothing is held here.
+/// Stops every script that an earlier life left running, right to left, but for those of groups
+/// that are held on purpose: the first beat says that nothing else is held here.
 pub(crate) async fn settle_scripts(
     config: &Config,
     surroundings: &Surroundings,
+    held: &BTreeSet<GroupName>,
 ) -> Result<(), Fatal> {
-    for resource in config.groups.iter().flat_map(|group| group.resources.iter().rev()) {
+    let loose = config.groups.iter().filter(|group| !held.contains(&group.name));
+    for resource in loose.flat_map(|group| group.resources.iter().rev()) {
         let ResourceKind::Script(program) = &resource.kind else { continue };
         let limit = resource.stop_timeout;
         if matches!(script::status(program, surroundings, limit).await, Ok(Status::Stopped)) {
@@ -196,7 +200,6 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let parts = [
         ("node names", old.node == new.node && old.peer == new.peer),
         ("links", old.links == new.links),
-        ("keys", old.keys == new.keys),
         ("arbiters", old.arbiters == new.arbiters),
         (
             "ping nodes, deadping and ipfail",

@@ -7,12 +7,15 @@
 //! `daemon::beat` drives it.
 
 mod recorded;
+mod rekey;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use self::rekey::Pending;
+pub use self::rekey::RekeyError;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
 use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
@@ -138,6 +141,8 @@ pub enum Input {
         settings: Box<Settings>,
         /// Groups with other resources than before.
         changed: Vec<GroupName>,
+        /// The keys of now; those that would cut off the peer are refused, and the settings too.
+        keys: KeyRing,
     },
     /// What only the core understands: an answer to one of its questions, or something observed.
     Core(event::Input),
@@ -157,6 +162,15 @@ pub enum Output {
     },
     /// Start or stop one resource.
     Run(Action),
+    /// Look at a resource; answer with [`event::Input::Monitored`].
+    Monitor {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// The group.
+        group: GroupId,
+        /// The resource's place in its list.
+        resource: usize,
+    },
     /// Ask the service LAN; answer with [`event::Input::Probed`].
     Probe {
         /// To be repeated in the answer.
@@ -199,13 +213,15 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Engine<H = Core> {
     heart: H,
+    /// Ours and the peer's.
+    names: (NodeName, NodeName),
     auth: Auth,
     checks: Vec<KeyCheck>,
     sessions: Sessions,
     links: u8,
     deadtime: Duration,
-    /// The deadtime of settings that the core has not answered yet.
-    retiming: Option<(RequestId, Duration)>,
+    /// With settings that the core has not answered yet.
+    pending: Option<Pending>,
     outputs: VecDeque<Output>,
     /// How many beats the core has said.
     beats: u64,
@@ -264,17 +280,17 @@ impl<H: Heart> Engine<H> {
         keys: &KeyRing,
         now: Instant,
     ) -> Result<Self, KeyError> {
-        let secrets = keys.keys.iter().map(|key| (key.id, key.secret.as_slice()));
-        let auth = Auth::new(&identity.node, &identity.peer, secrets)?;
+        let auth = rekey::auth((&identity.node, &identity.peer), keys)?;
         let links = identity.links.min(u8::try_from(LINKS_MAX).unwrap_or(u8::MAX));
         Ok(Self {
             heart,
+            names: (identity.node.clone(), identity.peer.clone()),
             checks: auth.checks(),
             auth,
             sessions: Sessions::new(SessionId(identity.session), identity.deadtime),
             links,
             deadtime: identity.deadtime,
-            retiming: None,
+            pending: None,
             outputs: VecDeque::new(),
             beats: 0,
             said: None,
@@ -300,10 +316,16 @@ impl<H: Heart> Engine<H> {
                 self.heart.handle(now, event::Input::Ended { action, outcome });
             }
             Input::Via { group, via } => self.heart.set_via(group, via),
-            Input::Settings { id, settings, changed } => {
-                self.retiming = Some((id, settings.deadtime));
-                self.heart.handle(now, event::Input::Settings { id, settings, changed });
-            }
+            Input::Settings { id, settings, changed, keys } => match self.rekeyed(now, &keys) {
+                Ok(auth) => {
+                    self.pending = Some(Pending { id, deadtime: settings.deadtime, auth });
+                    self.heart.handle(now, event::Input::Settings { id, settings, changed });
+                }
+                Err(why) => {
+                    let answer = Answer::Refused { why: format!("keys: {why}") };
+                    self.outputs.push_back(Output::Answer { id, answer });
+                }
+            },
             Input::Core(input) => self.heart.handle(now, input),
             Input::Tick => self.heart.handle(now, event::Input::Tick),
         }
@@ -409,13 +431,16 @@ impl<H: Heart> Engine<H> {
                     spoke = true;
                 }
                 event::Output::Run(action) => self.outputs.push_back(Output::Run(action)),
+                event::Output::Monitor { order, group, resource } => {
+                    self.outputs.push_back(Output::Monitor { order, group, resource });
+                }
                 event::Output::Probe { order, group, peer } => {
                     self.outputs.push_back(Output::Probe { order, group, peer });
                 }
                 event::Output::Outside(order) => self.outputs.push_back(Output::Outside(order)),
                 event::Output::Announce(group) => self.outputs.push_back(Output::Announce(group)),
                 event::Output::Answer { id, answer } => {
-                    self.retime(id, &answer);
+                    self.settled(id, &answer);
                     self.outputs.push_back(Output::Answer { id, answer });
                 }
                 event::Output::Report(event) => self.outputs.push_back(Output::Report(event)),
@@ -430,15 +455,6 @@ impl<H: Heart> Engine<H> {
             self.repeat(now);
         }
         self.prepare_farewell();
-    }
-
-    /// The core goes by other settings now, or does not.
-    fn retime(&mut self, answered: RequestId, answer: &Answer) {
-        let Some((_, deadtime)) = self.retiming.take_if(|(id, _)| *id == answered) else { return };
-        if matches!(answer, Answer::Done { .. }) {
-            self.deadtime = deadtime;
-            self.sessions.retime(deadtime);
-        }
     }
 
     fn say(&mut self, now: Instant, beat: Beat) {

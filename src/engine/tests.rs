@@ -417,3 +417,26 @@ fn every_refusal_is_counted_and_answered_by_nothing() {
     }
     assert_eq!(view.links[1].refused, 3);
 }
+
+#[test]
+fn keys_that_would_cut_off_a_peer_are_refused_and_a_silent_peer_has_no_say() {
+    let rings = |ids: &[u8]| KeyRing {
+        keys: ids
+            .iter()
+            .map(|id| {
+                let secret = if *id == 1 { &b"not a secret at all"[..] } else { &b"another"[..] };
+                Key { id: *id, secret: Zeroizing::new(secret.to_vec()) }
+            })
+            .collect(),
+    };
+    let mut world = pair();
+    world.run(3000);
+    let now = world.now;
+    let node = world.node(0);
+    let why = |ids: &[u8], at| node.rekeyed(at, &rings(ids)).err();
+    assert_eq!(why(&[2, 1], now), Some(RekeyError::PeerLacks(2)));
+    assert_eq!(why(&[2], now), Some(RekeyError::PeerSigns(1)));
+    assert_eq!(why(&[1, 2], now), None);
+    assert_eq!(why(&[2], now.plus(DEADTIME)), None);
+    assert_eq!(why(&[], now), Some(RekeyError::Key(KeyError::None)));
+}

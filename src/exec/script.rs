@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cluster::event::Outcome;
+use crate::cluster::event::{Outcome, Verdict};
 use crate::config::{Script, ScriptStyle};
 use crate::exec::{Invocation, Ran, RunError, run};
 use crate::names::NodeName;
@@ -97,10 +97,28 @@ pub async fn status(
     if ran.timed_out {
         return Err(StatusError::TimedOut { command: typed(&invocation), limit });
     }
-    Ok(match script.style {
+    Ok(understood(script, &ran))
+}
+
+/// Looks whether a resource that should be up is so.
+pub async fn monitor(script: &Script, surroundings: &Surroundings, limit: Duration) -> Verdict {
+    let invocation = invocation(script, surroundings, "status", limit);
+    match run(&invocation).await {
+        Err(error) => Verdict::Unclear(one_line(&error.to_string())),
+        Ok(ran) if ran.timed_out => Verdict::Unclear(reason(&invocation, &ran)),
+        Ok(ran) => match understood(script, &ran) {
+            Status::Running => Verdict::Up,
+            Status::Stopped => Verdict::Down(reason(&invocation, &ran)),
+            Status::Unknown => Verdict::Unclear(reason(&invocation, &ran)),
+        },
+    }
+}
+
+fn understood(script: &Script, ran: &Ran) -> Status {
+    match script.style {
         ScriptStyle::Heartbeat => told(&ran.stdout),
         ScriptStyle::Lsb => coded(ran.status.and_then(|status| status.code())),
-    })
+    }
 }
 
 async fn perform(

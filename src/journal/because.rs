@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Evidence;
 use crate::cluster::event::{Cause, Event, GroupState, Request};
-use crate::journal::Caller;
+use crate::journal::{Caller, words};
 use crate::names::{GroupName, RequestId};
 use crate::time::Instant;
 
@@ -112,17 +112,24 @@ impl Chains {
                 None
             }
             Event::ActionFailed { group, resource, operation, why } => {
-                let text = super::words::failure(*resource, *operation, why);
-                let failed = self.failed.entry(group.clone()).or_default();
-                if failed.len() < KEPT_MAX {
-                    failed.push(text);
-                }
+                self.failure(group, words::failure(*resource, *operation, why));
+                None
+            }
+            Event::ResourceFailed { group, resource, failures, why } => {
+                self.failure(group, words::broken(*resource, *failures, why));
                 None
             }
             Event::Role { group, state, cause, .. } => {
                 Some(self.role(at, (group, *state, *cause), &evidence?))
             }
             _ => None,
+        }
+    }
+
+    fn failure(&mut self, group: &GroupName, text: String) {
+        let failed = self.failed.entry(group.clone()).or_default();
+        if failed.len() < KEPT_MAX {
+            failed.push(text);
         }
     }
 
@@ -135,7 +142,7 @@ impl Chains {
         let failures = self.failed.remove(group).unwrap_or_default();
         let before = self.series.remove(group);
         let series = match before {
-            Some(series) if follows(cause) => series,
+            Some(series) if follows(state, cause) => series,
             _ => Series {
                 begun: at,
                 origin: cause,
@@ -201,8 +208,13 @@ impl Series {
 }
 
 /// Whether a change with this cause belongs to the series before.
-fn follows(cause: Cause) -> bool {
-    matches!(cause, Cause::Completed | Cause::StartFailed | Cause::StopFailed)
+fn follows(state: GroupState, cause: Cause) -> bool {
+    match cause {
+        Cause::Completed | Cause::StartFailed | Cause::StopFailed => true,
+        // Given up, after it was stopped for the same reason.
+        Cause::ResourceFailed => state == GroupState::Failed,
+        _ => false,
+    }
 }
 
 fn millis(later: Instant, earlier: Instant) -> u64 {

@@ -26,6 +26,18 @@ pub enum Happening {
     },
     /// A core process has given everything away and ends.
     CoreStopped,
+    /// A core process ends with everything held.
+    CorePaused,
+    /// A core process goes on with what the one before held.
+    CoreResumed {
+        /// The groups that are up here.
+        held: Vec<String>,
+    },
+    /// A core process could not go on with what the one before had left, and begins with nothing.
+    CarriedRefused {
+        /// Why.
+        why: String,
+    },
     /// A core process died; told by the supervisor to the next one.
     CoreDied {
         /// Exit code or signal.
@@ -176,6 +188,9 @@ impl Happening {
             Self::Cluster(event) => words::kind(event),
             Self::CoreStarted { .. } => ("core_started", Info),
             Self::CoreStopped => ("core_stopped", Info),
+            Self::CorePaused => ("core_paused", Warning),
+            Self::CoreResumed { .. } => ("core_resumed", Info),
+            Self::CarriedRefused { .. } => ("carried_refused", Alarm),
             Self::CoreDied { .. } => ("core_died", Alarm),
             Self::SupervisorLost => ("supervisor_lost", Alarm),
             Self::CheckerReady => ("checker_ready", Info),
@@ -207,6 +222,16 @@ impl Happening {
                 format!("core process {pid} of pairbeat {version} begins")
             }
             Self::CoreStopped => "everything is given away; this core ends".to_owned(),
+            Self::CorePaused => "this core ends with everything held".to_owned(),
+            Self::CoreResumed { held } if held.is_empty() => {
+                "this core goes on for the one before, which held nothing".to_owned()
+            }
+            Self::CoreResumed { held } => {
+                format!("this core goes on for the one before, and holds {}", held.join(", "))
+            }
+            Self::CarriedRefused { why } => {
+                format!("what the process before has left is not used, all begins anew: {why}")
+            }
             Self::CoreDied { how, released, told } => died(how, *released, *told),
             Self::SupervisorLost => "the supervisor is gone; leaving".to_owned(),
             Self::CheckerReady => "the checker runs".to_owned(),

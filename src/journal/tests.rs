@@ -142,7 +142,12 @@ fn what_would_happen_is_asked_of_the_core() {
     };
     use crate::names::LinkId;
     let limit = std::time::Duration::from_secs(20);
-    let resource = ResourceSettings { overlap: true, start_timeout: limit, stop_timeout: limit };
+    let resource = ResourceSettings {
+        overlap: true,
+        start_timeout: limit,
+        stop_timeout: limit,
+        monitor: None,
+    };
     let group = GroupSettings {
         name: web(),
         preferred: Side::Peer,

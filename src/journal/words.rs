@@ -4,7 +4,7 @@ use crate::cluster::event::{Bar, Cause, Event, GroupState, Operation, Restraint,
 use crate::cluster::message::Extent;
 use crate::cluster::{ArbiterAnswer, Difference};
 use crate::journal::Severity;
-use crate::names::{LinkId, LinkName};
+use crate::names::{LinkId, LinkName, NodeName};
 
 /// The stable name of an event, by which scripts know it, and how grave it is.
 pub fn kind(event: &Event) -> (&'static str, Severity) {
@@ -20,6 +20,8 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::Role { state: GroupState::Failed, .. } => ("role", Severity::Alarm),
         Event::Role { .. } => ("role", Severity::Info),
         Event::ActionFailed { .. } => ("action_failed", Severity::Alarm),
+        Event::ResourceFailed { .. } => ("resource_failed", Severity::Alarm),
+        Event::NotMonitored { .. } => ("not_monitored", Severity::Warning),
         Event::Stalled { .. } => ("stalled", Severity::Warning),
         Event::Conflict { .. } => ("conflict", Severity::Alarm),
         Event::Jeopardy { .. } => ("jeopardy", Severity::Alarm),
@@ -69,6 +71,14 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
         Event::ActionFailed { group, resource, operation, why } => {
             format!("{group}: {}", failure(*resource, *operation, why))
         }
+        Event::ResourceFailed { group, resource, failures, why } => {
+            format!("{group}: {}", broken(*resource, *failures, why))
+        }
+        Event::NotMonitored { group, resource } => format!(
+            "{group}: resource {} says that it is down right after it was started; it is not \
+             monitored",
+            resource.saturating_add(1)
+        ),
         Event::Stalled { late_ms } => {
             format!("this process stood still for {late_ms} ms; not counted as the peer's silence")
         }
@@ -80,17 +90,11 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
         Event::Arbiter { group, arbiter, answer } => {
             format!("{group}: {}", answer.words(arbiter))
         }
-        Event::Fencing { node, tries: 1 } => format!("{node} is being fenced"),
         Event::Fencing { node, tries } => format!("{node} is being fenced, try {tries}"),
         Event::Fenced { node, how } => format!("{node} is fenced: {how}"),
-        Event::FenceFailed { node, why, again_ms } => format!(
-            "{node} is NOT fenced, and nothing is taken from it: {why}; again in {} s",
-            again_ms / 1000
-        ),
+        Event::FenceFailed { node, why, again_ms } => fence_failed(node, why, *again_ms),
         Event::ConfirmedDead { node } => format!("an operator says that {node} is off"),
-        Event::Reach { count, of } => {
-            format!("this node reaches {count} of {of} ping nodes")
-        }
+        Event::Reach { count, of } => format!("this node reaches {count} of {of} ping nodes"),
         Event::HeldDown { group, seconds } => format!(
             "{group}: it has switched by itself too often; it stays where it is for {seconds} s"
         ),
@@ -113,6 +117,11 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
     }
+}
+
+fn fence_failed(node: &NodeName, why: &str, again_ms: u64) -> String {
+    let seconds = again_ms / 1000;
+    format!("{node} is NOT fenced, and nothing is taken from it: {why}; again in {seconds} s")
 }
 
 /// Why a group is not taken from a silent peer.
@@ -178,6 +187,12 @@ pub fn failure(resource: usize, operation: Operation, why: &str) -> String {
     format!("{verb} of resource {} failed: {why}", resource.saturating_add(1))
 }
 
+/// A resource that has failed while it was up, by its place in the list, from 1.
+pub fn broken(resource: usize, failures: u32, why: &str) -> String {
+    let resource = resource.saturating_add(1);
+    format!("resource {resource} has failed, failure {failures}: {why}")
+}
+
 fn link_name(links: &[LinkName], link: LinkId) -> String {
     let known = links.get(usize::from(link.0));
     known.map_or_else(|| format!("number {}", link.0), ToString::to_string)
@@ -206,6 +221,7 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::PeerDeclined => "the peer can't or won't have it",
         Cause::StartFailed => "a start failed here",
         Cause::StopFailed => "a stop failed here",
+        Cause::ResourceFailed => "a resource has failed here",
         Cause::HigherEpoch => "the peer holds it with a higher epoch",
         Cause::Leave => "this node is leaving",
         Cause::ServiceLinkDown => "this node can't reach the clients, the peer can",

@@ -19,12 +19,15 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::cluster::RESTART_SERVED;
 use crate::kernel::nft::{self, NftError, removal};
 
 /// Our table.
 const TABLE: &str = "netdev pairbeat_lease";
 /// The mark of a tick ("pb", and a number that no hand-over uses for itself).
 const TICK_MARK: u32 = 0x7062_ffff;
+/// The mark of the last tick before an end with everything held.
+const HOLD_MARK: u32 = 0x7062_fffe;
 /// Where ticks go: the discard port of the loopback; they need to pass its egress only.
 const TICK_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
 /// Ticks in one lease: several may be lost or late.
@@ -52,6 +55,7 @@ pub type Guarded = BTreeMap<IpAddr, String>;
 #[derive(Debug)]
 pub struct Lease {
     socket: Socket,
+    holding: Socket,
     length: Duration,
 }
 
@@ -63,14 +67,18 @@ impl Lease {
     }
 
     /// Puts the rules in force, replacing those of an earlier life. The VIPs are dark until the
-    /// first tick.
+    /// first tick, but for those that are `lit`: these do not miss a packet.
     ///
     /// # Errors
     /// Then no lease is in force and the VIPs are served without.
-    pub async fn begin(guarded: &Guarded, length: Duration) -> Result<Self, LeaseError> {
-        let socket = tick_socket().map_err(LeaseError::Tick)?;
-        nft::apply(&rules(guarded, length)).await?;
-        let lease = Self { socket, length };
+    pub async fn begin(
+        guarded: &Guarded,
+        (length, lit): (Duration, &BTreeSet<IpAddr>),
+    ) -> Result<Self, LeaseError> {
+        let socket = tick_socket(TICK_MARK).map_err(LeaseError::Tick)?;
+        let holding = tick_socket(HOLD_MARK).map_err(LeaseError::Tick)?;
+        nft::apply(&rules(guarded, (length, lit))).await?;
+        let lease = Self { socket, holding, length };
         lease.tick();
         Ok(lease)
     }
@@ -84,6 +92,12 @@ impl Lease {
     pub fn tick(&self) {
         let _late = self.socket.send_to(&[0], &SocketAddr::from(TICK_TARGET).into());
     }
+
+    /// The last word of a process that ends with everything held: the VIPs stay in service for
+    /// [`RESTART_SERVED`], whoever ticks or not. Never waits.
+    pub fn hold(&self) {
+        let _then_it_is_dark = self.holding.send_to(&[0], &SocketAddr::from(TICK_TARGET).into());
+    }
 }
 
 /// Takes the rules out of force: nothing is held any more.
@@ -91,19 +105,37 @@ pub async fn end() -> Result<(), NftError> {
     nft::apply(&removal(TABLE)).await
 }
 
-fn tick_socket() -> io::Result<Socket> {
+fn tick_socket(mark: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
-    socket.set_mark(TICK_MARK)?;
+    socket.set_mark(mark)?;
     Ok(socket)
 }
 
-fn rules(guarded: &Guarded, length: Duration) -> String {
+fn rules(guarded: &Guarded, (length, lit): (Duration, &BTreeSet<IpAddr>)) -> String {
     let millis = length.as_millis();
     let mut text = removal(TABLE);
     // Writing to a String can't fail.
-    let _infallible = write_rules(&mut text, guarded, millis);
+    let _infallible =
+        write_rules(&mut text, guarded, millis).and_then(|()| write_lit(&mut text, guarded, lit));
     text
+}
+
+/// In the same transaction as the rules: no packet meets the one without the other.
+fn write_lit(out: &mut String, guarded: &Guarded, lit: &BTreeSet<IpAddr>) -> std::fmt::Result {
+    let hold = RESTART_SERVED.as_millis();
+    for vip in guarded.keys().filter(|vip| lit.contains(*vip)) {
+        for key in keys(*vip) {
+            let set = set_of(key);
+            writeln!(out, "add element {TABLE} {set} {{ {key} timeout {hold}ms }}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The set that a destination is in.
+fn set_of(key: IpAddr) -> &'static str {
+    if key.is_ipv4() { "alive4" } else { "alive6" }
 }
 
 fn write_rules(out: &mut String, guarded: &Guarded, millis: u128) -> std::fmt::Result {
@@ -117,12 +149,14 @@ fn write_rules(out: &mut String, guarded: &Guarded, millis: u128) -> std::fmt::R
     }
     writeln!(out, "add chain {TABLE} tick {{ type filter hook egress device lo priority 0; }}")?;
     for vip in guarded.keys().flat_map(|vip| keys(*vip)) {
-        let set = if vip.is_ipv4() { "alive4" } else { "alive6" };
-        writeln!(
-            out,
-            "add rule {TABLE} tick meta mark 0x{TICK_MARK:08x} update @{set} {{ {vip} timeout \
-             {millis}ms }}"
-        )?;
+        let (set, hold) = (set_of(vip), RESTART_SERVED.as_millis());
+        for (mark, millis) in [(TICK_MARK, millis), (HOLD_MARK, hold)] {
+            writeln!(
+                out,
+                "add rule {TABLE} tick meta mark 0x{mark:08x} update @{set} {{ {vip} timeout \
+                 {millis}ms }}"
+            )?;
+        }
     }
     let interfaces: BTreeSet<&String> = guarded.values().collect();
     for (number, interface) in interfaces.into_iter().enumerate() {
@@ -199,7 +233,7 @@ mod tests {
             ("192.168.2.110".parse().expect("ip"), "eth0".to_owned()),
             ("10.0.0.9".parse().expect("ip"), "eth1".to_owned()),
         ]);
-        let text = rules(&guarded, Duration::from_millis(250));
+        let text = rules(&guarded, (Duration::from_millis(250), &BTreeSet::new()));
         let gate = |number: usize| {
             let lines = text.lines().filter(|line| line.contains(&format!("gate{number} ")));
             lines.collect::<Vec<_>>().join("\n")

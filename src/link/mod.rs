@@ -1,5 +1,169 @@
 //! Heartbeat links: bytes to and from the peer.
 //!
-//! What the bytes mean is `wire`'s, when to send them the core's.
+//! What the bytes mean is `wire`'s, when to send them the core's. A link that can't be used now is
+//! tried again, and is back within a second or so of the interface or device that it needs.
 
 pub mod udp;
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::config::{self, Medium};
+use crate::link::udp::UdpLinks;
+use crate::names::{LinkId, LinkName};
+use crate::time::Instant;
+use crate::wire::DATAGRAM_MAX;
+use crate::wire::session::Arrival;
+
+/// One byte more than the longest datagram, so that a longer one is known as such.
+pub type Buffer = [u8; DATAGRAM_MAX + 1];
+
+/// All links of this node. Nothing here waits.
+#[derive(Debug)]
+pub struct Links {
+    names: Vec<LinkName>,
+    udp: UdpLinks,
+}
+
+/// A link as the operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LinkStatus {
+    /// Its name.
+    pub name: LinkName,
+    /// Why it can't be used now; `None`: it can.
+    pub fault: Option<String>,
+    /// What has gone through it.
+    pub traffic: Traffic,
+}
+
+/// What has gone through a link since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Traffic {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Datagrams that the kernel would not send.
+    pub failed: u64,
+    /// Why, the last time; forgotten with the next success.
+    pub failure: Option<String>,
+}
+
+/// Why a link can't be used, with the cause.
+#[derive(Debug, Clone, Copy)]
+pub enum Fault<'a> {
+    /// One over UDP.
+    Udp(&'a udp::OpenError),
+}
+
+impl Fault<'_> {
+    /// Whether it will not pass by itself: somebody has to change something.
+    pub fn is_lasting(self) -> bool {
+        match self {
+            Self::Udp(fault) => fault.is_lasting(),
+        }
+    }
+}
+
+impl fmt::Display for Fault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Udp(fault) = self;
+        let fault: &dyn std::error::Error = fault;
+        match fault.source() {
+            Some(cause) => write!(f, "{fault}: {cause}"),
+            None => write!(f, "{fault}"),
+        }
+    }
+}
+
+/// One datagram of a farewell, for a process that opens its own socket.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Farewell {
+    /// To a network.
+    Udp(udp::Farewell),
+}
+
+impl fmt::Display for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(word) => word.to.fmt(f),
+        }
+    }
+}
+
+/// Sends a farewell: whoever held the links is dead.
+///
+/// # Errors
+/// As the kernel words it.
+pub fn say(word: &Farewell) -> io::Result<()> {
+    match word {
+        Farewell::Udp(word) => udp::say(word),
+    }
+}
+
+impl Links {
+    /// Opens all links, in the order of the configuration. What can't be opened now is tried
+    /// again in [`Links::refresh`]; until then [`Links::faults`] has the reason.
+    pub fn open(configured: &[config::Link], now: Instant) -> Self {
+        let ways = (0..).map(LinkId).zip(configured);
+        let udp = ways.map(|(id, link)| {
+            let Medium::Udp(udp) = &link.medium;
+            (id, udp)
+        });
+        let names = configured.iter().map(|link| link.name.clone()).collect();
+        Self { names, udp: UdpLinks::open(udp, now) }
+    }
+
+    /// Which links can't be used, and why. A link of two address families may appear twice.
+    pub fn faults(&self) -> impl Iterator<Item = (LinkId, Fault<'_>)> {
+        self.udp.faults().map(|(link, fault)| (link, Fault::Udp(fault)))
+    }
+
+    /// The open sockets, for poll(2).
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.udp.sockets()
+    }
+
+    /// Takes the next datagram that waits on any link; `None` when all are empty. Its bytes are
+    /// the first of the buffer, as many as returned.
+    pub fn receive(&mut self, buffer: &mut Buffer) -> Option<(Arrival, usize)> {
+        self.udp.receive(buffer)
+    }
+
+    /// Sends a datagram to the peer; to all its addresses where it has several. A failure is
+    /// counted, and nothing else: the next beat is the repetition.
+    pub fn send(&mut self, link: LinkId, bytes: &[u8]) {
+        self.udp.send(link, bytes);
+    }
+
+    /// The same datagram as something that another process can send.
+    pub fn farewell(&self, link: LinkId, bytes: &[u8]) -> Vec<Farewell> {
+        self.udp.farewell(link, bytes).into_iter().map(Farewell::Udp).collect()
+    }
+
+    /// When [`Links::refresh`] is to be called.
+    pub fn refresh_at(&self) -> Instant {
+        self.udp.refresh_at()
+    }
+
+    /// Reopens what has been lost, where the time has come.
+    pub fn refresh(&mut self, now: Instant) {
+        self.udp.refresh(now);
+    }
+
+    /// Every link, in the order of the configuration.
+    pub fn status(&self) -> Vec<LinkStatus> {
+        let status = |(id, name): (LinkId, &LinkName)| {
+            let fault = self.faults().find(|(faulty, _)| *faulty == id);
+            LinkStatus {
+                name: name.clone(),
+                fault: fault.map(|(_, fault)| fault.to_string()),
+                traffic: self.udp.traffic(id).unwrap_or_default(),
+            }
+        };
+        (0..).map(LinkId).zip(&self.names).map(status).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,31 +1,29 @@
-//! UDP links: sockets that come back when their interface does.
+//! UDP links (unicast, broadcast, multicast): sockets that come back when their interface does.
 //!
-//! Links with the same interface, port and address family share a socket; a datagram then belongs
-//! to the link that has its sender among its targets. Nothing here waits, reads beats or knows
-//! whether a link is needed: faults are kept for the status and tried again.
+//! Unicast links with the same interface, port and address family share a socket; a datagram then
+//! belongs to the link that has its sender among its targets. Nothing here waits, reads beats or
+//! knows whether a link is needed: faults are kept for the status and tried again.
 
 mod socket;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU8;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use self::socket::OpenError;
 use self::socket::Wire;
-use crate::config;
-use crate::names::{LinkId, LinkName};
+use crate::config::{Cast, Multicast, Udp};
+use crate::link::{Buffer, Traffic};
+use crate::names::LinkId;
 use crate::sys::clock::Clocks;
 use crate::time::Instant;
-use crate::wire::DATAGRAM_MAX;
 use crate::wire::session::Arrival;
 
 /// How often interfaces and our own addresses are looked at: a link is back within a second of
 /// its interface, and a look costs one ioctl.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// One byte more than the longest datagram, so that a longer one is known as such.
-pub type Buffer = [u8; DATAGRAM_MAX + 1];
 
 /// All UDP links of this node.
 #[derive(Debug)]
@@ -39,11 +37,9 @@ pub struct UdpLinks {
 
 #[derive(Debug)]
 struct UdpLink {
-    name: LinkName,
+    id: LinkId,
     targets: Vec<Target>,
-    sent: u64,
-    failed: u64,
-    failure: Option<io::Error>,
+    traffic: Traffic,
 }
 
 #[derive(Debug)]
@@ -55,28 +51,15 @@ struct Target {
     own: bool,
 }
 
-/// A link as the operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct LinkStatus {
-    /// Its name.
-    pub name: LinkName,
-    /// Why it can't be used now; `None`: it can.
-    pub fault: Option<String>,
-    /// Datagrams sent.
-    pub sent: u64,
-    /// Datagrams that the kernel would not send.
-    pub failed: u64,
-    /// Why, the last time; forgotten with the next success.
-    pub failure: Option<String>,
-}
-
 /// One datagram of a farewell, for a process that opens its own socket.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Farewell {
     /// To be bound to, where there is one.
     pub interface: Option<String>,
-    /// Where the peer is.
+    /// Where the peer is, or who is to hear it.
     pub to: SocketAddr,
+    /// Of a multicast link.
+    pub ttl: Option<NonZeroU8>,
     /// Signed.
     pub bytes: Vec<u8>,
 }
@@ -91,30 +74,34 @@ pub fn say(word: &Farewell) -> io::Result<()> {
     if let Some(interface) = &word.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
+    if let Some(ttl) = word.ttl {
+        socket::set_ttl(&socket, word.to.is_ipv6(), ttl)?;
+    }
+    socket.set_broadcast(true)?;
     socket.send_to(&word.bytes, &word.to.into()).map(|_| ())
 }
 
 impl UdpLinks {
-    /// Opens all links, in the order of the configuration. What can't be opened now is tried
-    /// again in [`UdpLinks::refresh`]; until then [`UdpLinks::faults`] has the reason.
-    pub fn open(configured: &[config::Link], now: Instant) -> Self {
+    /// Opens all links. What can't be opened now is tried again in [`UdpLinks::refresh`]; until
+    /// then [`UdpLinks::faults`] has the reason.
+    pub fn open<'a>(configured: impl Iterator<Item = (LinkId, &'a Udp)>, now: Instant) -> Self {
         let mut wires: Vec<Wire> = Vec::new();
         let mut links = Vec::new();
-        for (id, link) in (0..).map(LinkId).zip(configured) {
+        for (id, link) in configured {
             let mut targets = Vec::new();
-            for ip in &link.targets {
-                let same = |wire: &Wire| wire.carries(link, *ip);
+            for ip in destinations(&link.cast) {
+                let wanted = Wire::new(link, ip);
+                let same = |wire: &Wire| wire.is_same(&wanted);
                 let wire = wires.iter().position(same).unwrap_or(wires.len());
                 if wire == wires.len() {
-                    wires.push(Wire::new(link, *ip));
+                    wires.push(wanted);
                 }
                 if let Some(wire) = wires.get_mut(wire) {
-                    wire.add(id, *ip);
+                    wire.add(id, ip);
                 }
-                targets.push(Target { ip: *ip, wire, own: false });
+                targets.push(Target { ip, wire, own: false });
             }
-            let name = link.name.clone();
-            links.push(UdpLink { name, targets, sent: 0, failed: 0, failure: None });
+            links.push(UdpLink { id, targets, traffic: Traffic::default() });
         }
         socket::share_ports(&mut wires);
         let mut all = Self { links, wires, turn: 0, looked: now };
@@ -150,17 +137,17 @@ impl UdpLinks {
     /// Sends a datagram to the peer; to all its addresses where it has several. A failure is
     /// counted, and nothing else: the next beat is the repetition.
     pub fn send(&mut self, link: LinkId, bytes: &[u8]) {
-        let Some(link) = self.links.get_mut(usize::from(link.0)) else { return };
+        let Some(link) = self.links.iter_mut().find(|one| one.id == link) else { return };
         for target in link.targets.iter().filter(|target| !target.own) {
             let Some(wire) = self.wires.get_mut(target.wire) else { continue };
             match wire.send(target.ip, bytes) {
                 Ok(()) => {
-                    link.sent += 1;
-                    link.failure = None;
+                    link.traffic.sent += 1;
+                    link.traffic.failure = None;
                 }
                 Err(failure) => {
-                    link.failed += 1;
-                    link.failure = Some(failure);
+                    link.traffic.failed += 1;
+                    link.traffic.failure = Some(failure.to_string());
                 }
             }
         }
@@ -168,12 +155,14 @@ impl UdpLinks {
 
     /// The same datagram as something that another process can send.
     pub fn farewell(&self, link: LinkId, bytes: &[u8]) -> Vec<Farewell> {
-        let targets = self.links.get(usize::from(link.0)).map(|link| link.targets.as_slice());
+        let link = self.links.iter().find(|one| one.id == link);
+        let targets = link.map(|link| link.targets.as_slice());
         let others = targets.unwrap_or_default().iter().filter(|target| !target.own);
         let to = others.filter_map(|target| {
             let wire = self.wires.get(target.wire)?;
             let interface = wire.interface().map(str::to_owned);
-            Some(Farewell { interface, to: wire.address(target.ip), bytes: bytes.to_vec() })
+            let (to, ttl) = (wire.address(target.ip), wire.ttl());
+            Some(Farewell { interface, to, ttl, bytes: bytes.to_vec() })
         });
         to.collect()
     }
@@ -190,19 +179,9 @@ impl UdpLinks {
         }
     }
 
-    /// Every link, in the order of the configuration.
-    pub fn status(&self) -> Vec<LinkStatus> {
-        let status = |(id, link): (LinkId, &UdpLink)| {
-            let fault = self.faults().find(|(faulty, _)| *faulty == id);
-            LinkStatus {
-                name: link.name.clone(),
-                fault: fault.map(|(_, fault)| in_full(fault)),
-                sent: link.sent,
-                failed: link.failed,
-                failure: link.failure.as_ref().map(ToString::to_string),
-            }
-        };
-        (0..).map(LinkId).zip(&self.links).map(status).collect()
+    /// What has gone through a link; `None` when it is none of these.
+    pub fn traffic(&self, link: LinkId) -> Option<Traffic> {
+        self.links.iter().find(|one| one.id == link).map(|one| one.traffic.clone())
     }
 
     fn look(&mut self, now: Instant) {
@@ -211,33 +190,33 @@ impl UdpLinks {
             wire.look(now);
         }
         for target in self.links.iter_mut().flat_map(|link| &mut link.targets) {
-            target.own = is_own(target.ip);
+            let wire = self.wires.get(target.wire);
+            target.own = wire.is_some_and(|wire| is_own(wire.address(target.ip)));
         }
     }
 }
 
-/// A fault with its cause.
-fn in_full(fault: &OpenError) -> String {
-    match std::error::Error::source(fault) {
-        Some(cause) => format!("{fault}: {cause}"),
-        None => fault.to_string(),
+/// Where the beats of a link go.
+fn destinations(cast: &Cast) -> Vec<IpAddr> {
+    match cast {
+        Cast::Unicast { targets, .. } => targets.clone(),
+        // Not the broadcast address of a network: the interface may have none yet, or another.
+        Cast::Broadcast { .. } => vec![Ipv4Addr::BROADCAST.into()],
+        Cast::Multicast(Multicast { group, .. }) => vec![group.ip()],
     }
 }
 
 /// Whether an address is one of this machine's: the kernel then routes to it from itself.
 /// Binding to it would tell nothing where `ip_nonlocal_bind` is set.
-fn is_own(ip: IpAddr) -> bool {
-    let any: IpAddr = match ip {
-        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+fn is_own(to: SocketAddr) -> bool {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let source = UdpSocket::bind((any, 0)).and_then(|socket| {
-        // Nothing is sent by this; the port is that of the discard protocol.
-        socket.connect((ip, 9))?;
+        // Nothing is sent by this.
+        socket.connect(to)?;
         socket.local_addr()
     });
-    source.is_ok_and(|source| source.ip() == ip)
+    source.is_ok_and(|source| source.ip() == to.ip())
 }
-
-#[cfg(test)]
-mod tests;

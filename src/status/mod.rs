@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
-use crate::cluster::{ArbiterView, Difference, FenceView, ReachView};
+use crate::cluster::{ArbiterView, Difference, FenceView, ReachView, ResourceState};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -24,6 +24,12 @@ pub struct Status {
     pub version: u32,
     /// This node.
     pub node: String,
+    /// Its core process; another one after a restart. 0 from an older daemon.
+    #[serde(default)]
+    pub pid: u32,
+    /// The version of its program.
+    #[serde(default)]
+    pub program: String,
     /// The other one.
     pub peer: PeerStatus,
     /// Which automatic switches an operator has frozen: `nothing`, `except_dead`, `all`.
@@ -47,6 +53,9 @@ pub struct Status {
     /// Who reaches how many ping nodes; `null` where there are none.
     #[serde(default)]
     pub reach: Option<ReachView>,
+    /// The keys of the heartbeats; an older daemon says nothing of them.
+    #[serde(default)]
+    pub keys: KeysStatus,
     /// The journal of this core; an older daemon says nothing of it.
     #[serde(default)]
     pub journal: JournalStatus,
@@ -54,6 +63,19 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// Keys by their ids: what a rotation needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysStatus {
+    /// Ours sign with this one.
+    pub signing: u8,
+    /// These are accepted.
+    pub accepted: Vec<u8>,
+    /// The peer signs with this one; unknown before it has proven itself.
+    pub peer_signing: Option<u8>,
+    /// Those that both nodes have, with the same secret.
+    pub shared: Vec<u8>,
 }
 
 /// The journal.
@@ -77,7 +99,8 @@ pub struct PeerStatus {
     /// Its name.
     pub node: String,
     /// `unknown` (not heard since our start), `up`, `dead`, `standby` (it left in good order),
-    /// `jeopardy` (silent on every heartbeat link, and it still serves on the service LAN).
+    /// `jeopardy` (silent on every heartbeat link, and it still serves on the service LAN),
+    /// `restarting` (it has said that it will be back).
     pub state: String,
     /// Since its last beat, in milliseconds.
     pub silent_ms: Option<u64>,
@@ -91,12 +114,18 @@ pub struct PeerStatus {
 pub struct LinkStatus {
     /// As configured.
     pub name: String,
+    /// `ucast`, `bcast`, `mcast`; an older daemon does not say.
+    #[serde(default)]
+    pub kind: String,
     /// `up`, `down`, `unknown` (nothing heard yet).
     pub state: String,
     /// Since the peer was last heard here, in milliseconds.
     pub silent_ms: Option<u64>,
     /// Round-trip time of the last beat, in microseconds.
     pub rtt_us: Option<u64>,
+    /// Datagrams sent here.
+    #[serde(default)]
+    pub sent: u64,
     /// Datagrams of the peer that were believed here.
     pub received: u64,
     /// Datagrams that came in here and changed nothing.
@@ -107,6 +136,19 @@ pub struct LinkStatus {
     pub lost_of: u32,
     /// Why it can't be used, where it can't.
     pub error: Option<String>,
+}
+
+/// A resource on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceHealth {
+    /// What it is, as far as the cluster knows.
+    pub state: ResourceState,
+    /// Whether it is being asked at its interval.
+    pub monitored: bool,
+    /// Its failures that are not forgotten yet.
+    pub failures: u32,
+    /// The last of them, in words.
+    pub why: Option<String>,
 }
 
 /// A group.
@@ -137,6 +179,9 @@ pub struct GroupStatus {
     pub arbiters: Vec<ArbiterView>,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
+    /// What each of them is on this node, in the same order.
+    #[serde(default)]
+    pub health: Vec<ResourceHealth>,
     /// What was learnt of its addresses: `confirmed by 192.168.2.1 after 0.3 ms`.
     pub notes: Vec<String>,
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::{self, Write};
 
+use crate::cluster::ResourceState;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
 use crate::lvs::director::ServiceView;
-use crate::status::{GroupStatus, LinkStatus, Status};
+use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status};
 
 /// The status as a few lines of text.
 pub fn render(status: &Status) -> String {
@@ -47,6 +48,9 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         let (mine, theirs) = (count(reach.mine), count(reach.theirs));
         writeln!(out, "ping nodes  {mine} of {} answer here, {theirs} at the peer", reach.of)?;
     }
+    if let Some(theirs) = status.keys.peer_signing {
+        writeln!(out, "keys  {} signs here, {theirs} there", status.keys.signing)?;
+    }
     if status.journal.dropped > 0 {
         let why = status.journal.last_error.as_deref().unwrap_or("no reason");
         writeln!(out, "journal  {} records lost: {why}", status.journal.dropped)?;
@@ -65,8 +69,14 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
 
 fn write_link(out: &mut String, link: &LinkStatus) -> fmt::Result {
     write!(out, "link {}  {}", link.name, link.state)?;
+    if !link.kind.is_empty() {
+        write!(out, ", {}", link.kind)?;
+    }
     if let Some(us) = link.rtt_us {
         write!(out, ", rtt {}.{:03} ms", us / 1000, us % 1000)?;
+    }
+    if let Some(ms) = link.silent_ms {
+        write!(out, ", heard {ms} ms ago")?;
     }
     if link.lost > 0 {
         write!(out, ", {} of {} lost", link.lost, link.lost_of)?;
@@ -90,8 +100,9 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
     if let Some(seconds) = group.held_down_s {
         writeln!(out, "    held down for {seconds} s: it has switched by itself too often")?;
     }
-    for resource in &group.resources {
-        writeln!(out, "    {resource}")?;
+    for (place, resource) in group.resources.iter().enumerate() {
+        write!(out, "    {resource}")?;
+        write_health(out, group.health.get(place))?;
     }
     if let Some(why) = &group.jeopardy {
         writeln!(out, "    not taken: {why}")?;
@@ -105,6 +116,22 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
         writeln!(out, "    {note}")?;
     }
     Ok(())
+}
+
+/// Of a standby's resources there is nothing to say.
+fn write_health(out: &mut String, health: Option<&ResourceHealth>) -> fmt::Result {
+    let state = match health.map(|health| health.state) {
+        None | Some(ResourceState::Down) => "",
+        Some(ResourceState::Starting) => "  starting",
+        Some(ResourceState::Up) => "  up",
+        Some(ResourceState::Failed) => "  FAILED",
+        Some(ResourceState::Stopping) => "  stopping",
+    };
+    write!(out, "{state}")?;
+    match health.filter(|health| health.failures > 0) {
+        Some(health) => writeln!(out, ", {} failures", health.failures),
+        None => writeln!(out),
+    }
 }
 
 fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {

@@ -1,4 +1,5 @@
-//! The journal's files: written by a thread of their own, bounded in size and number.
+//! Files that outlive a process: the journal, written by a thread of its own, bounded in size and
+//! number, and what a process that restarts leaves to the next ([`carried`]).
 //!
 //! ```text
 //!  STATE_DIR/journal/events-00000007.jsonl      a head line, then one record a line
@@ -8,5 +9,6 @@
 //! What a record is stands in [`crate::journal`]; this module only carries lines. Nobody ever waits
 //! for it: what a slow or full disk does not take is dropped and counted.
 
+pub mod carried;
 pub mod files;
 pub mod writer;

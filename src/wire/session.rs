@@ -168,6 +168,12 @@ impl Sessions {
         self.peer.as_ref()
     }
 
+    /// The proven peer, where it has been heard within a deadtime and has not left.
+    pub fn present(&self, now: Instant) -> Option<&Peer> {
+        let here = |peer: &&Peer| !peer.ended && now.since(peer.newest_at) < self.deadtime;
+        self.peer().filter(here)
+    }
+
     /// The sequence number of the next packets, which carry the core's beat number `beat`.
     pub fn next_seq(&mut self, now: Instant, beat: u64) -> u64 {
         self.seq = self.seq.saturating_add(1);

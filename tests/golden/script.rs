@@ -5,8 +5,8 @@ use std::time::Duration;
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::Extent;
 use pairbeat::cluster::{
-    ArbiterSettings, Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings,
-    Side,
+    ArbiterSettings, Damping, GroupSettings, Monitor, OutsideSettings, Past, ResourceSettings,
+    Settings, Side,
 };
 use pairbeat::names::{GroupName, NodeName};
 
@@ -32,9 +32,17 @@ pub(crate) fn run(script: &str) -> Vec<String> {
     stage.world().trace.take().unwrap()
 }
 
+/// What a resource of a group is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Overlap,
+    Strict,
+    Watched { wary: bool },
+}
+
 #[derive(Default)]
 struct Stage {
-    groups: Vec<(String, usize, Vec<bool>)>,
+    groups: Vec<(String, usize, Vec<Kind>)>,
     failback: bool,
     probe: bool,
     outside: OutsideSettings,
@@ -67,11 +75,13 @@ impl Stage {
             ["links", count] => self.links = count.parse().ok()?,
             ["group", name, home, resources @ ..] => {
                 let resources = resources.iter().map(|word| match *word {
-                    "overlap" => Some(true),
-                    "strict" => Some(false),
+                    "overlap" => Some(Kind::Overlap),
+                    "strict" => Some(Kind::Strict),
+                    "watched" => Some(Kind::Watched { wary: false }),
+                    "wary" => Some(Kind::Watched { wary: true }),
                     _ => None,
                 });
-                let resources = resources.collect::<Option<Vec<bool>>>()?;
+                let resources = resources.collect::<Option<Vec<Kind>>>()?;
                 self.groups.push(((*name).to_owned(), node(home)?, resources));
             }
             ["run", span] => {
@@ -118,9 +128,15 @@ impl Stage {
             ["leave"] => self.world().request(node, Request::Leave),
             ["standby", which] => self.world().request(node, Request::Standby(which_of(which)?)),
             ["takeover", which] => self.world().request(node, Request::Takeover(which_of(which)?)),
+            ["breaks", group, resource] => {
+                let group = self.groups.iter().position(|(name, _, _)| name == group)?;
+                let resource = resource.parse().ok()?;
+                self.world().break_down(node, (group, resource));
+            }
             ["agent", group, resource, operation, how] => {
                 let group = self.groups.iter().position(|(name, _, _)| name == group)?;
-                let operation = ["start", "stop"].iter().position(|word| word == operation)?;
+                let words = ["start", "stop", "monitor"];
+                let operation = words.iter().position(|word| word == operation)?;
                 let how = match *how {
                     "obeys" => Agent::Obeys,
                     "fails" => Agent::Fails,
@@ -132,7 +148,10 @@ impl Stage {
                 let world = self.world();
                 // What follows from a failing agent may take its time.
                 world.checks.troubled = true;
-                world.nodes[node].agents[group][resource][operation] = how;
+                match operation {
+                    2 => world.nodes[node].monitors[group][resource] = how,
+                    _ => world.nodes[node].agents[group][resource][operation] = how,
+                }
             }
             _ => return None,
         }
@@ -181,7 +200,7 @@ impl Stage {
 
 fn settings(
     node: usize,
-    groups: &[(String, usize, Vec<bool>)],
+    groups: &[(String, usize, Vec<Kind>)],
     (failback, probe, outside): (bool, bool, &OutsideSettings),
     links: usize,
 ) -> Settings {
@@ -191,10 +210,11 @@ fn settings(
         preferred: if *home == node { Side::Me } else { Side::Peer },
         resources: resources
             .iter()
-            .map(|overlap| ResourceSettings {
-                overlap: *overlap,
+            .map(|kind| ResourceSettings {
+                overlap: *kind == Kind::Overlap,
                 start_timeout: Duration::from_secs(10),
                 stop_timeout: Duration::from_secs(10),
+                monitor: monitor(*kind),
             })
             .collect(),
         via: None,
@@ -226,6 +246,17 @@ fn arbiter(kind: &str, rest: &[&str]) -> Option<ArbiterSettings> {
     };
     let timeout = Duration::from_secs(1);
     Some(ArbiterSettings { name: kind.to_owned(), required: rest != ["optional"], timeout, lease })
+}
+
+fn monitor(kind: Kind) -> Option<Monitor> {
+    let Kind::Watched { wary } = kind else { return None };
+    Some(Monitor {
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        restarts: 2,
+        decay: Duration::from_secs(60),
+        wary,
+    })
 }
 
 fn node(word: &str) -> Option<usize> {

@@ -27,7 +27,7 @@ fn hands() -> Hands {
 
 fn resource(kind: ResourceKind) -> Resource {
     let (start_timeout, stop_timeout) = (PATIENCE, PATIENCE);
-    Resource { text: "as written".to_owned(), start_timeout, stop_timeout, kind }
+    Resource { text: "as written".to_owned(), start_timeout, stop_timeout, monitor: None, kind }
 }
 
 fn address(address: Address) -> Resource {

@@ -16,6 +16,7 @@ mod drift;
 mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
+mod links;
 mod moves;
 mod names;
 #[path = "../common/nets.rs"]
@@ -25,9 +26,11 @@ mod pair;
 mod prober;
 mod refusals;
 mod reload;
+mod restart;
 mod roles;
 mod scripts;
 mod service;
 mod standstill;
 mod strangers;
+mod stream;
 mod survival;

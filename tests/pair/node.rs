@@ -21,6 +21,8 @@ pub(crate) struct Node {
     directory: PathBuf,
     /// As `--config` has it.
     pub(crate) config: PathBuf,
+    /// What `run` is of.
+    pub(crate) program: PathBuf,
     supervisor: Option<Child>,
 }
 
@@ -83,6 +85,11 @@ impl Status {
         self.0["peer"]["state"].as_str().unwrap()
     }
 
+    /// A link's field.
+    pub(crate) fn link(&self, link: usize, field: &str) -> &Value {
+        &self.0["links"][link][field]
+    }
+
     /// Refused packets, by the words of the reason.
     pub(crate) fn refused(&self, reason: &str) -> u64 {
         self.0["refused"][reason].as_u64().unwrap_or(0)
@@ -91,7 +98,8 @@ impl Status {
 
 impl Node {
     pub(crate) fn new(name: &str, net: Net, directory: PathBuf, config: PathBuf) -> Self {
-        Self { name: name.to_owned(), net, directory, config, supervisor: None }
+        let program = PathBuf::from(BINARY);
+        Self { name: name.to_owned(), net, directory, config, program, supervisor: None }
     }
 
     pub(crate) fn runtime_dir(&self) -> PathBuf {
@@ -126,7 +134,7 @@ impl Node {
     pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.inside(&[]);
-        command.arg(BINARY).args(self.options()).args(["run", "--force"]);
+        command.arg(&self.program).args(self.options()).args(["run", "--force"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.supervisor = Some(command.spawn().unwrap());
     }

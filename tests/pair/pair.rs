@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) interface: &'static str,
     /// Heartbeats go over a cable of their own, eth1, and not over the LAN.
     pub(crate) cable: bool,
+    /// Lines of ha.cf instead of the link's.
+    pub(crate) links: Option<&'static str>,
     /// A pairbeat.toml instead, whose resources have this time limit: haresources has none.
     pub(crate) toml_limits: Option<&'static str>,
 }
@@ -44,6 +46,7 @@ impl Default for Setup {
             haresources: format!("server101 {VIP}/24/eth0\n"),
             interface: "eth0",
             cable: false,
+            links: None,
             toml_limits: None,
         }
     }
@@ -103,7 +106,7 @@ impl Setup {
             for word in words {
                 let kind = match word.strip_suffix("/eth0") {
                     Some(address) => format!("address = \"{address}\", interface = \"eth0\""),
-                    None => format!("script = \"{word}\""),
+                    None => format!("script = \"{word}\", monitor_interval = \"1s\", restarts = 1"),
                 };
                 let limits = format!("start_timeout = \"{limit}\", stop_timeout = \"{limit}\"");
                 writeln!(text, "  {{ {kind}, {limits} }},").unwrap();
@@ -120,8 +123,12 @@ impl Setup {
         writeln!(text, "initdead {}ms\nauto_failback {failback}", self.initdead).unwrap();
         let addresses = if self.cable { CABLE } else { ["192.168.2.101", "192.168.2.105"] };
         for (name, address) in NAMES.iter().zip(addresses) {
-            writeln!(text, "ucast {} {address}\nnode {name}", self.interface).unwrap();
+            writeln!(text, "node {name}").unwrap();
+            if self.links.is_none() {
+                writeln!(text, "ucast {} {address}", self.interface).unwrap();
+            }
         }
+        text.push_str(self.links.unwrap_or_default());
         text
     }
 }

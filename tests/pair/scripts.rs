@@ -8,9 +8,10 @@ use crate::node::{Node, until};
 use crate::pair::{Pair, Setup, VIP};
 
 /// A resource that writes down what is asked of it, and fails or hangs where a file says so.
-const SCRIPT: &str = r#"#!/bin/sh
+pub(crate) const SCRIPT: &str = r#"#!/bin/sh
 here=${0%/*} me=${0##*/}
 if [ "$1" = status ]; then
+  if [ -e "$here/$me.status.hangs" ]; then echo "$me status" >>"$here/calls"; exec sleep 600; fi
   if [ -e "$here/$me.up" ]; then echo running; else echo stopped; fi
   exit 0
 fi
@@ -27,7 +28,7 @@ fn resource_d(node: &Node) -> PathBuf {
 }
 
 /// What was asked of the scripts of a node, in order.
-fn calls(node: &Node) -> String {
+pub(crate) fn calls(node: &Node) -> String {
     let text = std::fs::read_to_string(resource_d(node).join("calls")).unwrap_or_default();
     text.lines().collect::<Vec<_>>().join(", ")
 }
@@ -38,7 +39,7 @@ fn let_it(node: &Node, what: &str) {
 }
 
 /// A pair with one group of an address between two scripts; nothing runs yet.
-fn pair(setup: &Setup) -> Pair {
+pub(crate) fn pair(setup: &Setup) -> Pair {
     let haresources = format!("server101 first {VIP}/24/eth0 last\n");
     let pair = Pair::new(&Setup { haresources, ..*setup });
     for node in [&pair.a, &pair.b] {
@@ -160,4 +161,43 @@ fn with_no_wait_the_command_returns_while_the_switch_is_under_way() {
     let again = pair.a.ask(&["standby"]);
     assert_eq!(again.code, Some(4), "{}{}", again.out, again.err);
     assert!(again.err.contains("a request for it is in progress"), "{}", again.err);
+}
+
+#[test]
+fn what_has_died_is_started_again_and_given_to_the_peer_when_it_dies_too_often() {
+    if !possible() {
+        return;
+    }
+    let mut pair = pair(&Setup { toml_limits: Some("10s"), ..Setup::patient() });
+    pair.start();
+    let die = || std::fs::remove_file(resource_d(&pair.a).join("first.up")).unwrap();
+    let (mut served, lost) = ("first start, last start".to_owned(), ", last stop, first stop");
+    die();
+    served = format!("{served}{lost}, {served}");
+    let back = until(|| (calls(&pair.a) == served).then_some(()));
+    assert!(back.is_some(), "{}\n{}", calls(&pair.a), pair.a.log());
+    pair.a.logs("resource 1 has failed, failure 1: ");
+    pair.a.becomes("active");
+    assert!(pair.a.holds(VIP) && !pair.b.holds(VIP));
+    die();
+    pair.b.becomes("active");
+    let status = pair.a.becomes("failed");
+    assert!(status.notes(0).contains("a resource of it has failed here too often"), "{status:?}");
+    assert_eq!(calls(&pair.a), format!("{served}{lost}"));
+    assert!(!pair.a.holds(VIP) && pair.b.holds(VIP));
+}
+
+#[test]
+fn a_look_that_hangs_delays_no_switch() {
+    if !possible() {
+        return;
+    }
+    let mut pair = pair(&Setup { toml_limits: Some("10s"), ..Setup::patient() });
+    pair.start();
+    let_it(&pair.a, "last.status.hangs");
+    let asked = until(|| calls(&pair.a).contains("last status").then_some(()));
+    assert!(asked.is_some(), "{}", calls(&pair.a));
+    let said = pair.a.ask(&["standby"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    assert_eq!(pair.b.status().unwrap().state(0), "active");
 }

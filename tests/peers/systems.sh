@@ -69,3 +69,34 @@ pairbeat_settled() {
   done
 }
 pairbeat_log() { cat "$PEERS_RUN/$1/log"; }
+
+# keepalived has the machine's address as its own way to the peer, and one link.
+keepalived_configure() {
+  local name=$1 etc=$PEERS_RUN/$1/etc priority=100 state=BACKUP other=101
+  mkdir -p "$etc"
+  [[ $name != server101 ]] || priority=150 state=MASTER other=105
+  cat >"$etc/keepalived.conf" <<CONFIG
+global_defs {
+  router_id $name
+  vrrp_version 3
+}
+vrrp_instance web {
+  state $state
+  interface eth0
+  virtual_router_id 51
+  priority $priority
+  advert_int $(printf '%d.%02d' $((DEADTIME / 3000)) $((DEADTIME / 30 % 100)))
+  unicast_peer { 192.168.2.$other }
+  virtual_ipaddress { $VIP/24 dev eth0 }
+}
+CONFIG
+}
+keepalived_start() {
+  on "$1" setsid keepalived --dont-fork --log-console --vrrp --use-file /etc/ha.d/keepalived.conf \
+    --pid /run/keepalived.pid --vrrp_pid /run/vrrp.pid >>"$PEERS_RUN/$1/log" 2>&1 </dev/null &
+}
+keepalived_stop() { on "$1" pkill -TERM keepalived || true; }
+keepalived_settled() {
+  [[ $(holders) == server101 ]] && grep -q "Entering BACKUP STATE" "$PEERS_RUN/server105/log"
+}
+keepalived_log() { cat "$PEERS_RUN/$1/log"; }

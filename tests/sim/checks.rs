@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use pairbeat::cluster::RESTART_MAX;
-use pairbeat::cluster::event::{Action, Answer, Event, Manner, Operation};
+use pairbeat::cluster::event::{Action, Answer, Cause, Event, GroupState, Manner, Operation};
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, NodeState, Wish};
 use pairbeat::names::GroupId;
 use pairbeat::time::Instant;
@@ -175,7 +175,10 @@ impl<D: Delivery> World<D> {
         let ready = self.nodes.iter().all(|node| {
             let obeyed = node.agents.iter().flatten().flatten().all(|it| *it == Agent::Obeys);
             let flying = node.facts.flying.iter().flatten().all(|(_, obeyed)| *obeyed);
-            node.process.is_some() && node.suspended.is_none() && obeyed && flying
+            let whole = !node.broken.iter().flatten().any(|broken| *broken);
+            let seen = node.monitors.iter().flatten().all(|it| *it == Agent::Obeys);
+            let sound = obeyed && flying && whole && seen;
+            node.process.is_some() && node.suspended.is_none() && sound
         });
         ready && self.links.iter().any(|paths| paths.iter().all(|path| path.is_clean()))
     }
@@ -341,6 +344,21 @@ impl<D: Delivery> World<D> {
                 let slack = machine.settings.keepalive + self.jitter;
                 if silence + slack < machine.settings.deadtime {
                     self.fail(format!("S7: node {node} calls the peer dead after {silence:?}"));
+                }
+            }
+            // Nobody gives a group to a peer that has said that it can't have it.
+            Event::Role {
+                group,
+                state: GroupState::Stopping,
+                cause: Cause::ResourceFailed,
+                ..
+            } => {
+                let mut heard = self.nodes[node].facts.heard.iter();
+                let theirs = heard.find(|claim| claim.group == *group);
+                let able =
+                    theirs.is_some_and(|it| it.hold == Hold::Nothing && it.wish != Wish::Decline);
+                if !able {
+                    self.fail(format!("node {node} gives {group} up, and nobody can have it"));
                 }
             }
             Event::Role { state, cause, .. } if self.checks.mild => {

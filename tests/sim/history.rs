@@ -5,8 +5,8 @@ use std::time::Duration;
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::Hold;
 use pairbeat::cluster::{
-    ArbiterSettings, Damping, GroupSettings, OutsideSettings, Past, PeerLife, PingSettings,
-    ResourceSettings, Settings, Side,
+    ArbiterSettings, Damping, GroupSettings, Monitor, OutsideSettings, Past, PeerLife,
+    PingSettings, ResourceSettings, Settings, Side,
 };
 use pairbeat::names::{GroupName, NodeName};
 
@@ -140,6 +140,7 @@ impl History {
                 let to = self.world.rng.place(2);
                 self.world.replay(node, to);
             }
+            96..=98 if self.kind == Kind::Wild => self.break_down(node),
             _ if self.kind == Kind::Wild => self.spoil_agent(node),
             _ => self.world.boot(node),
         }
@@ -232,8 +233,11 @@ impl History {
             [Agent::Obeys, Agent::Fails, Agent::Hangs, Agent::Mute][self.world.rng.place(4)];
         let group = self.world.rng.place(self.world.nodes[node].agents.len());
         let resource = self.world.rng.place(self.world.nodes[node].agents[group].len());
-        let operation = self.world.rng.place(2);
-        self.world.nodes[node].agents[group][resource][operation] = agent;
+        let operation = self.world.rng.place(3);
+        match operation {
+            2 => self.world.nodes[node].monitors[group][resource] = agent,
+            _ => self.world.nodes[node].agents[group][resource][operation] = agent,
+        }
         self.world.note(|| {
             format!("agent {resource} of group {group} on {node}, {operation}: {agent:?}")
         });
@@ -260,6 +264,12 @@ impl History {
         self.world.reach(node, count);
     }
 
+    fn break_down(&mut self, node: usize) {
+        let group = self.world.rng.place(self.world.nodes[node].up.len());
+        let resource = self.world.rng.place(self.world.nodes[node].up[group].len());
+        self.world.break_down(node, (group, resource));
+    }
+
     /// Everything is mended; within a bounded time everything must be right.
     fn quiet(&mut self) {
         self.world.note(|| "all is mended".to_owned());
@@ -275,6 +285,8 @@ impl History {
                 .iter_mut()
                 .flatten()
                 .for_each(|it| *it = [Agent::Obeys; 2]);
+            let monitors = self.world.nodes[node].monitors.iter_mut();
+            monitors.flatten().for_each(|it| *it = Agent::Obeys);
         }
         let settings = self.world.nodes[0].settings.clone();
         let actions: Duration = settings
@@ -341,6 +353,13 @@ impl History {
                 || world.nodes[1 - holder].up[group].contains(&true)
             {
                 return Some(format!("group {group} is not up where it is held"));
+            }
+            // One that has never said that it is up is not believed when it says that it is down.
+            let resources = world.nodes[holder].settings.groups[group].resources.iter();
+            let broken = world.nodes[holder].broken[group].iter().zip(resources);
+            let mut broken = broken.filter(|(broken, _)| **broken);
+            if broken.any(|(_, it)| it.monitor.is_some_and(|monitor| !monitor.wary)) {
+                return Some(format!("group {group} is out of order where it is held"));
             }
             let settings = &world.nodes[holder].settings;
             let away = settings.groups[group].preferred == Side::Peer;
@@ -434,12 +453,23 @@ fn damping(rng: &mut Rng) -> Damping {
     }
 }
 
+fn monitor(rng: &mut Rng) -> Monitor {
+    Monitor {
+        interval: Duration::from_secs(rng.range(1, 5)),
+        timeout: Duration::from_secs(1),
+        restarts: rng.range(0, 3) as u32,
+        decay: Duration::from_secs(rng.range(10, 60)),
+        wary: rng.percent(50),
+    }
+}
+
 fn a_group(rng: &mut Rng, number: u64) -> GroupSettings {
     let overlap = rng.percent(60);
-    let resources = (0..rng.range(1, 3)).map(|_| ResourceSettings {
-        overlap: overlap || rng.percent(50),
-        start_timeout: Duration::from_secs(4),
-        stop_timeout: Duration::from_secs(4),
+    let resources = (0..rng.range(1, 3)).map(|_| {
+        let overlap = overlap || rng.percent(50);
+        let monitor = (!overlap && rng.percent(70)).then(|| monitor(rng));
+        let limit = Duration::from_secs(4);
+        ResourceSettings { overlap, start_timeout: limit, stop_timeout: limit, monitor }
     });
     GroupSettings {
         name: GroupName::new(&format!("g{number}")).unwrap(),

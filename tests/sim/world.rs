@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pairbeat::cluster::event::{
     Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, OutsideOrder, Request,
-    ServiceLink,
+    ServiceLink, Verdict,
 };
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
 use pairbeat::cluster::{Carried, Core, RESTART_SERVED, Settings};
@@ -107,6 +107,10 @@ pub(crate) struct Machine<D: Delivery> {
     pub(crate) up: Vec<Vec<bool>>,
     /// By group and resource: how it starts, how it stops.
     pub(crate) agents: Vec<Vec<[Agent; 2]>>,
+    /// By group and resource: up, and out of order all the same.
+    pub(crate) broken: Vec<Vec<bool>>,
+    /// By group and resource: how a look at it goes; one that fails tells a lie.
+    pub(crate) monitors: Vec<Vec<Agent>>,
     pub(crate) suspended: Option<Instant>,
     /// Its boot clock is ahead of the world's by that.
     offset: Duration,
@@ -138,6 +142,7 @@ pub(crate) enum Happening<P> {
     Wake { node: usize, token: u64 },
     Acted { node: usize, start: u64, action: Action, outcome: Outcome },
     Resume { node: usize },
+    Looked { node: usize, start: u64, order: ActionId, verdict: Verdict },
     Probed { node: usize, start: u64, order: ActionId, group: usize },
     Outside { node: usize, start: u64, order: OutsideOrder, cut: bool },
 }
@@ -259,6 +264,11 @@ impl<D: Delivery> World<D> {
             }
             Happening::Outside { node, start, order, cut } => {
                 self.outside((node, start), order, cut);
+            }
+            Happening::Looked { node, start, order, verdict } => {
+                if self.nodes[node].starts == start {
+                    self.tell(node, Input::Monitored { order, verdict });
+                }
             }
             Happening::Resume { node } => {
                 if self.nodes[node].suspended == Some(self.now) {
@@ -460,6 +470,9 @@ impl<D: Delivery> World<D> {
                     self.push(at, Happening::Probed { node, start, order, group });
                 }
                 Output::Outside(order) => self.order_outside(node, order),
+                Output::Monitor { order, group, resource } => {
+                    self.look_at(node, order, (usize::from(group.0), resource));
+                }
                 Output::Announce(group) => self.announce(node, group),
                 Output::Report(event) => self.report(node, &event),
                 Output::Answer { id, answer } => {
@@ -577,10 +590,15 @@ impl<D: Delivery> World<D> {
     fn probed(&mut self, node: usize, order: ActionId, group: usize) {
         let heard = !self.lan_split && !self.nodes[node].lan_cut && self.answers(1 - node, group);
         let answer = if heard { LanAnswer::Served } else { LanAnswer::Free };
+        self.tell(node, Input::Probed { order, answer });
+    }
+
+    /// An answer of the driver's.
+    fn tell(&mut self, node: usize, input: Input) {
         if let Some(process) = &mut self.nodes[node].process {
-            process.seen.push_back(Input::Probed { order, answer });
+            process.seen.push_back(input);
+            self.turn(node);
         }
-        self.turn(node);
     }
 
     /// A cable of the service LAN is pulled, or put back.
@@ -652,12 +670,45 @@ impl<D: Delivery> World<D> {
         self.push(self.now.plus(span), Happening::Acted { node, start, action, outcome });
     }
 
+    fn look_at(&mut self, node: usize, order: ActionId, (group, resource): (usize, usize)) {
+        let machine = &mut self.nodes[node];
+        let low = u64::try_from(machine.agent_min.as_nanos()).unwrap();
+        let high = u64::try_from(machine.agent_max.as_nanos()).unwrap();
+        let usual = Duration::from_nanos(self.rng.range(low, high));
+        let limit = machine.settings.groups[group].resources[resource].monitor.unwrap().timeout;
+        let late = Verdict::Unclear("timed out".to_owned());
+        let broken = machine.broken[group][resource];
+        let (span, verdict) = match machine.monitors[group][resource] {
+            Agent::Obeys if broken => (usual, Verdict::Down("it has died".to_owned())),
+            Agent::Obeys => (usual, Verdict::Up),
+            Agent::Fails => (usual, Verdict::Down("a lie".to_owned())),
+            Agent::Hangs => (limit, late),
+            Agent::Mute => (limit + Duration::from_secs(17), late),
+        };
+        let start = machine.starts;
+        self.push(self.now.plus(span), Happening::Looked { node, start, order, verdict });
+    }
+
+    /// A resource that is up and looked after goes out of order.
+    pub(crate) fn break_down(&mut self, node: usize, (group, resource): (usize, usize)) {
+        let machine = &mut self.nodes[node];
+        let watched = machine.settings.groups[group].resources[resource].monitor.is_some();
+        if watched && machine.up[group][resource] {
+            machine.broken[group][resource] = true;
+            self.checks.troubled = true;
+            self.note(|| format!("{}: {group}.{resource} dies", NAMES[node]));
+        }
+    }
+
     fn acted(&mut self, node: usize, action: Action, outcome: Outcome) {
         let machine = &mut self.nodes[node];
         let (group, resource) = (usize::from(action.group.0), action.resource);
         let current = machine.facts.flying[group].is_some_and(|(it, _)| it.id == action.id);
         if current {
             machine.facts.flying[group] = None;
+            if outcome == Outcome::Done {
+                machine.broken[group][resource] = false;
+            }
             if action.operation == Operation::Stop && outcome == Outcome::Done {
                 machine.up[group][resource] = false;
             }
@@ -677,6 +728,8 @@ impl<D: Delivery> Machine<D> {
             starts: 0,
             up: sizes.iter().map(|len| vec![false; *len]).collect(),
             agents: sizes.iter().map(|len| vec![[Agent::Obeys; 2]; *len]).collect(),
+            broken: sizes.iter().map(|len| vec![false; *len]).collect(),
+            monitors: sizes.iter().map(|len| vec![Agent::Obeys; *len]).collect(),
             suspended: None,
             offset: Duration::from_secs(1000),
             agent_min: Duration::ZERO,
@@ -701,7 +754,7 @@ impl<D: Delivery> Machine<D> {
     }
 
     fn clear(&mut self) {
-        self.up.iter_mut().for_each(|group| group.fill(false));
+        self.up.iter_mut().chain(&mut self.broken).for_each(|group| group.fill(false));
     }
 
     /// What the process said last of a group, also one that has ended with everything held; nothing

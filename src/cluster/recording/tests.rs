@@ -13,7 +13,12 @@ use crate::names::{GroupName, LinkId};
 
 fn settings(preferred: Side) -> Settings {
     let limit = Duration::from_secs(20);
-    let resource = ResourceSettings { overlap: true, start_timeout: limit, stop_timeout: limit };
+    let resource = ResourceSettings {
+        overlap: true,
+        start_timeout: limit,
+        stop_timeout: limit,
+        monitor: None,
+    };
     Settings {
         node: NodeName::new("b").unwrap(),
         peer: NodeName::new("a").unwrap(),

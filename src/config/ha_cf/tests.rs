@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::testing::{World, brief};
-use crate::config::{FenceKind, FenceParams, Secret};
+use crate::config::{FenceKind, FenceParams, Medium, Secret};
 
 const GOOD: &str = "auto_failback off\nnode a b\nucast eth1 10.0.0.1\n";
 
@@ -21,7 +21,8 @@ fn the_defaults_are_those_of_heartbeat() {
     assert_eq!(value.timing.deadtime, second * 30);
     assert_eq!(value.timing.warntime, second * 15);
     assert_eq!(value.timing.initdead, second * 30);
-    assert_eq!(value.links[0].port, 694);
+    let Medium::Udp(udp) = &value.links[0].link.medium;
+    assert_eq!(udp.port, 694);
     for (deadtime, initdead) in [("3", 12), ("5.9", 12), ("6", 12), ("10", 20), ("11", 11)] {
         let (value, _) = after_good(&format!("deadtime {deadtime}\n"));
         assert_eq!(value.timing.initdead, second * initdead, "deadtime {deadtime}");
@@ -83,13 +84,6 @@ fn each_line_says_what_is_wrong_with_it() {
         ("crm yes", &["4 fault: `crm yes`: no Pacemaker here"]),
         ("autojoin other", &["4 fault: `autojoin other`: nodes can't join by themselves"]),
         (
-            "mcast eth0",
-            &[
-                "4 fault: `mcast` needs 5 values",
-                "4 warning: `mcast` is not acted on yet: no heartbeats go this way",
-            ],
-        ),
-        (
             "baud 12345",
             &[
                 "4 warning: `baud` is not acted on yet: no heartbeats go this way",
@@ -130,9 +124,60 @@ fn the_port_holds_for_all_links_wherever_it_stands() {
     let links: Vec<_> = value
         .links
         .iter()
-        .map(|link| (link.name.as_str(), link.targets.len(), link.port))
+        .map(|DraftLink { link, .. }| {
+            let Medium::Udp(udp) = &link.medium;
+            (link.name.as_str(), link.targets().len(), udp.port)
+        })
         .collect();
     assert_eq!(links, [("eth1", 2, 1694), ("eth1-2", 1, 1694)]);
+}
+
+#[test]
+fn each_line_of_a_link_says_what_is_wrong_with_it() {
+    for (line, want) in [
+        ("bcast eth0 eth1, eth2", &[][..]),
+        ("bcast", &["4 fault: `bcast` needs an interface"]),
+        ("bcast eth/0", &["4 fault: `eth/0` is no interface name"]),
+        ("udp eth0", &[]),
+        ("mcast eth0", &["4 fault: `mcast` needs five values"]),
+        ("mcast eth0 239.0.0.42 694 1 0", &[]),
+        ("mcast6 eth0 ff02::42 694 1 1", &[]),
+        ("mcast eth0 239.0.0.42 694 1 0 0", &["4 warning: ignored: one group a line"]),
+        ("mcast eth0 ff02::42 694 1 0", &["4 fault: an address of the other family"]),
+        (
+            "mcast eth/0 10.0.0.1 0 0 2",
+            &[
+                "4 fault: `eth/0` is no interface name",
+                "4 fault: `10.0.0.1` is no multicast address",
+                "4 fault: `0` is not a UDP port",
+                "4 fault: `0` is not a number of 1 to 255",
+                "4 fault: loop is 0 or 1, not `2`",
+            ],
+        ),
+    ] {
+        assert_eq!(after_good(line).1, want, "{line:?}");
+    }
+}
+
+#[test]
+fn each_way_is_a_link_in_the_order_of_the_file() {
+    let (value, found) = after_good(
+        "mcast eth1 239.0.0.42 700 2 1\nbcast eth1 eth0\nucast eth1 10.0.0.2\nudpport 1694",
+    );
+    assert_eq!(found.len(), 1, "{found:?}");
+    let links = value.links.iter().map(|DraftLink { link, .. }| {
+        let Medium::Udp(udp) = &link.medium;
+        (link.name.as_str(), link.kind(), udp.port)
+    });
+    assert_eq!(
+        links.collect::<Vec<_>>(),
+        [
+            ("eth1", "ucast", 1694),
+            ("eth1-2", "mcast", 700),
+            ("eth1-3", "bcast", 1694),
+            ("eth0", "bcast", 1694)
+        ]
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cluster::Monitor;
 use crate::config::diag::{Faults, Word, nearest};
 use crate::config::value::{self, INTERFACE_LEN_MAX};
 use crate::config::{Address, Environment, Resource, ResourceKind, Script, ScriptStyle};
@@ -13,6 +14,20 @@ use crate::names::DirectorName;
 
 /// Longest start and stop of a resource where nothing else is said.
 pub(crate) const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How a script is looked after where nothing else is said.
+const MONITOR: Monitor = Monitor {
+    interval: Duration::from_secs(10),
+    timeout: Duration::from_secs(20),
+    restarts: 3,
+    decay: Duration::from_secs(600),
+    wary: true,
+};
+
+/// How a resource of that kind is looked after where nothing else is said.
+pub(crate) fn usual_monitor(kind: &ResourceKind) -> Option<Monitor> {
+    matches!(kind, ResourceKind::Script(_)).then_some(MONITOR)
+}
 
 /// Where Heartbeat's resource scripts are, beside the directory of the configuration.
 const RESOURCE_D: &str = "/etc/ha.d/resource.d";
@@ -55,7 +70,9 @@ pub(crate) fn parse(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Res
         }
     }?;
     let text = word.text.to_owned();
-    Some(Resource { text, start_timeout: ACTION_TIMEOUT, stop_timeout: ACTION_TIMEOUT, kind })
+    let (start_timeout, stop_timeout) = (ACTION_TIMEOUT, ACTION_TIMEOUT);
+    let monitor = usual_monitor(&kind);
+    Some(Resource { text, start_timeout, stop_timeout, monitor, kind })
 }
 
 /// An address on its own: Heartbeat's four numbers with dots, or an IPv6 address.

@@ -23,10 +23,10 @@ use crate::config::arbiter::{
     Endpoint, Etcd, EtcdTls, Needed,
 };
 use crate::config::diag::{Excerpts, Span, Word, nearest};
-use crate::config::ha_cf::numbered;
 use crate::config::keys::permissions;
+use crate::config::link::numbered;
 use crate::config::source::Source;
-use crate::config::toml::host;
+use crate::config::toml::link::host;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::value;
 use crate::keys::Secret;

@@ -2,19 +2,30 @@
 //!
 //! A resource is a string in the syntax of haresources, or a table: `{ address = "IP/PREFIX",
 //! interface, label, broadcast }`, `{ director = "NAME" }`, `{ script = "NAME", args = [...] }`,
-//! each with `start_timeout` and `stop_timeout`.
+//! each with `start_timeout` and `stop_timeout`; a program also with `monitor`, `monitor_interval`,
+//! `monitor_timeout`, `restarts` and `failure_decay`.
 
 use std::time::Duration;
 
+use crate::cluster::Monitor;
 use crate::config::check::{DraftDirector, DraftGroup, DraftResource};
 use crate::config::diag::nearest;
-use crate::config::haresources::{ACTION_TIMEOUT, RESOURCES_MAX, lookup, parse, plain_address};
+use crate::config::haresources::{
+    ACTION_TIMEOUT, RESOURCES_MAX, lookup, parse, plain_address, usual_monitor,
+};
 use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::config::value::time_text;
 use crate::config::{Group, Resource, ResourceKind, Script, ScriptStyle};
 use crate::names::{DirectorName, GroupName, NodeName};
 
 /// Longest start or stop of one resource.
 const ACTION_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// Longest time from one look at a resource to the next: less often is as good as never.
+const MONITOR_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Longest time for which a failure is remembered.
+const FAILURE_DECAY_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Most restarts before a group goes to the peer.
+const RESTARTS_MAX: u32 = 100;
 
 /// All groups.
 pub(super) fn read(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<DraftGroup> {
@@ -117,6 +128,7 @@ fn resource(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
     let mut fields = item.fields(walk)?;
     let start_timeout = timeout(fields.take("start_timeout"), walk);
     let stop_timeout = timeout(fields.take("stop_timeout"), walk);
+    let looks = Looks::of(&mut fields);
     let kinds = (fields.take("address"), fields.take("director"), fields.take("script"));
     let found = match kinds {
         (Some(item), None, None) => address(item, &mut fields, walk),
@@ -137,7 +149,59 @@ fn resource(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
     };
     fields.finish(walk);
     let (text, kind) = found?;
-    Some(Resource { text, start_timeout, stop_timeout, kind })
+    let monitor = looks.read(usual_monitor(&kind), walk);
+    Some(Resource { text, start_timeout, stop_timeout, monitor, kind })
+}
+
+/// What is said of the monitoring of a resource.
+struct Looks<'d> {
+    on: Option<Item<'d>>,
+    interval: Option<Item<'d>>,
+    timeout: Option<Item<'d>>,
+    restarts: Option<Item<'d>>,
+    decay: Option<Item<'d>>,
+}
+
+impl<'d> Looks<'d> {
+    fn of(fields: &mut Fields<'d>) -> Self {
+        Self {
+            on: fields.take("monitor"),
+            interval: fields.take("monitor_interval"),
+            timeout: fields.take("monitor_timeout"),
+            restarts: fields.take("restarts"),
+            decay: fields.take("failure_decay"),
+        }
+    }
+
+    fn read(&self, usual: Option<Monitor>, walk: &mut Walk<'_>) -> Option<Monitor> {
+        let on = self.on.and_then(|item| item.boolean(walk)).unwrap_or(true);
+        let said = [self.on, self.interval, self.timeout, self.restarts, self.decay];
+        let Some(mut monitor) = usual else {
+            for item in said.into_iter().flatten() {
+                let help = "addresses are kept by the daemon, directors look after themselves";
+                walk.faults.fault(item.span, "only programs are monitored").help(help);
+            }
+            return None;
+        };
+        span(self.interval, MONITOR_INTERVAL_MAX, &mut monitor.interval, walk);
+        span(self.timeout, ACTION_TIMEOUT_MAX, &mut monitor.timeout, walk);
+        span(self.decay, FAILURE_DECAY_MAX, &mut monitor.decay, walk);
+        if let Some(restarts) = self.restarts.and_then(|it| it.number(0, RESTARTS_MAX, walk)) {
+            monitor.restarts = restarts;
+        }
+        on.then_some(monitor)
+    }
+}
+
+/// A time of a second to `most`, where one is given.
+fn span(item: Option<Item<'_>>, most: Duration, into: &mut Duration, walk: &mut Walk<'_>) {
+    let Some((item, time)) = item.and_then(|item| Some((item, item.time(walk)?))) else { return };
+    if !(Duration::from_secs(1)..=most).contains(&time) {
+        let message = format!("at least 1s and at most {}", time_text(most));
+        walk.faults.fault(item.span, message);
+        return;
+    }
+    *into = time;
 }
 
 fn timeout(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Duration {

@@ -24,7 +24,7 @@ use crate::config::outside::{
     FenceParams, Outside, PING_MEMBERS_MAX, PingNode, Whom, is_program,
 };
 use crate::config::source::Source;
-use crate::config::toml::host;
+use crate::config::toml::link::host;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::value;
 use crate::keys::Secret;

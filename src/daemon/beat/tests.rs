@@ -12,7 +12,7 @@ use crate::cluster::event::{GroupState, Which};
 use crate::cluster::{
     Core, Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
 };
-use crate::config::{Key, KeyRing, Link};
+use crate::config::{Cast, Key, KeyRing, Link, Medium, Udp};
 use crate::engine::Identity;
 use crate::names::{GroupName, LinkName, NodeName};
 use crate::sys::namespace::{enter, in_namespace, ip};
@@ -25,8 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn settings(me: usize) -> Settings {
     let names = ["alpha", "beta"].map(|name| NodeName::new(name).unwrap());
     let timeout = Duration::from_secs(5);
-    let resource =
-        ResourceSettings { overlap: true, start_timeout: timeout, stop_timeout: timeout };
+    let resource = ResourceSettings {
+        overlap: true,
+        start_timeout: timeout,
+        stop_timeout: timeout,
+        monitor: None,
+    };
     Settings {
         node: names[me].clone(),
         peer: names[1 - me].clone(),
@@ -81,11 +85,15 @@ impl Node {
     fn start(me: usize, session: u8, capacity: usize) -> Self {
         let link = Link {
             name: LinkName::new("hb0").unwrap(),
-            interface: Some("hb0".to_owned()),
-            targets: vec!["10.9.0.1".parse().unwrap(), "10.9.0.2".parse().unwrap()],
-            port: 694,
+            medium: Medium::Udp(Udp {
+                port: 694,
+                cast: Cast::Unicast {
+                    interface: Some("hb0".to_owned()),
+                    targets: vec!["10.9.0.1".parse().unwrap(), "10.9.0.2".parse().unwrap()],
+                },
+            }),
         };
-        let links = UdpLinks::open(&[link], clock::now());
+        let links = Links::open(&[link], clock::now());
         assert_eq!(links.faults().count(), 0);
         let (notes, taken) = tokio::sync::mpsc::channel(capacity);
         let beat = spawn(engine(me, session), links, notes, Habits::default()).unwrap();
@@ -108,7 +116,7 @@ impl Node {
                 let outcome = Outcome::Done;
                 self.beat.order(Order::Ended { action: action.id, outcome }).unwrap();
             }
-            Note::Outside(_) | Note::Announce(_) | Note::Probe { .. } => {}
+            Note::Outside(_) | Note::Announce(_) | Note::Probe { .. } | Note::Monitor { .. } => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
             Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,
@@ -180,7 +188,7 @@ fn two_threads_meet_and_move_a_group_and_the_survivor_takes_it() {
         let mut node = Node::start(0, 1, 64);
         node.until_is(GroupState::Active, PeerLife::Alive);
         let view = node.view.clone().unwrap();
-        assert!(view.links[0].fault.is_none() && view.links[0].sent > 0);
+        assert!(view.links[0].fault.is_none() && view.links[0].traffic.sent > 0);
         assert_eq!(view.pace.realtime, node.beat.realtime().is_ok());
         let request = Request::Standby(Which::All);
         node.beat.order(Order::Request { id: RequestId(7), request }).unwrap();
@@ -231,6 +239,7 @@ fn a_farewell_sent_by_another_process_hands_over_at_once() {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         assert_eq!(node.gasp.len(), 1, "our own address is left out");
         for one in node.gasp {
+            let Farewell::Udp(one) = one;
             assert_eq!(one.to.to_string(), "10.9.0.2:694");
             socket.send_to(&one.bytes, one.to).unwrap();
         }
@@ -308,7 +317,7 @@ fn a_flood_of_strangers_is_counted_and_kills_nobody() {
 #[test]
 fn the_thread_ends_with_the_daemon_and_calls_its_pulse_until_then() {
     in_namespace(|| {
-        let links = UdpLinks::open(&[], clock::now());
+        let links = Links::open(&[], clock::now());
         let (notes, taken) = tokio::sync::mpsc::channel(4);
         let (tell, told) = mpsc::channel();
         let every = Duration::from_millis(2);
@@ -319,7 +328,10 @@ fn the_thread_ends_with_the_daemon_and_calls_its_pulse_until_then() {
             engine(0, 1),
             links,
             notes,
-            Habits { pulse: Some(Pulse { every, call }), ..Habits::default() },
+            Habits {
+                pulse: Some(Pulse { every, call, last: Box::new(|| ()) }),
+                ..Habits::default()
+            },
         )
         .unwrap();
         let first = told.recv_timeout(PATIENCE).unwrap();

@@ -8,12 +8,12 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::cluster::recording::Recorder;
-use crate::cluster::{Past, Settings};
+use crate::cluster::{Carried, Past, Settings};
 use crate::config::Config;
 use crate::daemon::beat::{BeatHandle, Habits, Pulse};
 use crate::daemon::{Fatal, Paths, work};
 use crate::engine::{Engine, Identity};
-use crate::link::udp::{OpenError, UdpLinks};
+use crate::link::Links;
 use crate::sys::clock;
 
 /// Longest wait for an earlier core of this node to end.
@@ -29,15 +29,20 @@ pub(super) fn session() -> Result<[u8; 16], Fatal> {
     Ok(session)
 }
 
-/// The engine, with a core that remembers what it is told.
+/// The engine, with a core that remembers what it is told, and goes on for an earlier one where it
+/// can.
 pub(super) fn engine(
     config: &Config,
-    past: &Past,
+    (past, carried): (&Past, Option<&Carried>),
     session: [u8; 16],
 ) -> Result<Engine<Recorder>, Fatal> {
     let now = clock::now();
     let settings = Settings { past: past.clone(), ..work::settings(config) };
-    let core = Recorder::new(crate::cluster::Core::new(settings, now));
+    let core = match carried {
+        Some(carried) => crate::cluster::Core::resumed(settings, now, carried),
+        None => crate::cluster::Core::new(settings, now),
+    };
+    let core = Recorder::new(core);
     let identity = Identity {
         node: config.node.clone(),
         peer: config.peer.clone(),
@@ -102,19 +107,15 @@ pub(super) fn refuse_untimely(
 
 /// Opens the links. One that can't be used now is tried again later, as long as there is another
 /// and the fault may pass by itself.
-pub(super) fn open_links(config: &Config) -> Result<UdpLinks, Fatal> {
-    let links = UdpLinks::open(&config.links, clock::now());
+pub(super) fn open_links(config: &Config) -> Result<Links, Fatal> {
+    let links = Links::open(&config.links, clock::now());
     let mut faulty = std::collections::BTreeSet::new();
     for (link, fault) in links.faults() {
         faulty.insert(link);
-        match fault {
-            OpenError::NoInterface { .. } | OpenError::NoIpv6 | OpenError::Other { .. } => {
-                warn!("{fault}; it is tried again");
-            }
-            OpenError::PortTaken { .. }
-            | OpenError::PortForbidden { .. }
-            | OpenError::InterfaceForbidden { .. } => return Err(Fatal::System(fault.to_string())),
+        if fault.is_lasting() {
+            return Err(Fatal::System(fault.to_string()));
         }
+        warn!("{fault}; it is tried again");
     }
     if faulty.len() < config.links.len() {
         return Ok(links);

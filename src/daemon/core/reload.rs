@@ -145,6 +145,7 @@ impl Core {
     /// Changes the resources of active groups, in a task of its own.
     fn adjust(&self, steps: Vec<Step>) {
         let (keeper, config) = (self.keeper.clone(), Rc::clone(&self.config));
+        work::ids(&config).for_each(|group| self.keeper.looks_away(group));
         let (hands, director) = (Rc::clone(&self.hands), self.director.clone());
         let adjusted = self.adjusted.0.clone();
         tokio::task::spawn_local(async move {
@@ -175,7 +176,8 @@ impl Core {
         reloading.asked = Some(id);
         let settings = Box::new(work::settings(&reloading.config));
         let changed = changed(&self.config, &reloading.config);
-        self.order(Order::Settings { id, settings, changed });
+        let keys = reloading.config.keys.clone();
+        self.order(Order::Settings { id, settings, changed, keys });
     }
 
     /// Whether that answer is the cluster core's to new settings.
@@ -207,8 +209,10 @@ impl Core {
         }
         drop(turns);
         if guard_changes {
-            let guard::Begun { words, pulse, whole } =
-                guard::begin(&self.config, &self.hands).await;
+            let guard::Begun { words, pulse, whole } = {
+                let lit = self.hands.held().into_iter().map(|held| held.ip).collect();
+                guard::begin(&self.config, &self.hands, &lit).await
+            };
             self.guard = words;
             self.order(Order::Pulse(pulse));
             self.order(Order::Core(Input::Guarded(whole)));
@@ -301,7 +305,11 @@ fn story(old: &Config, new: &Config) -> Vec<String> {
         format!("note: {name}: not in the configuration any more, and down here; a peer that still has it takes it")
     });
     let added = after.difference(&before).map(|name| format!("note: {name}: new"));
-    gone.chain(added).collect()
+    let keys = (old.keys != new.keys).then(|| {
+        let ids: Vec<String> = new.keys.keys.iter().map(|key| key.id.to_string()).collect();
+        format!("note: keys {} are accepted, the first one signs", ids.join(", "))
+    });
+    gone.chain(added).chain(keys).collect()
 }
 
 /// Does all of it, or undoes what it has done and says what failed.

@@ -2,19 +2,19 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::num::NonZeroU8;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::net::netdevice::name_to_index;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
-use crate::config;
+use crate::config::{Cast, Multicast, Udp};
+use crate::link::Buffer;
 use crate::names::LinkId;
 use crate::sys::clock::Clocks;
 use crate::sys::datagram;
 use crate::time::Instant;
-
-use super::Buffer;
 
 /// Asked of the kernel for received datagrams, in bytes: over a thousand beats, against bursts
 /// while we can't run. The kernel may give less (net.core.rmem_max).
@@ -66,12 +66,36 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it will not pass by itself.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::PortTaken { .. }
+            | Self::PortForbidden { .. }
+            | Self::InterfaceForbidden { .. } => true,
+            Self::NoInterface { .. } | Self::NoIpv6 | Self::Other { .. } => false,
+        }
+    }
+}
+
+/// What a socket is bound to, beside its interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Any address.
+    Unicast,
+    /// 255.255.255.255: the kernel then hands out broadcasts and nothing else.
+    Broadcast,
+    /// The group: the same.
+    Multicast { group: IpAddr, ttl: NonZeroU8, looped: bool },
+}
+
 /// One socket, or the reason why there is none.
 #[derive(Debug)]
 pub(super) struct Wire {
     interface: Option<String>,
     port: u16,
     v6: bool,
+    reach: Reach,
     /// Whether another wire of ours has the same port on another or on any interface.
     shares_port: bool,
     members: Vec<(LinkId, IpAddr)>,
@@ -95,11 +119,20 @@ enum State {
 }
 
 impl Wire {
-    pub(super) fn new(link: &config::Link, ip: IpAddr) -> Self {
+    /// For one destination of a link.
+    pub(super) fn new(link: &Udp, to: IpAddr) -> Self {
+        let reach = match &link.cast {
+            Cast::Unicast { .. } => Reach::Unicast,
+            Cast::Broadcast { .. } => Reach::Broadcast,
+            Cast::Multicast(Multicast { group, ttl, looped, .. }) => {
+                Reach::Multicast { group: group.ip(), ttl: *ttl, looped: *looped }
+            }
+        };
         Self {
-            interface: link.interface.clone(),
+            interface: link.cast.interface().map(str::to_owned),
             port: link.port,
-            v6: ip.is_ipv6(),
+            v6: to.is_ipv6(),
+            reach,
             shares_port: false,
             members: Vec::new(),
             state: State::Closed { fault: None, next: Instant::BOOT, wait: RETRY_FIRST },
@@ -107,9 +140,10 @@ impl Wire {
         }
     }
 
-    /// Whether a target of this link goes through here.
-    pub(super) fn carries(&self, link: &config::Link, ip: IpAddr) -> bool {
-        self.interface == link.interface && self.port == link.port && self.v6 == ip.is_ipv6()
+    /// Whether one socket does for both.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (&self.interface, self.port, self.v6, self.reach)
+            == (&other.interface, other.port, other.v6, other.reach)
     }
 
     pub(super) fn add(&mut self, link: LinkId, target: IpAddr) {
@@ -118,6 +152,14 @@ impl Wire {
 
     pub(super) fn interface(&self) -> Option<&str> {
         self.interface.as_deref()
+    }
+
+    /// Of multicast.
+    pub(super) fn ttl(&self) -> Option<NonZeroU8> {
+        match self.reach {
+            Reach::Multicast { ttl, .. } => Some(ttl),
+            Reach::Unicast | Reach::Broadcast => None,
+        }
     }
 
     pub(super) fn links(&self) -> impl Iterator<Item = LinkId> {
@@ -147,7 +189,7 @@ impl Wire {
             State::Closed { .. } => 0,
         };
         match ip {
-            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() || ip.is_multicast() => {
                 SocketAddrV6::new(ip, self.port, 0, index).into()
             }
             ip => SocketAddr::new(ip, self.port),
@@ -238,13 +280,15 @@ impl Wire {
         // Only where our own links need it: otherwise it would hide that another program has
         // the port.
         socket.set_reuse_address(self.shares_port).map_err(other)?;
-        let any: IpAddr = if self.v6 {
+        if self.v6 {
             socket.set_only_v6(true).map_err(other)?;
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
+        }
+        self.set_reach(&socket, index).map_err(other)?;
+        let to: SocketAddr = match self.local() {
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, self.port, 0, index.unwrap_or(0)).into(),
+            ip => (ip, self.port).into(),
         };
-        socket.bind(&SocketAddr::new(any, self.port).into()).map_err(|error| self.bound(error))?;
+        socket.bind(&to.into()).map_err(|error| self.bound(error))?;
         datagram::stamp_arrivals(socket.as_fd()).map_err(other)?;
         self.tune(&socket);
         Ok((socket, index))
@@ -262,6 +306,42 @@ impl Wire {
                 Err(OpenError::NoInterface { interface: interface.clone() })
             }
             Err(source) => Err(OpenError::Other { port: self.port, source }),
+        }
+    }
+
+    /// The address that the socket is bound to.
+    fn local(&self) -> IpAddr {
+        match self.reach {
+            Reach::Unicast if self.v6 => Ipv6Addr::UNSPECIFIED.into(),
+            Reach::Unicast => Ipv4Addr::UNSPECIFIED.into(),
+            Reach::Broadcast => Ipv4Addr::BROADCAST.into(),
+            Reach::Multicast { group, .. } => group,
+        }
+    }
+
+    fn set_reach(&self, socket: &Socket, index: Option<u32>) -> io::Result<()> {
+        let index = index.unwrap_or(0);
+        match self.reach {
+            Reach::Unicast if self.shares_port => socket.attach_filter(&ONLY_TO_US),
+            Reach::Unicast => Ok(()),
+            Reach::Broadcast => {
+                socket.set_broadcast(true)?;
+                socket.attach_filter(&NOT_OUR_OWN)
+            }
+            Reach::Multicast { group, ttl, looped } => {
+                set_ttl(socket, self.v6, ttl)?;
+                socket.attach_filter(&NOT_OUR_OWN)?;
+                match group {
+                    IpAddr::V4(group) => {
+                        socket.set_multicast_loop_v4(looped)?;
+                        socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+                    }
+                    IpAddr::V6(group) => {
+                        socket.set_multicast_loop_v6(looped)?;
+                        socket.join_multicast_v6(&group, index)
+                    }
+                }
+            }
         }
     }
 
@@ -284,15 +364,38 @@ impl Wire {
     }
 }
 
+/// The TTL or hop limit of what is multicast.
+pub(super) fn set_ttl(socket: &Socket, v6: bool, ttl: NonZeroU8) -> io::Result<()> {
+    let ttl = u32::from(ttl.get());
+    if v6 { socket.set_multicast_hops_v6(ttl) } else { socket.set_multicast_ttl_v4(ttl) }
+}
+
+/// `BPF_LD | BPF_W | BPF_ABS` of the packet's type (linux/filter.h: `SKF_AD_PKTTYPE`).
+const LOAD_TYPE: SockFilter = SockFilter::new(0x20, 0, 0, 0xffff_f000 + 4);
+/// `BPF_RET | BPF_K`: all of it, and nothing.
+const TAKE: SockFilter = SockFilter::new(0x06, 0, 0, u32::MAX);
+const LEAVE: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+
+/// `BPF_JMP | BPF_JEQ | BPF_K`: goes over the next instruction unless the type is `kind`.
+const fn unless(kind: u32) -> SockFilter {
+    SockFilter::new(0x15, 0, 1, kind)
+}
+
+/// The kernel gives us what we have broadcast ourselves; `PACKET_LOOPBACK` is 5 (linux/if_packet.h).
+const NOT_OUR_OWN: [SockFilter; 4] = [LOAD_TYPE, unless(5), LEAVE, TAKE];
+/// Bound to any address, a socket would get what is for the broadcast links, too; `PACKET_HOST` is 0.
+const ONLY_TO_US: [SockFilter; 4] = [LOAD_TYPE, unless(0), TAKE, LEAVE];
+
 /// Sockets on different interfaces don't meet in the kernel; one on any interface meets them all.
 pub(super) fn share_ports(wires: &mut [Wire]) {
-    let places: Vec<(u16, bool, bool)> =
-        wires.iter().map(|wire| (wire.port, wire.v6, wire.interface.is_none())).collect();
-    for wire in wires {
-        let mine = wire.interface.is_none();
-        let meets = |(port, v6, any): &(u16, bool, bool)| {
-            *port == wire.port && *v6 == wire.v6 && *any != mine
+    let places: Vec<(Option<String>, u16, bool)> =
+        wires.iter().map(|wire| (wire.interface.clone(), wire.port, wire.v6)).collect();
+    for (own, wire) in wires.iter_mut().enumerate() {
+        let meets = |(place, (interface, port, v6)): (usize, &(Option<String>, u16, bool))| {
+            let near =
+                interface.is_none() || wire.interface.is_none() || *interface == wire.interface;
+            place != own && *port == wire.port && *v6 == wire.v6 && near
         };
-        wire.shares_port = places.iter().any(meets);
+        wire.shares_port = places.iter().enumerate().any(meets);
     }
 }

@@ -44,7 +44,12 @@ fn settings(me: usize) -> Settings {
         name: GroupName::new(name).unwrap(),
         preferred: if home == me { Side::Me } else { Side::Peer },
         resources: vec![
-            ResourceSettings { overlap, start_timeout: timeout, stop_timeout: timeout };
+            ResourceSettings {
+                overlap,
+                start_timeout: timeout,
+                stop_timeout: timeout,
+                monitor: None
+            };
             2
         ],
         via: None,
@@ -109,7 +114,8 @@ impl World {
                 Output::Gasp(all) => all.into_iter().for_each(|(_, bytes)| self.check(me, &bytes)),
                 Output::Run(action) => self.running.push((me, action.id)),
                 // Nobody looks at the LAN here: the core must do without an answer.
-                Output::Probe { .. } | Output::Announce(_) => {}
+                Output::Probe { .. } | Output::Monitor { .. } => {}
+                Output::Outside(_) | Output::Announce(_) => {}
                 // Nor is there a disk.
                 Output::Carry { .. } | Output::Paused => {}
                 Output::Answer { .. } | Output::Report(_) | Output::Left => {}

@@ -17,6 +17,7 @@ use pairbeat::journal::{self, Head};
 use pairbeat::lvs::model::ServiceKey;
 use pairbeat::outside::etcd::json as etcd;
 use pairbeat::status::{Status, render};
+use pairbeat::store::carried::Leaving;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
@@ -58,6 +59,20 @@ pub(super) fn call(bytes: &[u8]) -> bool {
 pub(super) fn status(bytes: &[u8]) -> bool {
     let status = read::<Status>(bytes);
     status.is_some_and(|status| !render(&status).is_empty())
+}
+
+/// As on the disk, and its first line as if its sum were right.
+pub(super) fn carried(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    if let Ok(left) = Leaving::parse(&text) {
+        assert_eq!(Leaving::parse(&left.to_text()).unwrap(), left);
+    }
+    let body = text.lines().next().unwrap_or_default();
+    read::<Leaving>(body.as_bytes()).is_some_and(|left| {
+        let read = Leaving::parse(&left.to_text());
+        // Another version's is refused, and nothing else.
+        read.is_ok_and(|read| read == left)
+    })
 }
 
 pub(super) fn owned_services(bytes: &[u8]) -> bool {

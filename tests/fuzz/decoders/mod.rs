@@ -22,6 +22,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("channel", json::channel),
     ("journal", json::journal),
     ("recording", json::recording),
+    ("carried", json::carried),
     ("owned_services", json::owned_services),
     ("etcd_answer", json::etcd_answer),
     ("ha_cf", config::ha_cf),
