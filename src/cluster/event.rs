@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::drift::Difference;
 use crate::cluster::message::{Beat, Extent};
 use crate::cluster::outside::ArbiterAnswer;
+pub use crate::cluster::outside::{Bar, OutsideOrder};
 use crate::cluster::restart::Carried;
 use crate::cluster::settings::Settings;
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
@@ -148,24 +149,6 @@ pub enum ServiceLink {
     Down,
 }
 
-/// What keeps a node from taking a group from a silent peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bar {
-    /// The peer still serves it: only the heartbeat links are gone.
-    Served,
-    /// Our own service link is down.
-    NoLink,
-    /// None of our ping nodes answers: this node is the one that is cut off.
-    Isolated,
-    /// An arbiter has granted it to somebody else.
-    Held,
-    /// An arbiter that must be asked can't be reached.
-    Unreachable,
-    /// The peer has not been fenced yet.
-    Unfenced,
-}
-
 /// What an operator may ask of the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -205,35 +188,6 @@ pub enum Outcome {
     Done,
     /// It is not, or may not be; the text says why, in one line, for the operator.
     Failed(String),
-}
-
-/// An order that concerns the world outside the pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutsideOrder {
-    /// Ask an arbiter for a group, or to have it for longer. Answer with [`Input::Arbiter`] within
-    /// the arbiter's time.
-    Ask {
-        /// To be repeated in the answer.
-        order: ActionId,
-        /// Its place in the settings.
-        arbiter: u8,
-        /// The group.
-        group: GroupId,
-    },
-    /// Let go of what an arbiter may have granted, after every question asked before. No answer.
-    Release {
-        /// Its place in the settings.
-        arbiter: u8,
-        /// The group.
-        group: GroupId,
-    },
-    /// Put the peer out of service by its devices. Answer with [`Input::Fenced`] within the
-    /// settings' time.
-    Fence {
-        /// To be repeated in the answer.
-        order: ActionId,
-    },
 }
 
 /// What a look at a resource that should be up has found.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::{ActionId, GroupId};
+
 /// What the core goes by outside the pair; nothing at all by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -43,6 +45,53 @@ pub struct PingSettings {
     pub nodes: u8,
     /// Whether the node that reaches more of them shall hold the groups.
     pub ipfail: bool,
+}
+
+/// An order that concerns the world outside the pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutsideOrder {
+    /// Ask an arbiter for a group, or to have it for longer. Answer with [`crate::cluster::event::Input::Arbiter`] within
+    /// the arbiter's time.
+    Ask {
+        /// To be repeated in the answer.
+        order: ActionId,
+        /// Its place in the settings.
+        arbiter: u8,
+        /// The group.
+        group: GroupId,
+    },
+    /// Let go of what an arbiter may have granted, after every question asked before. No answer.
+    Release {
+        /// Its place in the settings.
+        arbiter: u8,
+        /// The group.
+        group: GroupId,
+    },
+    /// Put the peer out of service by its devices. Answer with [`crate::cluster::event::Input::Fenced`] within the
+    /// settings' time.
+    Fence {
+        /// To be repeated in the answer.
+        order: ActionId,
+    },
+}
+
+/// What keeps a node from taking a group from a silent peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bar {
+    /// The peer still serves it: only the heartbeat links are gone.
+    Served,
+    /// Our own service link is down.
+    NoLink,
+    /// None of our ping nodes answers: this node is the one that is cut off.
+    Isolated,
+    /// An arbiter has granted it to somebody else.
+    Held,
+    /// An arbiter that must be asked can't be reached.
+    Unreachable,
+    /// The peer has not been fenced yet.
+    Unfenced,
 }
 
 /// What an arbiter says of a group.
