@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use pairbeat::cluster::message::{
-    Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX, SectionDigest, Unrest,
-    Wish,
+    Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
+    SectionDigest, Unrest, Wish,
 };
 use pairbeat::names::{GroupName, NAME_LEN_MAX, NodeName};
 use pairbeat::wire::auth::{Auth, KeyError, TAG_LEN};
@@ -411,13 +411,30 @@ impl Vector {
             node,
             hears: self.one("hears").parse().unwrap(),
             config: u64::from_str_radix(self.one("config"), 16).unwrap(),
-            notice: Notice {
-                reach: self.all("reach").next().map(|text| text.parse().unwrap()),
-                ..Notice::default()
-            },
+            notice: self.notice(),
             groups: self.all("group").map(Self::group).collect(),
             sections: self.all("section").map(Self::section).collect(),
         }
+    }
+
+    fn notice(&self) -> Notice {
+        let guarded = self.all("guarded").next().is_some();
+        let reach = self.all("reach").next().map(|text| text.parse().unwrap());
+        let Some(text) = self.all("notice").next() else {
+            return Notice { guarded, reach, ..Notice::default() };
+        };
+        let words: Vec<&str> = text.split(' ').collect();
+        let [extent, numbers @ ..] = &words[..] else { panic!("notice `{text}`") };
+        let extent = match *extent {
+            "nothing" => Extent::Nothing,
+            "except-dead" => Extent::ExceptDead,
+            "all" => Extent::All,
+            other => panic!("notice `{other}`"),
+        };
+        let numbers: Vec<u32> = numbers.iter().map(|it| it.parse().unwrap()).collect();
+        let [generation, back_ms, deadtime_ms] = numbers[..] else { panic!("notice `{text}`") };
+        let freeze = Freeze { generation, extent };
+        Notice { freeze, back_ms, deadtime_ms, guarded, reach }
     }
 
     fn section(text: &str) -> SectionDigest {

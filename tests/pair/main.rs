@@ -10,6 +10,7 @@
     reason = "a test may end at the first surprise"
 )]
 
+mod agents;
 mod cables;
 mod calm;
 mod drift;
@@ -31,6 +32,7 @@ mod roles;
 mod scripts;
 mod service;
 mod standstill;
+mod state;
 mod strangers;
 mod stream;
 mod survival;

@@ -13,6 +13,7 @@ import sys
 HEADER, TAG, MOST = 92, 32, 1400
 STATES = {"booting": 1, "running": 2, "leaving": 3, "gone": 4}
 HOLDS = "nothing claiming starting active stopping stuck".split()
+EXTENTS = "nothing except-dead all".split()
 WISHES = "content take offer decline".split()
 
 
@@ -49,6 +50,11 @@ def bodies(v, keys):
     node += field(0x03, bytes.fromhex(v["config"]))
     if "reach" in v:
         node += field(0x11, bytes([v["reach"]]))
+    if v.get("guarded"):
+        node += field(0x08, b"\1")
+    if v.get("notice"):
+        extent, generation, back, deadtime = v["notice"]
+        node += field(0x09, struct.pack(">BIII", EXTENTS.index(extent), generation, back, deadtime))
     if v.get("candidate"):
         echoes = [bytes.fromhex(s) + struct.pack(">Q", q) for s, q in v["candidate"]]
         node += field(0x05, b"".join(echoes))
@@ -104,6 +110,8 @@ def add(title, refused=None, alter=None, **changes):
         lines += [f"link {v['link']}", f"session {v['session']}", f"seq {v['seq']}"]
         lines += ["echo {} {}".format(*v["echo"]), "heard-here {} {}".format(*v["heard-here"])]
         lines += [f"node {v['node']}", f"hears {v['hears']}", f"config {v['config']}"]
+        lines += ["guarded 1"] * bool(v.get("guarded"))
+        lines += ["notice {} {} {} {}".format(*v["notice"])] if v.get("notice") else []
         lines += [f"candidate {s} {q}" for s, q in v.get("candidate", [])]
         lines += ["reach {}".format(v["reach"])] if "reach" in v else []
         lines += ["group " + text for text in v.get("group", [])]
@@ -141,7 +149,12 @@ add("sixty-four groups with long names, in pieces", seq=260, echo=ECHO, node="ru
     group=[f"{'g' * 60}{i:04} {i} nothing content 2001:db8::{i:x}" for i in range(64)])
 add("what the configuration consists of, while the two differ", seq=261, echo=ECHO, node="running",
     hears=1, group=ACTIVE, section=[(i % 8 + 1, i * 7 << 20, 0xFFFFFFFF - i) for i in range(12)])
-add("two of its ping nodes answer", seq=262, echo=ECHO, node="running", hears=1, reach=2, group=ACTIVE)
+add("a guarded node that restarts with everything held", seq=262, echo=ECHO, node="running", hears=3,
+    group=ACTIVE, guarded=True, notice=("nothing", 0, 10000, 2000))
+add("frozen but for what is dead", seq=263, echo=ECHO, node="running", hears=3, group=ACTIVE,
+    notice=("except-dead", 3, 0, 30000))
+add("two of its ping nodes answer", seq=264, echo=ECHO, node="running", hears=1,
+    reach=2, group=ACTIVE)
 add("an unknown critical field", "critical", body=NEEDED + field(0xFE, b"?"))
 add("one bit of the signature differs", "signature", lambda f: f[:-1] + bytes([f[-1] ^ 1]))
 add("one bit of the sequence number differs", "signature",
