@@ -9,6 +9,7 @@ import ipaddress
 import pathlib
 import struct
 import sys
+import zlib
 
 HEADER, TAG, MOST = 92, 32, 1400
 STATES = {"booting": 1, "running": 2, "leaving": 3, "gone": 4}
@@ -33,6 +34,23 @@ def working(secret, sender, receiver):
 
 def field(kind, value):
     return struct.pack(">BH", kind, len(value)) + value
+
+
+def on_line(datagram):
+    """Section 1.1: COBS over the datagram and its check sum, between two zero bytes."""
+    out, rest = b"", datagram + struct.pack(">I", zlib.crc32(datagram))
+    while True:
+        zero = rest.find(0)
+        run = len(rest) if zero < 0 else zero
+        if run >= 254:
+            out, rest = out + b"\xff" + rest[:254], rest[254:]
+            if not rest:
+                return b"\0" + out + b"\0"
+            continue
+        out += bytes([run + 1]) + rest[:run]
+        if zero < 0:
+            return b"\0" + out + b"\0"
+        rest = rest[run + 1:]
 
 
 def claim(text):
@@ -118,6 +136,7 @@ def add(title, refused=None, alter=None, **changes):
         lines += ["section {} {:08x} {:08x}".format(*s) for s in v.get("section", [])]
     for frame in frames(v):
         lines.append("frame " + (alter(frame) if alter else frame).hex())
+    lines += ["line " + on_line(frame).hex() for frame in frames(v) if v.get("serial")]
     OUT.append("\n".join(lines) + "\n")
 
 
@@ -169,6 +188,11 @@ add("cut by one byte", "length", lambda f: f[:-1])
 add("from a third node", "stranger", lambda f: f[:16] + node_id("server109") + f[24:])
 add("for a third node", "misaddressed", lambda f: f[:24] + node_id("server109") + f[32:])
 add("without the node's state", "missing", body=field(0x02, b"\1") + field(0x03, bytes(8)))
+
+add("over a serial line", link=2, seq=262, echo=ECHO, heard_here=(40, 130000), node="running",
+    hears=7, group=ACTIVE, serial=True)
+add("over a serial line, in pieces", link=2, seq=263, echo=ECHO, node="running", hears=7, serial=True,
+    group=[f"{'g' * 60}{i:04} {i} nothing content 2001:db8::{i:x}" for i in range(14)])
 
 HEAD = """# Test vectors of the heartbeat protocol, version 1. docs/PROTOCOL.md explains the words.
 # Written by tests/wire/vectors.py, an implementation of its own, not by the crate.
