@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::drift::Difference;
 use crate::cluster::event::{Bar, Cause, GroupState, ServiceLink};
 use crate::cluster::message::Freeze;
+use crate::cluster::outside::{ArbiterView, FenceView, ReachView};
 use crate::names::{GroupName, NodeName};
 
 /// Everything that the core knows, at one instant.
@@ -20,6 +21,10 @@ pub struct View {
     pub links: Vec<LinkView>,
     /// The newest word on automatic switches.
     pub freeze: Freeze,
+    /// How far the fencing of the peer is; `None` where nothing can fence it.
+    pub fence: Option<FenceView>,
+    /// Who reaches how many ping nodes.
+    pub reach: ReachView,
     /// Groups in the order of the configuration.
     pub groups: Vec<GroupView>,
 }
@@ -154,6 +159,8 @@ pub struct GroupView {
     /// For how many more seconds at most this node leaves it to the peer because it has not heard of
     /// every open connection.
     pub sync_wait_s: Option<u64>,
+    /// What each arbiter said last of it.
+    pub arbiters: Vec<ArbiterView>,
     /// Whether this node had it last: while switches are frozen it alone takes it again.
     pub was_here: bool,
 }

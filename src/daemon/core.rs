@@ -41,6 +41,7 @@ use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
+use crate::daemon::outside::{self, Outside};
 use crate::daemon::sync::{self, SyncKeeper};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::journal::{Caller, words};
@@ -107,6 +108,7 @@ struct Core {
     hands: Rc<Hands>,
     director: DirectorHandle,
     sync: SyncKeeper,
+    outside: Rc<Outside>,
     /// Whether there is a supervisor.
     supervised: bool,
     /// The last addresses told to the cluster.
@@ -182,8 +184,7 @@ impl Core {
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let past = (memory.past(), resumed.carried.as_ref());
-        let engine = begin::engine(&config, past, session)?;
+        let engine = begin::engine(&config, (memory.past(), resumed.carried.as_ref()), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let config = Rc::new(config);
         let (guard, pulse) = guard::prepare(&config, &hands, &resumed.addresses).await;
@@ -192,6 +193,7 @@ impl Core {
         begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
             sync: sync::start(&config, director.ipvs().clone(), beat.orders()),
+            outside: Outside::new(&config, paths, &session),
             paths: paths.clone(),
             _lock: lock,
             keeper: Keeper::default(),
@@ -234,8 +236,7 @@ impl Core {
             self.keeper.serves(group);
             self.sync.serves(group);
         }
-        self.watch_service();
-        self.tell_vias().await;
+        self.watch().await;
     }
 
     /// Runs until the cluster has left.
@@ -275,6 +276,7 @@ impl Core {
         // A switch may be passing packets on at this moment.
         sweep_switches(&self.config, &self.director).await;
         self.sync.end().await;
+        self.outside.settle().await;
         self.director.shut_down().await;
         match self.hands.held().is_empty() {
             true => self.guard.end().await,
@@ -342,6 +344,7 @@ impl Core {
                     let _full = orders.push(Order::Core(answer));
                 });
             }
+            Note::Outside(order) => self.outside.obey(&self.config, order, self.beat.orders()),
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
                     self.hands.announce_again(address.ip);
@@ -428,6 +431,7 @@ impl Core {
             Call::Freeze(it) => {
                 self.request(Request::Freeze(it.extent), true, (asked.by, asked.reply))
             }
+            Call::ConfirmDead => self.request(Request::ConfirmDead, true, (asked.by, asked.reply)),
             Call::Restart(what) => self.restart(what, (asked.by, asked.reply)),
             Call::Stop => self.leave(asked.by, Some(asked.reply)),
             Call::Events(what) => self.follow(what, asked.reply),
@@ -530,6 +534,14 @@ impl Core {
         if let Some(before) = before {
             before.abort();
         }
+    }
+
+    /// Begins to look at the service links, the ping nodes and our own addresses.
+    async fn watch(&mut self) {
+        self.watch_service();
+        let pings = outside::watch(Rc::clone(&self.config), self.beat.orders());
+        let _until_the_end = tokio::task::spawn_local(pings);
+        self.tell_vias().await;
     }
 
     fn new_request(&mut self) -> RequestId {
