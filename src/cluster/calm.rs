@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Core;
 use crate::cluster::event::{Event, Restraint};
 use crate::cluster::group::{Group, holds};
 use crate::cluster::message::{Extent, NodeState, Unrest, Wish};
 use crate::cluster::outbox::Turn;
 use crate::cluster::peer::{PeerClaim, PeerState};
+use crate::names::GroupId;
 use crate::time::Instant;
 
 /// Most switches that can be allowed in a window: so many instants are kept for each group.
@@ -172,6 +174,16 @@ impl Calm {
     pub(super) fn deadlines(&self) -> impl Iterator<Item = (Instant, &'static str)> {
         let holds = self.until.into_iter().chain(self.told).map(|at| (at, "hold-down"));
         holds.chain(self.decay.map(|at| (at, "calm")))
+    }
+}
+
+impl Core {
+    /// The connections of a group's holder are known here, or are not.
+    pub(super) fn synced(&mut self, group: GroupId, fresh: bool) {
+        if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
+            group.unsynced = !fresh;
+        }
+        self.stirred = true;
     }
 }
 

@@ -166,7 +166,7 @@ impl Core {
                 self.outbox.report(Event::ConfirmedDead { node });
                 let how = "an operator says so".to_owned();
                 self.fence = Fence::Done { confirmed: true, how, at: now };
-                Answer::Done { moved: Vec::new(), took_ms: 0 }
+                Answer::NOTHING_TO_DO
             }
         };
         self.outbox.push(Output::Answer { id, answer });

@@ -202,12 +202,7 @@ impl Core {
                 }
                 self.stirred = true;
             }
-            Input::Synced { group, fresh } => {
-                if let Some(group) = self.groups.get_mut(usize::from(group.0)) {
-                    group.unsynced = !fresh;
-                }
-                self.stirred = true;
-            }
+            Input::Synced { group, fresh } => self.synced(group, fresh),
             Input::Guarded(guarded) => self.guarded = guarded,
             Input::Arbiter { order, answer } => {
                 let (mut turn, groups, _) = self.turn(now);
