@@ -88,9 +88,7 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
                 "{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it"
             )
         }
-        Event::Overlapped { group, both_ms } => {
-            format!("{group}: both nodes served for {both_ms} ms, as agreed; no gap")
-        }
+        Event::Overlapped { group, both_ms } => overlapped(group, *both_ms),
         Event::Arbiter { group, arbiter, answer } => {
             format!("{group}: {}", answer.words(arbiter))
         }
@@ -121,6 +119,10 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
             "the peer runs on a different configuration; compare the files of both nodes".to_owned()
         }
     }
+}
+
+fn overlapped(group: &GroupName, both_ms: u64) -> String {
+    format!("{group}: both nodes served for {both_ms} ms, as agreed; no gap")
 }
 
 fn fence_failed(node: &NodeName, why: &str, again_ms: u64) -> String {
