@@ -4,7 +4,7 @@ use crate::cluster::event::{Bar, Cause, Event, GroupState, Operation, Restraint,
 use crate::cluster::message::Extent;
 use crate::cluster::{ArbiterAnswer, Difference};
 use crate::journal::Severity;
-use crate::names::{LinkId, LinkName, NodeName};
+use crate::names::{GroupName, LinkId, LinkName, NodeName};
 
 /// The stable name of an event, by which scripts know it, and how grave it is.
 pub fn kind(event: &Event) -> (&'static str, Severity) {
