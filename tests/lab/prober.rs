@@ -2,6 +2,7 @@
 //!
 //! * `probe`: sends HTTP GET requests at a fixed rate and reports what a client saw.
 //! * `serve`: a web server with one page (no fork a request, as that is dear in the emulator).
+//! * `trouble`: a server that says nothing, or a byte a second, or no end of them, or resets.
 //! * `mark`, `kill`: write down when something is done; `kill` also does it.
 //! * `heard`: writes down when heartbeats of so many senders have been seen on the wire.
 //! * `json`: prints values of a JSON text on stdin.
@@ -29,6 +30,8 @@ mod client;
 mod report;
 #[path = "prober/server.rs"]
 mod server;
+#[path = "prober/trouble.rs"]
+mod trouble;
 #[path = "prober/wire.rs"]
 mod wire;
 
@@ -54,6 +57,13 @@ enum Command {
         address: SocketAddr,
         /// The page's only line.
         page: String,
+    },
+    /// Take connections and do one bad thing to them.
+    Trouble {
+        /// Where to listen.
+        address: SocketAddr,
+        /// What to do.
+        trouble: trouble::Trouble,
     },
     /// Append `NANOSECONDS NAME` to FILE.
     Mark {
@@ -85,6 +95,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Probe(options) => client::probe(&options),
         Command::Serve { address, page } => server::serve(address, &page),
+        Command::Trouble { address, trouble } => trouble::make(address, trouble),
         Command::Mark { file, name } => mark(&file, &name, now()),
         Command::Kill { file, name, pids } => kill(&file, &name, &pids),
         Command::Heard(options) => wire::heard(&options),
