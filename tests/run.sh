@@ -7,7 +7,7 @@
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
-# PAIRBEAT_SIM_SEEDS (default 10000) for the simulator.
+# PAIRBEAT_SIM_SEEDS (default 100000) for the simulator.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
 cd "$(dirname "$self")/.."
@@ -26,7 +26,7 @@ declare -A about=(
   [test]="cargo test: unit, golden, configuration, simulator (few seeds), namespaces"
   [peers]="Heartbeat and keepalived side by side with us, in namespaces"
   [build]="the optimised binaries for the lab"
-  [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-10000} seeds"
+  [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-100000} seeds"
   [lab-self]="the lab proves itself, without pairbeat"
   [lab-tests]="the integration tests that need ip_vs"
   [story]="the demonstration, every claim checked"
@@ -46,7 +46,8 @@ ipvs_tests=(ipvs)
 
 step_setup() {
   need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \
-    ping:iputils-ping etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents
+    ping:iputils-ping etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents \
+    /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
@@ -91,7 +92,7 @@ step_build() { build_for_lab; }
 
 step_sim() {
   [[ -e tests/sim.rs || -e tests/sim/main.rs ]] || die "there is no tests/sim.rs"
-  PAIRBEAT_SIM_SEEDS=${PAIRBEAT_SIM_SEEDS:-10000} cargo test --locked --profile lab --test sim
+  PAIRBEAT_SIM_SEEDS=${PAIRBEAT_SIM_SEEDS:-100000} cargo test --locked --profile lab --test sim
 }
 
 step_lab-self() {

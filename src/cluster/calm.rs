@@ -201,6 +201,7 @@ impl Group {
     pub(super) fn step_calm(&mut self, turn: &Turn<'_>) {
         self.calm.settle(turn.now, &turn.settings.damping);
         self.was_here |= self.held().is_some();
+        // What is held here and can't be served wants to go, and is restrained in that.
         let content = !self.clearance.cut_off() && self.worn().is_none();
         if self.held().is_some() && content {
             self.restrained = None;

@@ -202,6 +202,11 @@ impl<'a> Word<'a> {
         self.part(start..start + self.text.trim().len())
     }
 
+    /// What stands behind the prefix, if it begins so.
+    pub fn strip_prefix(&self, prefix: &str) -> Option<Word<'a>> {
+        self.text.starts_with(prefix).then(|| self.part(prefix.len()..self.text.len()))
+    }
+
     /// Both sides of the first `separator`.
     pub fn split_once(&self, separator: &str) -> Option<(Word<'a>, Word<'a>)> {
         let at = self.text.find(separator)?;

@@ -11,8 +11,10 @@ use sha2::{Digest, Sha256};
 
 use crate::cluster::message::SectionKind;
 use crate::cluster::{Damping, Digests, Monitor, Section};
+use crate::config::outside::names_a_secret;
 use crate::config::{
-    Arbiter, ArbiterKind, AutoFailback, Cast, Config, FenceParams, Group, Medium, ResourceKind, Udp,
+    Arbiter, ArbiterKind, AutoFailback, Cast, Config, FenceParams, Group, Medium, OcfAgent,
+    ResourceKind, ScriptStyle, Udp,
 };
 use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
@@ -146,6 +148,9 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
             ResourceKind::Director(name) => writeln!(out, "director {:?}", name.as_str())?,
             ResourceKind::Script(script) => {
                 writeln!(out, "script {:?} {:?}", script.path.file_name(), script.args)?;
+                if let ScriptStyle::Ocf(agent) = &script.style {
+                    write_agent(out, agent)?;
+                }
             }
         }
         if let Some(monitor) = &resource.monitor {
@@ -153,6 +158,16 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
             let times = [interval, timeout, decay].map(|it| it.as_micros());
             writeln!(out, "monitor {times:?} {restarts}")?;
         }
+    }
+    Ok(())
+}
+
+/// Without what may be a password: a digest of one that can be guessed is a way to guess it.
+fn write_agent(out: &mut String, agent: &OcfAgent) -> fmt::Result {
+    writeln!(out, "ocf {:?} {:?}", agent.provider, agent.agent)?;
+    for (name, value) in &agent.parameters {
+        let value = if names_a_secret(name) { "" } else { value };
+        writeln!(out, "param {name} {value:?}")?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Turns text into [`Group`]s and looks scripts up. It does not read the ldirectord.cf files that
 //! are named here (`config::legacy` does), nor compare groups with each other (`config::check`).
 
+mod program;
 mod resource;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,8 @@ use crate::config::source::Source;
 use crate::config::{Environment, Group};
 use crate::names::{GroupName, NAME_LEN_MAX, NodeName};
 
-pub(super) use resource::{ACTION_TIMEOUT, Context, lookup, parse, plain_address, usual_monitor};
+pub(super) use program::{OCF_PARAMS_MAX, agent_name, found, is_param, ocf, script, systemd};
+pub(super) use resource::{Context, parse, plain, plain_address, watched};
 
 /// Most resources in one group; each is at least one order to start and one to stop.
 pub const RESOURCES_MAX: usize = 64;

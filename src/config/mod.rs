@@ -15,6 +15,7 @@ pub mod keys;
 pub mod ldirectord;
 mod legacy;
 mod link;
+mod ocf;
 mod outside;
 mod service;
 mod source;
@@ -216,19 +217,43 @@ pub struct Address {
 pub struct Script {
     /// The executable.
     pub path: PathBuf,
-    /// Before the action word; empty for LSB.
+    /// Before the action word; empty for LSB and OCF, the unit for systemd.
     pub args: Vec<String>,
     /// How its status is to be read.
     pub style: ScriptStyle,
 }
 
 /// How a script's status is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptStyle {
     /// `resource.d`: arguments then the action; status is told by its text as well.
     Heartbeat,
     /// `/etc/init.d`: the action; status by exit code 0 and 3.
     Lsb,
+    /// An agent: the action; everything else by its environment, all answers by exit code.
+    Ocf(OcfAgent),
+    /// systemctl: action and unit.
+    Systemd,
+}
+
+/// A resource of an OCF agent (OCF Resource Agent API 1.0).
+#[derive(Clone, PartialEq, Eq)]
+pub struct OcfAgent {
+    /// Whose agent it is: a directory of `/usr/lib/ocf/resource.d`.
+    pub provider: String,
+    /// The file in it.
+    pub agent: String,
+    /// `OCF_RESOURCE_INSTANCE`: tells it from others of the same agent, the same on both nodes.
+    pub instance: String,
+    /// Each in its environment as `OCF_RESKEY_NAME`; at most 100. Passwords may be among the values.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for OcfAgent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&String> = self.parameters.keys().collect();
+        write!(f, "OcfAgent({}:{} {names:?})", self.provider, self.agent)
+    }
 }
 
 /// The world as the readers may see it.
@@ -240,6 +265,10 @@ pub trait Environment {
     fn read(&self, path: &Path) -> Result<SourceFile, std::io::Error>;
     /// Whether there is an executable regular file.
     fn executable(&self, path: &Path) -> bool;
+    /// What an OCF agent says of itself (`meta-data`); `None` where it says nothing in time.
+    fn metadata(&self, _agent: &Path) -> Option<String> {
+        None
+    }
     /// Address of a host name, IPv6 only when asked.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
     /// Port of a service name (`http`), from /etc/services.
@@ -277,6 +306,10 @@ impl Environment for Recording<'_> {
 
     fn executable(&self, path: &Path) -> bool {
         self.environment.executable(path)
+    }
+
+    fn metadata(&self, agent: &Path) -> Option<String> {
+        self.environment.metadata(agent)
     }
 
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {

@@ -28,6 +28,15 @@ pub const FENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest that may be asked for; nobody serves meanwhile.
 pub const FENCE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
+/// Parts of the names of parameters that hold a secret, in fencing and resource agents alike.
+const SECRET_NAMES: &[&str] = &["passw", "secret", "token", "community", "pwd"];
+
+/// Whether a parameter of that name holds a secret.
+pub(super) fn names_a_secret(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|part| lower.contains(part))
+}
+
 /// An address, or several, whose answers show that this node reaches the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PingNode {

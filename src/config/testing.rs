@@ -18,7 +18,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn with(mut self, path: &str, text: &str) -> Self {
-        let mode = if path.contains(".d/") { 0o755 } else { 0o600 };
+        let mode = if path.contains(".d/") || path.contains("bin/") { 0o755 } else { 0o600 };
         let file = SourceFile { bytes: text.as_bytes().to_vec(), mode };
         self.files.insert(PathBuf::from(path), file);
         self
@@ -37,6 +37,11 @@ impl Environment for World {
 
     fn executable(&self, path: &Path) -> bool {
         self.files.get(path).is_some_and(|file| file.mode & 0o111 != 0)
+    }
+
+    /// An agent's text is what it says of itself.
+    fn metadata(&self, agent: &Path) -> Option<String> {
+        String::from_utf8(self.files.get(agent)?.bytes.clone()).ok()
     }
 
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {

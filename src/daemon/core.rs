@@ -41,7 +41,6 @@ use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
-use crate::exec::script::Surroundings;
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
 use crate::link::Farewell;
@@ -169,7 +168,7 @@ impl Core {
         let managed: Vec<_> = config.addresses().collect();
         let gone = |_| Fatal::System("the supervisor is gone".to_owned());
         supervisor.send(&FromCore::Addresses(managed.clone())).await.map_err(gone)?;
-        let surroundings = Surroundings { node: config.node.clone(), ha_dir: work::ha_dir(paths) };
+        let surroundings = work::surroundings(paths, &config);
         let (session, chronicle) = telling::begin(paths, &config)?;
         let hands = Hands::telling(surroundings.clone(), chronicle.teller());
         let hands = Rc::new(hands.map_err(|e| system(&e))?);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tracing::{error, warn};
 
+use crate::cluster::Monitor;
 use crate::cluster::event::{Manner, Operation, Outcome, Verdict};
 use crate::config::{Address, Resource, ResourceKind, Script};
 use crate::daemon::chronicle::{self, Tell};
@@ -133,8 +134,9 @@ impl Hands {
     }
 
     /// Looks whether a program's resource is still up.
-    pub async fn monitor(&self, program: &Script, limit: Duration) -> Verdict {
-        script::monitor(program, &self.surroundings, limit).await
+    pub async fn monitor(&self, program: &Script, monitor: &Monitor) -> Verdict {
+        let times = (monitor.timeout, monitor.interval);
+        script::monitor(program, &self.surroundings, times).await
     }
 
     /// Removes virtual IPs that an earlier life left behind; what remains held is in the errors.

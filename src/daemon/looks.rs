@@ -76,12 +76,12 @@ impl Look {
         let group = self.config.groups.get(usize::from(self.group.0));
         let resource = group.and_then(|group| group.resources.get(self.resource));
         let program = resource.and_then(|resource| match &resource.kind {
-            ResourceKind::Script(program) => Some((program, resource.monitor?.timeout)),
+            ResourceKind::Script(program) => Some((program, resource.monitor?)),
             ResourceKind::Address(_) | ResourceKind::Director(_) => None,
         });
-        let Some((program, limit)) = program else {
+        let Some((program, monitor)) = program else {
             return Verdict::Unclear("the configuration has no such resource".to_owned());
         };
-        self.hands.monitor(program, limit).await
+        self.hands.monitor(program, &monitor).await
     }
 }

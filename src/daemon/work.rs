@@ -132,8 +132,14 @@ fn has_director(group: &Group) -> bool {
     group.resources.iter().any(|resource| matches!(resource.kind, ResourceKind::Director(_)))
 }
 
+/// What scripts are told about where they run.
+pub(crate) fn surroundings(paths: &Paths, config: &Config) -> Surroundings {
+    let (node, env) = (config.node.clone(), config.service.env.clone());
+    Surroundings { node, ha_dir: ha_dir(paths), env }
+}
+
 /// Heartbeat's directory, which scripts are told: the configuration where that is one.
-pub(crate) fn ha_dir(paths: &Paths) -> PathBuf {
+fn ha_dir(paths: &Paths) -> PathBuf {
     if paths.config.is_dir() { paths.config.clone() } else { PathBuf::from("/etc/ha.d") }
 }
 

@@ -4,6 +4,7 @@
 //! What the program's answer means is [`script`]'s business; whether to run it is decided above.
 
 pub mod script;
+mod style;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -1,32 +1,20 @@
-//! Resource scripts: `resource.d` in Heartbeat's manner, and LSB init scripts.
+//! Resources that are programs: scripts, OCF agents, systemd units.
 //!
 //! A start asks for the status first and starts only what is not running; a stop counts only with
-//! exit code 0 (heartbeat, ResourceManager; LSB 5.0, 22.2). No retries: that is the cluster's to
-//! decide.
+//! exit code 0 (heartbeat, ResourceManager; LSB 5.0, 22.2; OCF Resource Agent API 1.0). No
+//! retries: that is the cluster's to decide. How each kind is asked and understood is [`super::style`]'s.
 
-use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::style::{OCF_TEMPORARY, Question, invocation, one_line, reason, typed, understood};
 use crate::cluster::event::{Outcome, Verdict};
 use crate::config::{Script, ScriptStyle};
-use crate::exec::{Invocation, Ran, RunError, run};
+use crate::exec::{RunError, run};
 use crate::names::NodeName;
-
-/// Search path of scripts, whatever ours is: init systems give daemons a short one.
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Where OCF agents live; Heartbeat's own scripts are wrappers around them.
-const OCF_ROOT: &str = "/usr/lib/ocf";
-
-/// LSB: "program is not running".
-const LSB_NOT_RUNNING: i32 = 3;
-
-/// Longest reason, in characters: it goes into a journal line and on a screen.
-const REASON_MAX: usize = 300;
 
 /// What scripts are told about where they run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +23,8 @@ pub struct Surroundings {
     pub node: NodeName,
     /// The directory of `ha.cf` and `shellfuncs` (`HA_DIR`); usually `/etc/ha.d`.
     pub ha_dir: PathBuf,
+    /// `env` of ha.cf: names without their `HA_`, and values.
+    pub env: Vec<(String, String)>,
 }
 
 /// What a script's `status` says.
@@ -44,6 +34,8 @@ pub enum Status {
     Running,
     /// Down.
     Stopped,
+    /// Not up, and perhaps not all down.
+    Broken,
     /// Neither: LSB codes but 0, 1, 2 and 3, or ended by a signal.
     Unknown,
 }
@@ -66,21 +58,27 @@ pub enum StatusError {
 
 /// Brings the resource up within `limit`; nothing is done when its status says that it is.
 ///
-/// The status may take half of the limit. When it is unclear the script is started: LSB and
-/// Heartbeat both ask that starting twice does no harm.
+/// The status may take half of the limit. What is broken is stopped first. When the status is
+/// unclear the script is started: LSB, OCF and Heartbeat all ask that starting twice does no harm.
 pub async fn start(script: &Script, surroundings: &Surroundings, limit: Duration) -> Outcome {
     let begun = Instant::now();
+    let left = || limit.saturating_sub(begun.elapsed());
     match status(script, surroundings, limit / 2).await {
         Ok(Status::Running) => return Outcome::Done,
+        Ok(Status::Broken) => {
+            if let failed @ Outcome::Failed(_) = stop(script, surroundings, left()).await {
+                return failed;
+            }
+        }
         Ok(Status::Stopped | Status::Unknown) => {}
         Err(error) => return Outcome::Failed(one_line(&error.to_string())),
     }
-    perform(script, surroundings, "start", limit.saturating_sub(begun.elapsed())).await
+    perform(script, surroundings, Question::Start, left()).await
 }
 
 /// Takes the resource down within `limit`.
 pub async fn stop(script: &Script, surroundings: &Surroundings, limit: Duration) -> Outcome {
-    perform(script, surroundings, "stop", limit).await
+    perform(script, surroundings, Question::Stop, limit).await
 }
 
 /// Asks whether the resource is up.
@@ -92,160 +90,56 @@ pub async fn status(
     surroundings: &Surroundings,
     limit: Duration,
 ) -> Result<Status, StatusError> {
-    let invocation = invocation(script, surroundings, "status", limit);
+    let invocation = invocation(script, surroundings, Question::Probe, limit);
+    prepare(script);
     let ran = run(&invocation).await?;
     if ran.timed_out {
         return Err(StatusError::TimedOut { command: typed(&invocation), limit });
     }
-    Ok(understood(script, &ran))
+    Ok(understood(script, Question::Probe, &ran))
 }
 
-/// Looks whether a resource that should be up is so.
-pub async fn monitor(script: &Script, surroundings: &Surroundings, limit: Duration) -> Verdict {
-    let invocation = invocation(script, surroundings, "status", limit);
+/// Looks whether a resource that should be up is so; it is asked again after `interval`.
+pub async fn monitor(
+    script: &Script,
+    surroundings: &Surroundings,
+    (limit, interval): (Duration, Duration),
+) -> Verdict {
+    let question = Question::Monitor(interval);
+    let invocation = invocation(script, surroundings, question, limit);
+    prepare(script);
     match run(&invocation).await {
         Err(error) => Verdict::Unclear(one_line(&error.to_string())),
-        Ok(ran) if ran.timed_out => Verdict::Unclear(reason(&invocation, &ran)),
-        Ok(ran) => match understood(script, &ran) {
+        Ok(ran) if ran.timed_out => Verdict::Unclear(reason(script, &invocation, &ran)),
+        Ok(ran) => match understood(script, question, &ran) {
             Status::Running => Verdict::Up,
-            Status::Stopped => Verdict::Down(reason(&invocation, &ran)),
-            Status::Unknown => Verdict::Unclear(reason(&invocation, &ran)),
+            Status::Stopped | Status::Broken => Verdict::Down(reason(script, &invocation, &ran)),
+            Status::Unknown => Verdict::Unclear(reason(script, &invocation, &ran)),
         },
-    }
-}
-
-fn understood(script: &Script, ran: &Ran) -> Status {
-    match script.style {
-        ScriptStyle::Heartbeat => told(&ran.stdout),
-        ScriptStyle::Lsb => coded(ran.status.and_then(|status| status.code())),
     }
 }
 
 async fn perform(
     script: &Script,
     surroundings: &Surroundings,
-    action: &str,
+    question: Question,
     limit: Duration,
 ) -> Outcome {
-    let invocation = invocation(script, surroundings, action, limit);
+    let invocation = invocation(script, surroundings, question, limit);
+    prepare(script);
     match run(&invocation).await {
         Err(error) => Outcome::Failed(one_line(&error.to_string())),
         Ok(ran) if !ran.timed_out && ran.status.is_some_and(|status| status.success()) => {
             Outcome::Done
         }
-        Ok(ran) => Outcome::Failed(reason(&invocation, &ran)),
+        Ok(ran) => Outcome::Failed(reason(script, &invocation, &ran)),
     }
 }
 
-/// The exit code does not count, only what is printed (heartbeat, `we_own_resource`).
-fn told(stdout: &str) -> Status {
-    let says = |word: &str| stdout.contains(word);
-    let up = !says("not running") && (says("running") || says("Running") || says("OK"));
-    if up { Status::Running } else { Status::Stopped }
-}
-
-/// LSB 5.0, 22.2: 1 and 2 are "dead, and a pid or lock file is left".
-fn coded(code: Option<i32>) -> Status {
-    match code {
-        Some(0) => Status::Running,
-        Some(1..=LSB_NOT_RUNNING) => Status::Stopped,
-        _ => Status::Unknown,
-    }
-}
-
-fn invocation(
-    script: &Script,
-    surroundings: &Surroundings,
-    action: &str,
-    limit: Duration,
-) -> Invocation {
-    let mut args = script.args.clone();
-    args.push(action.to_owned());
-    let environment = environment(surroundings);
-    Invocation { program: script.path.clone(), args, environment, input: None, limit }
-}
-
-/// What Heartbeat gives its scripts. `LC_ALL`: a status in another language would not be
-/// understood.
-fn environment(surroundings: &Surroundings) -> BTreeMap<String, String> {
-    let ha = |file: &str| surroundings.ha_dir.join(file).display().to_string();
-    let variables = [
-        ("HA_CURHOST", surroundings.node.as_str().to_owned()),
-        ("HA_DIR", surroundings.ha_dir.display().to_string()),
-        ("HA_RCDIR", ha("rc.d")),
-        ("HA_FUNCS", ha("shellfuncs")),
-        ("OCF_ROOT", OCF_ROOT.to_owned()),
-        ("PATH", SEARCH_PATH.to_owned()),
-        ("HOME", "/".to_owned()),
-        ("LC_ALL", "C".to_owned()),
-    ];
-    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn typed(invocation: &Invocation) -> String {
-    let mut text = invocation.program.display().to_string();
-    for arg in &invocation.args {
-        text.push(' ');
-        text.push_str(arg);
-    }
-    text
-}
-
-fn reason(invocation: &Invocation, ran: &Ran) -> String {
-    let how = match ran.status {
-        None => "could not be killed".to_owned(),
-        Some(_) if ran.timed_out => {
-            format!("did not end within {:.1} s and was killed", invocation.limit.as_secs_f32())
-        }
-        Some(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => format!("exited with {code}"),
-            (None, signal) => format!("was ended by signal {}", signal.unwrap_or(0)),
-        },
-    };
-    let last = last_line(&ran.stderr).or_else(|| last_line(&ran.stdout));
-    let said = last.map(|line| format!(": {line}")).unwrap_or_default();
-    one_line(&format!("{} {how}{said}", typed(invocation)))
-}
-
-fn last_line(text: &str) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
-}
-
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(REASON_MAX).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn heartbeat_status_is_told_by_its_words() {
-        let table = [
-            ("", Status::Stopped),
-            ("running", Status::Running),
-            ("INFO:  Running OK\n", Status::Running),
-            ("OK", Status::Running),
-            ("apache is not running", Status::Stopped),
-            ("not running, though eth0 is running", Status::Stopped),
-            ("stopped", Status::Stopped),
-        ];
-        for (text, status) in table {
-            assert_eq!(told(text), status, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn lsb_status_is_told_by_its_code() {
-        let table = [
-            (Some(0), Status::Running),
-            (Some(1), Status::Stopped),
-            (Some(3), Status::Stopped),
-            (Some(4), Status::Unknown),
-            (None, Status::Unknown),
-        ];
-        for (code, status) in table {
-            assert_eq!(coded(code), status, "{code:?}");
-        }
+/// Agents expect their directory, which their package has the system make at boot.
+fn prepare(script: &Script) {
+    if matches!(script.style, ScriptStyle::Ocf(_)) {
+        // Without it the agent says what it misses.
+        let _there_or_refused = std::fs::DirBuilder::new().mode(0o755).create(OCF_TEMPORARY);
     }
 }

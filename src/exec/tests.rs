@@ -45,7 +45,11 @@ impl Drop for Place {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings { node: NodeName::new("server101").unwrap(), ha_dir: PathBuf::from("/etc/ha.d") }
+    Surroundings {
+        node: NodeName::new("server101").unwrap(),
+        ha_dir: PathBuf::from("/etc/ha.d"),
+        env: vec![("site".to_owned(), "one".to_owned())],
+    }
 }
 
 fn invocation(program: &Path, limit: Duration) -> Invocation {

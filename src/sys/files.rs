@@ -11,9 +11,19 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Environment, FILE_LEN_MAX, Family, SourceFile};
 use crate::lvs::model::Protocol;
+use crate::sys::ask::ask;
 
 /// Where service names are looked up.
 const SERVICES: &str = "/etc/services";
+
+/// What an OCF agent needs to describe itself.
+const AGENT_ENVIRONMENT: [(&str, &str); 5] = [
+    ("OCF_ROOT", "/usr/lib/ocf"),
+    ("OCF_RA_VERSION_MAJOR", "1"),
+    ("OCF_RA_VERSION_MINOR", "0"),
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("LC_ALL", "C"),
+];
 
 /// This machine.
 #[derive(Debug, Clone)]
@@ -47,6 +57,10 @@ impl Environment for Machine {
     fn executable(&self, path: &Path) -> bool {
         path.metadata()
             .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    }
+
+    fn metadata(&self, agent: &Path) -> Option<String> {
+        ask(agent, "meta-data", &AGENT_ENVIRONMENT)
     }
 
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {

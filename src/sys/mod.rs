@@ -1,5 +1,6 @@
 //! Single facilities of the system, one module each; the only `unsafe` stands here.
 
+pub mod ask;
 pub mod child;
 pub mod clock;
 pub mod datagram;

@@ -22,7 +22,7 @@ const OVERLAP: Manner = Manner::Overlap { peer: None };
 
 fn hands() -> Hands {
     let node = NodeName::new("server101").unwrap();
-    Hands::new(Surroundings { node, ha_dir: PathBuf::from("/etc/ha.d") }).unwrap()
+    Hands::new(Surroundings { node, ha_dir: PathBuf::from("/etc/ha.d"), env: Vec::new() }).unwrap()
 }
 
 fn resource(kind: ResourceKind) -> Resource {

@@ -10,6 +10,7 @@
     reason = "a test may end at the first surprise"
 )]
 
+mod agents;
 mod cables;
 mod calm;
 mod drift;

@@ -21,6 +21,8 @@ pub(crate) struct Node {
     directory: PathBuf,
     /// As `--config` has it.
     pub(crate) config: PathBuf,
+    /// What its shell does before the daemon takes its place.
+    pub(crate) prelude: String,
     /// What `run` is of.
     pub(crate) program: PathBuf,
     supervisor: Option<Child>,
@@ -98,8 +100,8 @@ impl Status {
 
 impl Node {
     pub(crate) fn new(name: &str, net: Net, directory: PathBuf, config: PathBuf) -> Self {
-        let program = PathBuf::from(BINARY);
-        Self { name: name.to_owned(), net, directory, config, program, supervisor: None }
+        let (prelude, program) = (String::new(), PathBuf::from(BINARY));
+        Self { name: name.to_owned(), net, directory, config, prelude, program, supervisor: None }
     }
 
     pub(crate) fn runtime_dir(&self) -> PathBuf {
@@ -133,7 +135,8 @@ impl Node {
     /// `run`, in the node's namespace: the child is the supervisor itself.
     pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = self.inside(&[]);
+        let prelude = format!("{}exec \"$@\"", self.prelude);
+        let mut command = self.inside(&["sh", "-c", &prelude, "sh"]);
         command.arg(&self.program).args(self.options()).args(["run", "--force"]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.supervisor = Some(command.spawn().unwrap());

@@ -10,14 +10,18 @@
 
 use std::time::Duration;
 
-use pairbeat::cluster::RESTART_MAX;
 use pairbeat::cluster::event::{Action, Answer, Cause, Event, GroupState, Manner, Operation};
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, NodeState, Wish};
+use pairbeat::cluster::{RESTART_LIMIT, RESTART_MAX};
 use pairbeat::names::GroupId;
 use pairbeat::time::Instant;
 
+use crate::promises::Promised;
 use crate::session::Delivery;
 use crate::world::{Agent, Machine, World};
+
+/// So long must a service link have been up again before a core relies on it.
+const LAN_SETTLES: Duration = Duration::from_secs(2);
 
 /// What is known of one start of a machine, from outside.
 pub(crate) struct Facts {
@@ -44,6 +48,8 @@ pub(crate) struct Facts {
     /// By group: the highest epoch held in this start.
     epoch: Vec<u64>,
     announced: Vec<Option<Instant>>,
+    /// What it said last of automatic switches, and by group what it reported and asked for.
+    pub(crate) promised: Promised,
 }
 
 impl Facts {
@@ -63,6 +69,7 @@ impl Facts {
             blind: vec![false; groups],
             epoch: vec![0; groups],
             announced: vec![None; groups],
+            promised: Promised::new(groups),
         }
     }
 
@@ -110,16 +117,16 @@ impl Facts {
 pub(crate) struct Checks {
     /// Any change of role is a violation from now on (L4).
     pub(crate) mild: bool,
-    calm_since: Option<Instant>,
+    pub(crate) calm_since: Option<Instant>,
     alone_since: Option<(usize, Instant)>,
     /// Agents have failed, or an operator has asked: what follows may take its time.
     pub(crate) troubled: bool,
-    groups: Vec<GroupChecks>,
+    pub(crate) groups: Vec<GroupChecks>,
     owners: std::collections::BTreeMap<(usize, u64), usize>,
 }
 
 #[derive(Default)]
-struct GroupChecks {
+pub(crate) struct GroupChecks {
     /// Both serve without agreement, and whether both were fully active.
     dual: Option<(Instant, bool)>,
     overlap: Option<Instant>,
@@ -129,6 +136,10 @@ struct GroupChecks {
     gapless: bool,
     /// By node: since when the LAN has had an answer from it.
     lit: [Option<Instant>; 2],
+    /// Frozen in calm: since when, and who has it.
+    pub(crate) frozen: Option<(Instant, Option<usize>)>,
+    /// Its owner can't reach the clients, and the other one could.
+    pub(crate) stranded: Option<Instant>,
 }
 
 impl Checks {
@@ -150,7 +161,7 @@ impl Checks {
     }
 }
 
-fn held(hold: Hold) -> bool {
+pub(crate) fn held(hold: Hold) -> bool {
     matches!(hold, Hold::Starting | Hold::Active | Hold::Stopping | Hold::Stuck)
 }
 
@@ -164,7 +175,7 @@ impl<D: Delivery> World<D> {
     }
 
     /// From calm to one opinion: two handshakes of the session layer, each waiting for a beat.
-    fn heal(&self) -> Duration {
+    pub(crate) fn heal(&self) -> Duration {
         let keepalive = self.nodes[0].settings.keepalive.max(self.nodes[1].settings.keepalive);
         keepalive * 4 + self.longest_delay() * 6 + self.jitter * 6 + Duration::from_millis(1)
     }
@@ -181,7 +192,7 @@ impl<D: Delivery> World<D> {
         ready && self.links.iter().any(|paths| paths.iter().all(|path| path.is_clean()))
     }
 
-    fn calm_for(&self) -> Duration {
+    pub(crate) fn calm_for(&self) -> Duration {
         self.checks.calm_since.map_or(Duration::ZERO, |since| self.now.since(since))
     }
 
@@ -277,8 +288,10 @@ impl<D: Delivery> World<D> {
             self.check_lan(node, group);
             self.check_excused(node, group);
         }
+        // What is served here may be mended, whatever the other one can't let go of.
+        let mending = self.nodes[node].facts.promised.mending(group);
         match manner {
-            _ if free || silent => {}
+            _ if free || silent || mending => {}
             Manner::Overlap { .. } if offered || begun => {}
             Manner::Overlap { .. } => {
                 self.fail(format!("S3: node {node} overlaps group {group} unasked"));
@@ -292,7 +305,8 @@ impl<D: Delivery> World<D> {
     /// 5.9: nobody takes from a node that has said when it will be back, before that.
     fn check_excused(&mut self, node: usize, group: usize) {
         let facts = &self.nodes[node].facts;
-        let slack = self.jitter + Duration::from_millis(2);
+        // Each of the two clocks may be a little faster than ours.
+        let slack = self.jitter + self.longest_delay() + Duration::from_millis(30);
         let early = facts.excused.is_some_and(|until| self.now.plus(slack) < until);
         if early && self.nodes[1 - node].paused.is_some() && held(self.nodes[1 - node].hold(group))
         {
@@ -319,7 +333,9 @@ impl<D: Delivery> World<D> {
         let heard = machine.facts.proof.is_some_and(|proof| proof >= woke);
         let deadtime = machine.settings.deadtime;
         let stopping = machine.facts.node == NodeState::Leaving;
-        if span >= deadtime && !heard && self.now < woke.plus(deadtime) && !stopping {
+        // Its clock may be a little faster than ours.
+        let until = woke.plus(deadtime - deadtime / 500);
+        if span >= deadtime && !heard && self.now < until && !stopping {
             self.fail(format!("S7: node {node} {does} right after a sleep of {span:?}"));
         }
     }
@@ -334,6 +350,7 @@ impl<D: Delivery> World<D> {
     }
 
     pub(crate) fn check_report(&mut self, node: usize, event: &Event) {
+        self.check_recorded(node, event);
         match event {
             // S6, S7, S9: nothing but silence kills, and sleep of our own is not silence.
             Event::PeerDead { .. } => {
@@ -369,6 +386,10 @@ impl<D: Delivery> World<D> {
     /// L2: in calm a request is done without waiting for anything but the agents.
     pub(crate) fn check_answer(&mut self, since: Instant, answer: &Answer) {
         let Answer::Done { .. } = answer else { return };
+        // What can't be moved to where no client reaches it waits until it can.
+        if self.nodes.iter().any(|node| node.lan_cut || node.lan_back.plus(LAN_SETTLES) > since) {
+            return;
+        }
         if self.calm_for() < self.now.since(since) + self.heal() || self.checks.troubled {
             return;
         }
@@ -398,6 +419,8 @@ impl<D: Delivery> World<D> {
             self.check_overlap(group);
             self.check_expected(group);
             self.check_gap(group);
+            self.check_frozen(group);
+            self.check_stranded(group);
         }
         self.check_alone();
     }
@@ -413,7 +436,9 @@ impl<D: Delivery> World<D> {
     /// S2: with the lease in force nobody starts what the LAN has had an answer for all the time;
     /// a second is for probes under way.
     fn check_lan(&mut self, node: usize, group: usize) {
-        let probed = self.nodes[node].settings.groups[group].probe;
+        let other = &self.nodes[1 - node];
+        let told = other.guarded && !other.old;
+        let probed = self.nodes[node].settings.groups[group].probe && told;
         let lit = self.checks.groups[group].lit[1 - node];
         let long = lit.is_some_and(|since| self.now.since(since) > Duration::from_secs(1));
         let lit = long && self.answers(1 - node, group);
@@ -527,12 +552,17 @@ impl<D: Delivery> World<D> {
         let trouble = if self.checks.troubled { Duration::from_secs(200) } else { Duration::ZERO };
         let boot = machine.facts.booted.plus(settings.initdead * 2);
         let slept =
-            machine.facts.woke.map_or(Instant::BOOT, |(at, _)| at.plus(settings.deadtime * 2));
-        // One that restarts is waited for.
-        let excused = machine.facts.excused.unwrap_or(Instant::BOOT);
+            machine.facts.woke.map_or(Instant::BOOT, |(at, _)| at.plus(settings.initdead * 2));
+        // One that restarts is waited for; a sleep of our own is not part of its time.
+        let woke = machine.facts.woke.map_or(Instant::BOOT, |(at, _)| at);
+        let excused = machine.facts.excused.map(|until| until.max(woke.plus(RESTART_LIMIT)));
+        let excused = excused.unwrap_or(Instant::BOOT);
         let due = since.plus(settings.deadtime).max(boot).max(slept).max(excused);
         let due = due.plus(slack).plus(trouble);
-        let all = (0..machine.up.len()).all(|group| machine.hold(group) == Hold::Active);
+        // What served, and is mended, will serve again.
+        let served =
+            |group| machine.hold(group) == Hold::Active || machine.facts.promised.mending(group);
+        let all = (0..machine.up.len()).all(served);
         if self.now > due && !all {
             self.fail(format!("L1: node {node} is alone since {since} and does not serve"));
         }
@@ -550,8 +580,12 @@ impl<D: Delivery> World<D> {
         if served.is_some_and(|paused| self.now < paused.served_until) {
             return None;
         }
-        // Who can't reach the clients takes nothing.
-        let reaches = !machine.lan_cut;
-        (machine.suspended.is_none() && obeyed && stays && reaches).then_some(node)
+        // Who can't reach the clients takes nothing, nor does who can only just.
+        let settled = self.now >= machine.lan_back.plus(LAN_SETTLES);
+        let reaches = !machine.lan_cut && (settled || machine.lan_back == Instant::BOOT);
+        // A kernel without a lease serves on for a process that is dead; nobody takes that twice.
+        let free = (0..machine.up.len()).all(|group| !self.answers(1 - node, group));
+        let may = free && !machine.facts.promised.frozen();
+        (machine.suspended.is_none() && obeyed && stays && reaches && may).then_some(node)
     }
 }

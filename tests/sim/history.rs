@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
-use pairbeat::cluster::message::Hold;
+use pairbeat::cluster::message::{Extent, Freeze, Hold};
 use pairbeat::cluster::{
     Damping, GroupSettings, Monitor, Past, PeerLife, ResourceSettings, Settings, Side,
 };
@@ -60,6 +60,29 @@ impl History {
         let nanos = u64::try_from(most.as_nanos()).unwrap();
         let span = Duration::from_nanos(self.world.rng.range(0, nanos));
         self.world.run_for(span);
+    }
+
+    /// S1 to S3, again and again: every link is cut until both serve, or one of them knows better,
+    /// and mended until all is well.
+    pub(crate) fn splits(times: usize) -> (Vec<String>, Option<String>) {
+        let mut world = pair(Rng::new(4), Kind::Mild);
+        for node in &mut world.nodes {
+            node.settings.damping.switches = 0;
+        }
+        let mut history = Self { world, kind: Kind::Rough, asked: true };
+        history.world.boot(0);
+        history.world.boot(1);
+        let settle = history.world.nodes[0].settings.initdead * 2 + Duration::from_secs(5);
+        history.world.run_for(settle);
+        for _ in 0..times {
+            history.world.links.iter_mut().flatten().for_each(|path| path.cut = true);
+            history.pass(history.deadtime() * 4);
+            history.quiet();
+            if history.world.failure.is_some() {
+                break;
+            }
+        }
+        (Vec::new(), history.world.failure.take())
     }
 
     /// L3, L4: both start, and whatever one link does, nothing moves after that.
@@ -124,10 +147,12 @@ impl History {
                 self.world.cut_lan(node, cut);
             }
             37..=44 => self.crash(node),
-            45..=59 => self.world.boot(node),
+            45..=57 => self.start(node),
+            58..=59 => self.reload(node),
             60..=67 => self.sleep(node),
-            68..=81 => self.ask(node),
-            82..=84 => self.restart(node),
+            68..=80 => self.ask(node),
+            81..=82 => self.freeze(node),
+            83..=84 => self.restart(node),
             85..=89 => {
                 let to = self.world.rng.place(2);
                 self.world.replay(node, to);
@@ -183,9 +208,46 @@ impl History {
         }
     }
 
+    /// Starts a node, now and then with a state file that is stale, or of another cluster.
+    fn start(&mut self, node: usize) {
+        if self.world.nodes[node].process.is_none() && self.world.rng.percent(20) {
+            let generation = self.world.rng.range(0, 4) as u32;
+            let extent = self.extent();
+            let names = ["g0", "g1", "elsewhere"].map(|name| GroupName::new(name).unwrap());
+            let here = names.into_iter().filter(|_| self.world.rng.percent(50)).collect();
+            let past = Past { freeze: Freeze { generation, extent }, here };
+            self.world.note(|| format!("state file of {node}: {past:?}"));
+            self.world.nodes[node].settings.past = past;
+        }
+        self.world.boot(node);
+    }
+
+    fn extent(&mut self) -> Extent {
+        [Extent::Nothing, Extent::ExceptDead, Extent::All][self.world.rng.place(3)]
+    }
+
+    fn freeze(&mut self, node: usize) {
+        let extent = self.extent();
+        self.asked = true;
+        self.world.request(node, Request::Freeze(extent));
+    }
+
+    /// Everything that a reload may change without another list of resources.
+    fn reload(&mut self, node: usize) {
+        let mut settings = self.world.nodes[node].settings.clone();
+        settings.auto_failback ^= self.world.rng.percent(50);
+        settings.damping = damping(&mut self.world.rng);
+        settings.config.whole += 2;
+        self.world.reload(node, settings);
+    }
+
     fn sleep(&mut self, node: usize) {
         let deadtime = self.deadtime();
-        let most = if self.world.rng.percent(50) { deadtime } else { deadtime * 5 };
+        let most = match self.world.rng.range(0, 9) {
+            0..=4 => deadtime,
+            5..=8 => deadtime * 5,
+            _ => Duration::from_secs(60),
+        };
         let span = Duration::from_millis(self.world.rng.range(1, most.as_millis() as u64));
         self.world.suspend(node, span);
     }
@@ -210,6 +272,10 @@ impl History {
 
     /// Back at once, within its time, or too late.
     fn restart(&mut self, node: usize) {
+        // A version that can't tell its peer does not do so.
+        if self.world.nodes[node].old {
+            return;
+        }
         self.world.request(node, Request::Restart);
         let most = [1, 8, 20][self.world.rng.place(3)];
         self.pass(Duration::from_secs(most));
@@ -279,8 +345,18 @@ impl History {
             // A node that was on its way out may still end.
             self.world.boot(0);
             self.world.boot(1);
+            self.unfreeze();
             self.world.run_for(settings.keepalive);
             right_for = if self.wrong().is_none() { right_for + 1 } else { 0 };
+        }
+    }
+
+    /// Until nobody is: a word of one node may be older than that of the other.
+    fn unfreeze(&mut self) {
+        for node in 0..2 {
+            if self.world.nodes[node].facts.promised.frozen() && self.world.open.is_empty() {
+                self.world.request(node, Request::Freeze(Extent::Nothing));
+            }
         }
     }
 
@@ -326,8 +402,9 @@ impl History {
             if broken.any(|(_, it)| it.monitor.is_some_and(|monitor| !monitor.wary)) {
                 return Some(format!("group {group} is out of order where it is held"));
             }
-            let settings = &world.nodes[holder].settings;
-            let away = settings.groups[group].preferred == Side::Peer;
+            // It is the preferred node that wants its groups back.
+            let settings = &world.nodes[1 - holder].settings;
+            let away = settings.groups[group].preferred == Side::Me;
             if settings.auto_failback && away && !self.asked && !world.checks.troubled {
                 return Some(format!("group {group} is not at home"));
             }
@@ -376,10 +453,19 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
     let agent_max = Duration::from_millis(rng.range(1, 400));
     let jitter = keepalive / 20;
     let offset = Duration::from_secs(rng.range(0, 100_000));
+    // At most a millisecond a second, which is worse than any clock that still works.
+    let drift = if rng.percent(50) { rng.range(0, 1000) as u32 } else { 0 };
+    let drifting = rng.place(2);
+    let (old, unguarded) = (rng.percent(15).then(|| rng.place(2)), rng.percent(15));
     let mut world = World::new([a, b], links, rng);
     world.jitter = jitter;
-    world.set_offset(1, offset);
-    world.nodes.iter_mut().for_each(|node| node.agent_max = agent_max);
+    world.set_clock(0, Duration::from_secs(1000), if drifting == 0 { drift } else { 0 });
+    world.set_clock(1, offset, if drifting == 1 { drift } else { 0 });
+    for (place, node) in world.nodes.iter_mut().enumerate() {
+        node.agent_max = agent_max;
+        node.old = old == Some(place);
+        node.guarded = !unguarded;
+    }
     world
 }
 

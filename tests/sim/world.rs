@@ -11,7 +11,7 @@ use pairbeat::cluster::event::{
     Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
     Verdict,
 };
-use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Wish};
+use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Notice, Unrest, Wish};
 use pairbeat::cluster::{Carried, Core, RESTART_SERVED, Settings};
 use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
 use pairbeat::time::Instant;
@@ -111,8 +111,14 @@ pub(crate) struct Machine<D: Delivery> {
     /// By group and resource: how a look at it goes; one that fails tells a lie.
     pub(crate) monitors: Vec<Vec<Agent>>,
     pub(crate) suspended: Option<Instant>,
-    /// Its boot clock is ahead of the world's by that.
+    /// Its boot clock is ahead of the world's by that,
     offset: Duration,
+    /// and runs faster, by so many millionths.
+    drift: u32,
+    /// Its beats are those of an older version: what is optional in them is missing.
+    pub(crate) old: bool,
+    /// Its kernel takes the addresses out of service when the process does not run on time.
+    pub(crate) guarded: bool,
     /// An agent takes between the two.
     pub(crate) agent_min: Duration,
     pub(crate) agent_max: Duration,
@@ -120,6 +126,8 @@ pub(crate) struct Machine<D: Delivery> {
     pub(crate) facts: Facts,
     /// Its interface to the service LAN has no carrier.
     pub(crate) lan_cut: bool,
+    /// When that was changed last.
+    pub(crate) lan_back: Instant,
     /// What a process has written down for the next one, and the request that asked for it.
     carried: Option<Carried>,
     restart: Option<RequestId>,
@@ -269,11 +277,13 @@ impl<D: Delivery> World<D> {
 
     /// The node's own boot clock.
     pub(crate) fn local(&self, node: usize) -> Instant {
-        self.now.plus(self.nodes[node].offset)
+        let Machine { offset, drift, .. } = self.nodes[node];
+        let ran = self.now.since(Instant::BOOT);
+        self.now.plus(offset).plus(ran / 1_000_000 * drift)
     }
 
-    pub(crate) fn set_offset(&mut self, node: usize, offset: Duration) {
-        self.nodes[node].offset = offset;
+    pub(crate) fn set_clock(&mut self, node: usize, offset: Duration, drift: u32) {
+        (self.nodes[node].offset, self.nodes[node].drift) = (offset, drift);
     }
 
     // ---- what happens to machines ---------------------------------------------------------------
@@ -297,16 +307,18 @@ impl<D: Delivery> World<D> {
         machine.suspended = None;
         machine.facts =
             Facts::new(self.now, machine.settings.groups.len(), machine.settings.keepalive);
+        let core = match &carried {
+            Some(carried) => Core::resumed(machine.settings.clone(), now, carried),
+            None => Core::new(machine.settings.clone(), now),
+        };
+        machine.facts.promised.begin(&core.view(now));
         machine.process = Some(Process {
-            core: match &carried {
-                Some(carried) => Core::resumed(machine.settings.clone(), now, carried),
-                None => Core::new(machine.settings.clone(), now),
-            },
+            core,
             session,
             said: Vec::new(),
             inbox: VecDeque::new(),
             ended: VecDeque::new(),
-            seen: VecDeque::from([Input::Guarded(true)]),
+            seen: VecDeque::from([Input::Guarded(machine.guarded)]),
             wake: 0,
         });
         self.look(node);
@@ -369,6 +381,26 @@ impl<D: Delivery> World<D> {
         }
         self.open.insert(id.0, (node, start, self.now));
         self.note(|| format!("{} operator: {request:?}", NAMES[node]));
+        self.check_asked(node);
+        self.obey(node);
+        self.turn(node);
+        self.check_step();
+    }
+
+    /// The operator has the files read again; the resources are the same.
+    pub(crate) fn reload(&mut self, node: usize, settings: Settings) {
+        let now = self.local(node);
+        let machine = &mut self.nodes[node];
+        let Some(process) = machine.process.as_mut().filter(|_| machine.suspended.is_none()) else {
+            return;
+        };
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let input = Input::Settings { id, settings: Box::new(settings.clone()), changed: vec![] };
+        process.core.handle(now, input);
+        self.open.insert(id.0, (node, machine.starts, self.now));
+        machine.settings = settings;
+        self.note(|| format!("{} reads its files again", NAMES[node]));
         self.obey(node);
         self.turn(node);
         self.check_step();
@@ -504,8 +536,10 @@ impl<D: Delivery> World<D> {
 
     fn send(&mut self, node: usize, beat: Beat) {
         self.check_send(node, &beat);
+        self.check_claims(node, &beat);
+        let old = self.nodes[node].old;
         let Some(process) = &mut self.nodes[node].process else { return };
-        let packet = process.session.seal(&beat);
+        let packet = process.session.seal(&if old { bare(&beat) } else { beat.clone() });
         if self.trace.is_some()
             && (told(&process.said) != told(&beat.groups)
                 || beat.node != self.nodes[node].facts.node)
@@ -563,12 +597,12 @@ impl<D: Delivery> World<D> {
     // ---- the service LAN ------------------------------------------------------------------------
 
     /// Whether anybody out there gets an answer from the node for the group: it is up, there is a
-    /// carrier, and the kernel's lease has not run out.
+    /// carrier, and the kernel's lease, if there is one, has not run out.
     pub(crate) fn answers(&self, node: usize, group: usize) -> bool {
         let machine = &self.nodes[node];
         let paused = machine.paused.as_ref().is_some_and(|it| self.now < it.served_until);
         let on_time = paused || (machine.process.is_some() && machine.suspended.is_none());
-        on_time && !machine.lan_cut && machine.up[group].contains(&true)
+        (on_time || !machine.guarded) && !machine.lan_cut && machine.up[group].contains(&true)
     }
 
     fn probed(&mut self, node: usize, order: ActionId, group: usize) {
@@ -592,6 +626,7 @@ impl<D: Delivery> World<D> {
                 format!("{} service link {}", NAMES[node], if cut { "cut" } else { "mended" })
             });
             self.nodes[node].lan_cut = cut;
+            self.nodes[node].lan_back = self.now;
             self.look(node);
             self.turn(node);
             self.check_step();
@@ -707,11 +742,15 @@ impl<D: Delivery> Machine<D> {
             monitors: sizes.iter().map(|len| vec![Agent::Obeys; *len]).collect(),
             suspended: None,
             offset: Duration::from_secs(1000),
+            drift: 0,
+            old: false,
+            guarded: true,
             agent_min: Duration::ZERO,
             agent_max: Duration::from_millis(20),
             recorded: VecDeque::new(),
             facts: Facts::new(Instant::BOOT, settings.groups.len(), settings.keepalive),
             lan_cut: false,
+            lan_back: Instant::BOOT,
             carried: None,
             restart: None,
             paused: None,
@@ -743,6 +782,17 @@ impl<D: Delivery> Machine<D> {
     pub(crate) fn hold(&self, group: usize) -> Hold {
         self.claim(group).map_or(Hold::Nothing, |claim| claim.hold)
     }
+}
+
+/// The beat as a version without the optional fields would send it.
+fn bare(beat: &Beat) -> Beat {
+    let mut beat = beat.clone();
+    beat.notice = Notice::default();
+    beat.sections.clear();
+    for claim in &mut beat.groups {
+        (claim.via, claim.unrest) = (None, Unrest::default());
+    }
+    beat
 }
 
 /// What is worth a line of the trace: not the countdown of a hold-down.

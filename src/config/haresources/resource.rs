@@ -3,20 +3,21 @@
 //! Used for the words of haresources and for the resource strings of pairbeat.toml alike.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use super::program::{Program, program};
 use crate::cluster::Monitor;
-use crate::config::diag::{Faults, Word, nearest};
+use crate::config::diag::{Faults, Word};
 use crate::config::value::{self, INTERFACE_LEN_MAX};
-use crate::config::{Address, Environment, Resource, ResourceKind, Script, ScriptStyle};
+use crate::config::{Address, Environment, Resource, ResourceKind};
 use crate::names::DirectorName;
 
 /// Longest start and stop of a resource where nothing else is said.
 pub(crate) const ACTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How a script is looked after where nothing else is said.
-const MONITOR: Monitor = Monitor {
+/// How a program is looked after where nothing else is said.
+pub(super) const MONITOR: Monitor = Monitor {
     interval: Duration::from_secs(10),
     timeout: Duration::from_secs(20),
     restarts: 3,
@@ -24,17 +25,8 @@ const MONITOR: Monitor = Monitor {
     wary: true,
 };
 
-/// How a resource of that kind is looked after where nothing else is said.
-pub(crate) fn usual_monitor(kind: &ResourceKind) -> Option<Monitor> {
-    matches!(kind, ResourceKind::Script(_)).then_some(MONITOR)
-}
-
-/// Where Heartbeat's resource scripts are, beside the directory of the configuration.
-const RESOURCE_D: &str = "/etc/ha.d/resource.d";
-/// Where LSB scripts are.
-const INIT_D: &str = "/etc/init.d";
 /// What is built in, for suggestions.
-const BUILT_IN: &[&str] = &["IPaddr", "IPaddr2", "ldirectord"];
+pub(super) const BUILT_IN: &[&str] = &["IPaddr", "IPaddr2", "ldirectord"];
 
 /// What reading a resource needs.
 pub(crate) struct Context<'c, 's> {
@@ -48,31 +40,51 @@ pub(crate) struct Context<'c, 's> {
 
 /// Reads one resource; `None` when it is no good, which is then a fault.
 pub(crate) fn parse(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Resource> {
-    let kind = if is_address(word.text) {
-        address(word, context.faults).map(ResourceKind::Address)
-    } else {
-        let (name, args) = match word.split_once("::") {
-            Some((name, args)) => (name, Some(args)),
-            None => (word, None),
-        };
-        match name.text {
-            "IPaddr" | "IPaddr2" => match args {
-                Some(args) => address(args, context.faults).map(ResourceKind::Address),
-                None => {
-                    let message = format!("`{}` needs an address", name.text);
-                    let help = format!("`{}::192.168.2.110/24/eth0`", name.text);
-                    context.faults.fault(word.span(), message).help(help);
-                    None
-                }
-            },
-            "ldirectord" => director(word, args, context.faults).map(ResourceKind::Director),
-            _ => script(word, name, args, context).map(ResourceKind::Script),
+    let text = word.text;
+    if is_address(text) {
+        return address(word, context.faults).map(|it| plain(text, ResourceKind::Address(it)));
+    }
+    let (name, args) = match word.split_once("::") {
+        Some((name, args)) => (name, Some(args)),
+        None => (word, None),
+    };
+    match name.text {
+        "IPaddr" | "IPaddr2" => {
+            let Some(args) = args else {
+                let message = format!("`{}` needs an address", name.text);
+                let help = format!("`{}::192.168.2.110/24/eth0`", name.text);
+                context.faults.fault(word.span(), message).help(help);
+                return None;
+            };
+            address(args, context.faults).map(|it| plain(text, ResourceKind::Address(it)))
         }
-    }?;
-    let text = word.text.to_owned();
-    let (start_timeout, stop_timeout) = (ACTION_TIMEOUT, ACTION_TIMEOUT);
-    let monitor = usual_monitor(&kind);
-    Some(Resource { text, start_timeout, stop_timeout, monitor, kind })
+        "ldirectord" => {
+            director(word, args, context.faults).map(|it| plain(text, ResourceKind::Director(it)))
+        }
+        _ => program(word, (name, args), context).map(|it| watched(text, it)),
+    }
+}
+
+/// A built-in resource.
+pub(crate) fn plain(text: &str, kind: ResourceKind) -> Resource {
+    Resource {
+        text: text.to_owned(),
+        start_timeout: ACTION_TIMEOUT,
+        stop_timeout: ACTION_TIMEOUT,
+        monitor: None,
+        kind,
+    }
+}
+
+/// A program.
+pub(crate) fn watched(text: &str, program: Program) -> Resource {
+    Resource {
+        text: text.to_owned(),
+        start_timeout: program.start_timeout,
+        stop_timeout: program.stop_timeout,
+        monitor: Some(program.monitor),
+        kind: ResourceKind::Script(program.script),
+    }
 }
 
 /// An address on its own: Heartbeat's four numbers with dots, or an IPv6 address.
@@ -239,81 +251,13 @@ fn director(
     }
 }
 
-fn script(
-    word: Word<'_>,
-    name: Word<'_>,
-    args: Option<Word<'_>>,
-    context: &mut Context<'_, '_>,
-) -> Option<Script> {
-    let args: Vec<String> = match args {
-        Some(args) => args.text.split("::").map(str::to_owned).collect(),
-        None => Vec::new(),
-    };
-    let (path, lsb) = find(word, name, context)?;
-    let style = if lsb && args.is_empty() { ScriptStyle::Lsb } else { ScriptStyle::Heartbeat };
-    Some(Script { path, args, style })
-}
-
-/// The first executable of that name, and whether it is an LSB one; none is a fault.
-pub(crate) fn lookup(name: Word<'_>, context: &mut Context<'_, '_>) -> Option<(PathBuf, bool)> {
-    find(name, name, context)
-}
-
-fn find(word: Word<'_>, name: Word<'_>, context: &mut Context<'_, '_>) -> Option<(PathBuf, bool)> {
-    let plain = !name.text.is_empty() && !name.text.contains('/') && !name.text.starts_with('.');
-    let places = [
-        (context.directory.join("resource.d").join(name.text), false),
-        (Path::new(RESOURCE_D).join(name.text), false),
-        (Path::new(INIT_D).join(name.text), true),
-    ];
-    let found = places.into_iter().find(|(path, _)| context.environment.executable(path));
-    if !plain || found.is_none() {
-        missing(word, name, context);
-        return None;
-    }
-    found
-}
-
-fn missing(word: Word<'_>, name: Word<'_>, context: &mut Context<'_, '_>) {
-    if let Some((what, help)) = not_yet(word.text, name.text) {
-        context.faults.fault(word.span(), format!("{what} not supported yet")).help(help);
-        return;
-    }
-    if name.text.contains('/') || name.text.starts_with('.') {
-        let help = "the name of a script in resource.d or /etc/init.d";
-        context.faults.fault(name.span(), "a resource is a name, not a path").help(help);
-        return;
-    }
-    let message = format!("no resource script `{}`", name.text);
-    let resource_d = context.directory.join("resource.d");
-    let mut help = format!("neither in {}", resource_d.display());
-    if resource_d != Path::new(RESOURCE_D) {
-        help.push_str(&format!(", {RESOURCE_D}"));
-    }
-    help.push_str(&format!(" nor in {INIT_D} is an executable of that name"));
-    if let Some(near) = nearest(name.text, BUILT_IN.iter().copied()) {
-        help = format!("did you mean the built-in `{near}`? {help}");
-    }
-    context.faults.fault(name.span(), message).help(help);
-}
-
 /// What other versions build in, and what to do until then.
-fn not_yet(text: &str, name: &str) -> Option<(String, &'static str)> {
-    if text.starts_with("ocf:") {
-        return Some(("OCF agents are".into(), "wrap it: a script in resource.d that calls it"));
-    }
-    if text.starts_with("systemd:") {
-        return Some((
-            "systemd units are".into(),
-            "wrap it: a script in resource.d that calls systemctl",
-        ));
-    }
+pub(super) fn not_yet(name: &str) -> Option<(String, &'static str)> {
     let help = match name {
         "IPv6addr" => "write the address on its own: `2001:db8::110/64/eth0`",
         "LVSSyncDaemonSwap" => "leave it out: connections are then not kept over a takeover",
         "SendArp" => "leave it out: a virtual IP is announced when it is taken",
         "MailTo" => "leave it out, or install Heartbeat's script of that name in resource.d",
-        "OCF" => "wrap it: a script in resource.d that calls the agent",
         _ => return None,
     };
     Some((format!("the resource `{name}` is"), help))

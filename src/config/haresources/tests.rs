@@ -79,8 +79,8 @@ fn what_is_no_resource_is_a_fault() {
         ("IPaddr2::", "`` is not an IP address"),
         ("../evil", "a resource is a name, not a path"),
         ("SendArp::1.2.3.4", "the resource `SendArp` is not supported yet"),
-        ("ocf:heartbeat:IPaddr2", "OCF agents are not supported yet"),
-        ("systemd:nginx", "systemd units are not supported yet"),
+        ("ocf:heartbeat:IPaddr2", "no OCF agent `heartbeat:IPaddr2`"),
+        ("systemd:nginx", "there is no systemctl on this machine"),
         ("ldirectord::", "a name can't be empty"),
     ] {
         let (_, found) = groups(&format!("a {text}\n"));
@@ -113,4 +113,110 @@ fn a_name_that_is_too_long_is_shortened_in_the_same_way_everywhere() {
     assert_eq!(found.len(), 1);
     let (other, _) = groups(&format!("a {long}y\n"));
     assert_ne!(first[0].group.name, other[0].group.name);
+}
+
+/// What an agent says of itself.
+const FILESYSTEM: &str = r#"<?xml version="1.0"?>
+<resource-agent name="Filesystem"><parameters>
+<parameter name="device" required="1"/><parameter name="directory" required="1"/>
+<parameter name="fstype"/><parameter name="options"/>
+</parameters><actions>
+<action name="start" timeout="50s"/><action name="stop" timeout="70s"/>
+<action name="monitor" timeout="40s" interval="20s"/>
+</actions></resource-agent>"#;
+
+/// A machine with agents and systemd, and without Heartbeat's scripts.
+fn agents(text: &str) -> (Vec<DraftGroup>, Vec<String>) {
+    let world = World::default()
+        .with("/usr/lib/ocf/resource.d/heartbeat/Filesystem", FILESYSTEM)
+        .with("/usr/lib/ocf/resource.d/heartbeat/apache", "no description")
+        .with("/usr/lib/ocf/resource.d/own/thing", "")
+        .with("/bin/systemctl", "")
+        .with("/c/conf/OCF/apache/web", "# ours\nexport configfile='/etc/web.conf'\nport=81\n")
+        .with("/c/conf/OCF/apache/shell", "port=$(cat /etc/port)\n");
+    let source = Source::literal("haresources", text);
+    let (groups, found) = read(&source, Path::new("/c"), &world);
+    (groups, brief(&found))
+}
+
+/// An agent with its parameters, or a unit.
+fn program(resource: &Resource) -> String {
+    let ResourceKind::Script(script) = &resource.kind else { return "no program".to_owned() };
+    match &script.style {
+        ScriptStyle::Ocf(agent) => {
+            let params = agent.parameters.iter().map(|(name, value)| format!(" {name}={value}"));
+            format!("{}:{}{}", agent.provider, agent.agent, params.collect::<String>())
+        }
+        _ => format!("{} {}", script.path.display(), script.args.join(" ")),
+    }
+}
+
+#[test]
+fn every_form_of_an_agent_and_a_unit_is_understood() {
+    for (text, want) in [
+        (
+            "ocf:heartbeat:Filesystem::device=/dev/sdb1::directory=/srv",
+            "heartbeat:Filesystem device=/dev/sdb1 directory=/srv",
+        ),
+        ("ocf:own:thing", "own:thing"),
+        ("own::thing::a=1", "own:thing a=1"),
+        ("OCF::apache::port=80", "heartbeat:apache port=80"),
+        ("OCF::apache::web", "heartbeat:apache configfile=/etc/web.conf port=81"),
+        ("apache", "heartbeat:apache"),
+        ("apache::/etc/web.conf", "heartbeat:apache configfile=/etc/web.conf"),
+        (
+            "Filesystem::/dev/sdb1::/srv::ext4",
+            "heartbeat:Filesystem device=/dev/sdb1 directory=/srv fstype=ext4",
+        ),
+        ("systemd:nginx", "/bin/systemctl nginx.service"),
+        ("systemd:db@one.service", "/bin/systemctl db@one.service"),
+    ] {
+        let (groups, found) = agents(&format!("a {text}\n"));
+        assert_eq!(found, Vec::<String>::new(), "{text}");
+        assert_eq!(program(&groups[0].group.resources[0]), want, "{text}");
+    }
+}
+
+#[test]
+fn an_agent_is_given_the_time_that_it_asks_for() {
+    let (groups, _) = agents("a Filesystem::/dev/sdb1::/srv OCF::apache::web\n");
+    let [disk, web] = groups[0].group.resources.as_slice() else { unreachable!() };
+    let seconds = |resource: &Resource| {
+        let monitor = resource.monitor.unwrap();
+        let times =
+            [resource.start_timeout, resource.stop_timeout, monitor.timeout, monitor.interval];
+        times.map(|time| time.as_secs())
+    };
+    assert_eq!((seconds(disk), seconds(web)), ([50, 70, 40, 20], [60, 60, 20, 10]));
+    assert!(!disk.monitor.unwrap().wary);
+}
+
+#[test]
+fn what_is_wrong_with_an_agent_or_a_unit_is_named() {
+    for (text, want) in [
+        ("ocf:heartbeat", "fault: `heartbeat` is no OCF agent"),
+        ("ocf:heartbeat:../x", "fault: `heartbeat:../x` is no OCF agent"),
+        ("ocf:heartbeat:nothing", "fault: no OCF agent `heartbeat:nothing`"),
+        ("ocf:own:thing::/dev/sdb1", "fault: `/dev/sdb1` is no parameter of an agent"),
+        ("ocf:own:thing::a-b=1", "fault: `a-b=1` is no parameter of an agent"),
+        (
+            "ocf:own:thing::password=x",
+            "warning: `password` is a secret, and this line is shown in the status",
+        ),
+        ("OCF::apache::gone", "fault: no file /c/conf/OCF/apache/gone for the agent"),
+        ("OCF::apache::shell", "fault: /c/conf/OCF/apache/shell:1: not NAME=VALUE"),
+        ("apache::a::b", "fault: too many arguments"),
+        ("LVM::vg", "fault: no resource script `LVM`"),
+        ("Filesystem::/dev/sdb1", "warning: the agent wants its parameter `directory`"),
+        (
+            "ocf:heartbeat:Filesystem::device=x::directory=y::fsType=z",
+            "warning: the agent has no parameter `fsType`",
+        ),
+        ("systemd:a/b", "fault: `a/b` is no name of a unit"),
+        ("systemd:", "fault: `` is no name of a unit"),
+        ("systemd:--force", "fault: `--force` is no name of a unit"),
+    ] {
+        let (_, found) = agents(&format!("a {text}\n"));
+        assert_eq!(found, [format!("1 {want}")], "{text}");
+    }
 }

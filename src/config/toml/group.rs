@@ -2,20 +2,22 @@
 //!
 //! A resource is a string in the syntax of haresources, or a table: `{ address = "IP/PREFIX",
 //! interface, label, broadcast }`, `{ director = "NAME" }`, `{ script = "NAME", args = [...] }`,
-//! each with `start_timeout` and `stop_timeout`; a program also with `monitor`, `monitor_interval`,
+//! `{ ocf = "PROVIDER:AGENT", params = { ... } }`, `{ systemd = "UNIT" }`, each with `start_timeout` and `stop_timeout`; a program also with `monitor`, `monitor_interval`,
 //! `monitor_timeout`, `restarts` and `failure_decay`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::cluster::Monitor;
 use crate::config::check::{DraftDirector, DraftGroup, DraftResource};
-use crate::config::diag::nearest;
+use crate::config::diag::{Span, nearest};
 use crate::config::haresources::{
-    ACTION_TIMEOUT, RESOURCES_MAX, lookup, parse, plain_address, usual_monitor,
+    OCF_PARAMS_MAX, RESOURCES_MAX, agent_name, found, is_param, ocf, parse, plain, plain_address,
+    script as program, systemd, watched,
 };
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::value::time_text;
-use crate::config::{Group, Resource, ResourceKind, Script, ScriptStyle};
+use crate::config::{Group, Resource, ResourceKind};
 use crate::names::{DirectorName, GroupName, NodeName};
 
 /// Longest start or stop of one resource.
@@ -60,7 +62,7 @@ pub(super) fn directors_exist(
     for name in unused {
         let message = format!("no group has the director `{name}`, so it never runs");
         let help = format!("`{{ director = \"{name}\" }}` among the resources of a group");
-        walk.faults.warn(crate::config::diag::Span::FILE, message).help(help);
+        walk.faults.warn(Span::FILE, message).help(help);
     }
     walk.faults.extend(missing);
 }
@@ -126,31 +128,52 @@ fn resource(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
         return parse(word, &mut walk.resource());
     }
     let mut fields = item.fields(walk)?;
-    let start_timeout = timeout(fields.take("start_timeout"), walk);
-    let stop_timeout = timeout(fields.take("stop_timeout"), walk);
+    let limits = [fields.take("start_timeout"), fields.take("stop_timeout")];
     let looks = Looks::of(&mut fields);
-    let kinds = (fields.take("address"), fields.take("director"), fields.take("script"));
-    let found = match kinds {
-        (Some(item), None, None) => address(item, &mut fields, walk),
-        (None, Some(item), None) => item.text(walk).and_then(|word| {
-            let name = DirectorName::new(word.text);
-            if let Err(error) = &name {
-                walk.faults.fault(item.span, error.to_string());
-            }
-            let text = format!("ldirectord::{}", word.text);
-            name.ok().map(|name| (text, ResourceKind::Director(name)))
-        }),
-        (None, None, Some(item)) => script(item, &mut fields, walk),
-        _ => {
-            let help = "`address`, `director` or `script`";
-            walk.missing(item.span, "a resource is exactly one thing", help);
-            return None;
-        }
-    };
+    let mut resource = one(item.span, &mut fields, walk);
     fields.finish(walk);
-    let (text, kind) = found?;
-    let monitor = looks.read(usual_monitor(&kind), walk);
-    Some(Resource { text, start_timeout, stop_timeout, monitor, kind })
+    let resource = resource.as_mut()?;
+    let [start, stop] = limits.map(|item| item.and_then(|item| timeout(item, walk)));
+    resource.start_timeout = start.unwrap_or(resource.start_timeout);
+    resource.stop_timeout = stop.unwrap_or(resource.stop_timeout);
+    resource.monitor = looks.read(resource.monitor, walk);
+    Some(resource.clone())
+}
+
+/// Exactly one thing.
+fn one(span: Span, fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
+    const KINDS: [&str; 5] = ["address", "director", "script", "ocf", "systemd"];
+    let given = KINDS.map(|kind| (kind, fields.take(kind)));
+    let mut given = given.into_iter().filter_map(|(kind, item)| Some((kind, item?)));
+    let (Some((kind, item)), None) = (given.next(), given.next()) else {
+        let help = "`address`, `director`, `script`, `ocf` or `systemd`";
+        walk.missing(span, "a resource is exactly one thing", help);
+        return None;
+    };
+    match kind {
+        "address" => address(item, fields, walk),
+        "director" => director(item, walk),
+        "script" => script(item, fields, walk),
+        "ocf" => agent(item, fields, walk),
+        _ => {
+            let word = item.text(walk)?;
+            let unit = systemd(word, &mut walk.resource())?;
+            Some(watched(&format!("systemd:{}", word.text), unit))
+        }
+    }
+}
+
+fn director(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
+    let word = item.text(walk)?;
+    match DirectorName::new(word.text) {
+        Ok(name) => {
+            Some(plain(&format!("ldirectord::{}", word.text), ResourceKind::Director(name)))
+        }
+        Err(error) => {
+            walk.faults.fault(item.span, error.to_string());
+            None
+        }
+    }
 }
 
 /// What is said of the monitoring of a resource.
@@ -204,21 +227,16 @@ fn span(item: Option<Item<'_>>, most: Duration, into: &mut Duration, walk: &mut 
     *into = time;
 }
 
-fn timeout(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Duration {
-    let Some(item) = item else { return ACTION_TIMEOUT };
-    let Some(time) = item.time(walk) else { return ACTION_TIMEOUT };
+fn timeout(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Duration> {
+    let time = item.time(walk)?;
     if time.is_zero() || time > ACTION_TIMEOUT_MAX {
         walk.faults.fault(item.span, "a timeout is more than nothing and at most an hour");
     }
-    time
+    Some(time)
 }
 
 /// `address = "IP/PREFIX"` and what it has beside it, put together as haresources has it.
-fn address(
-    item: Item<'_>,
-    fields: &mut Fields<'_>,
-    walk: &mut Walk<'_>,
-) -> Option<(String, ResourceKind)> {
+fn address(item: Item<'_>, fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
     let word = item.text(walk)?;
     let mut text = |key| fields.take(key).and_then(|item| item.text(walk));
     let parts = [text("interface"), text("label"), text("broadcast")];
@@ -228,26 +246,40 @@ fn address(
         let label = address.label.as_deref().unwrap_or_default();
         address.interface = label.split(':').next().map(str::to_owned);
     }
-    Some((word.text.to_owned(), ResourceKind::Address(address)))
+    Some(plain(word.text, ResourceKind::Address(address)))
 }
 
-fn script(
-    item: Item<'_>,
-    fields: &mut Fields<'_>,
-    walk: &mut Walk<'_>,
-) -> Option<(String, ResourceKind)> {
+fn script(item: Item<'_>, fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
     let word = item.text(walk)?;
     let items = fields.take("args").map_or_else(Vec::new, |item| item.items(walk));
     let args: Vec<String> = items
         .into_iter()
         .filter_map(|item| item.text(walk).map(|word| word.text.to_owned()))
         .collect();
-    let mut context = walk.resource();
-    let (path, lsb) = lookup(word, &mut context)?;
-    let style = if lsb && args.is_empty() { ScriptStyle::Lsb } else { ScriptStyle::Heartbeat };
+    let (path, lsb) = found(word, &mut walk.resource())?;
     let mut text = word.text.to_owned();
     for arg in &args {
         text = format!("{text}::{arg}");
     }
-    Some((text, ResourceKind::Script(Script { path, args, style })))
+    Some(watched(&text, program(path, lsb, args)))
+}
+
+/// `ocf = "PROVIDER:AGENT"` with its `params`, a table.
+fn agent(item: Item<'_>, fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<Resource> {
+    let word = item.text(walk)?;
+    let params = fields.take("params").and_then(|item| item.fields(walk));
+    let mut parameters = BTreeMap::new();
+    for (key, item) in params.map(|mut params| params.take_all()).into_iter().flatten() {
+        if !is_param(key.text) || parameters.len() >= OCF_PARAMS_MAX {
+            let message = format!("`{}` is no parameter of an agent", key.text);
+            walk.faults.fault(item.span, message).help("letters, digits and `_`");
+            continue;
+        }
+        if let Some(value) = item.scalar(walk) {
+            parameters.insert(key.text.to_owned(), value);
+        }
+    }
+    let context = &mut walk.resource();
+    let name = agent_name(word, context)?;
+    Some(watched(&format!("ocf:{}", word.text), ocf(word, name, parameters, context)?))
 }

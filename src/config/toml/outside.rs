@@ -21,7 +21,7 @@ use crate::config::diag::{Excerpts, Faults, Mark, Span, Word, lines};
 use crate::config::keys::permissions;
 use crate::config::outside::{
     DraftFence, FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FenceDevice, FenceKind,
-    FenceParams, Outside, PING_MEMBERS_MAX, PingNode, Whom, is_program,
+    FenceParams, Outside, PING_MEMBERS_MAX, PingNode, Whom, is_program, names_a_secret,
 };
 use crate::config::source::Source;
 use crate::config::toml::link::host;
@@ -29,9 +29,6 @@ use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::value;
 use crate::keys::Secret;
 use crate::names::NodeName;
-
-/// Parts of the names of parameters that hold a secret in every fencing agent.
-const SECRET_NAMES: &[&str] = &["passw", "secret", "token", "community", "pwd"];
 
 /// Both sections.
 pub(super) fn read(
@@ -184,8 +181,7 @@ fn params(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<(String, Secret)> 
     let Some(mut fields) = item.and_then(|item| item.fields(walk)) else { return Vec::new() };
     let mut params = Vec::new();
     for (key, item) in fields.take_all() {
-        let lower = key.text.to_ascii_lowercase();
-        if SECRET_NAMES.iter().any(|part| lower.contains(part)) {
+        if names_a_secret(key.text) {
             let message = format!("`{}` is a secret, and this file is no place for it", key.text);
             let help = "`params_file = \"FILE\"`: lines of NAME = VALUE, mode 600";
             let fault = walk.faults.fault(key.span(), message);

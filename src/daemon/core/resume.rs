@@ -130,7 +130,7 @@ async fn is_up(
                 let limit = resource.start_timeout;
                 match script::status(program, surroundings, limit).await {
                     Ok(Status::Running) => {}
-                    Ok(Status::Stopped | Status::Unknown) => {
+                    Ok(Status::Stopped | Status::Broken | Status::Unknown) => {
                         return Err(format!("{} does not run", resource.text));
                     }
                     Err(why) => return Err(format!("{}: {why}", resource.text)),
