@@ -16,7 +16,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director sync watchdog measure)
+steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director sync watchdog faults measure)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -33,15 +33,16 @@ declare -A about=(
   [director]="the director's second day: reload, tampering, black holes, open connections"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs"
   [watchdog]="the watchdog with the kernel's softdog"
+  [faults]="bad networks, a jumping clock, no IPVS, troubled checks, want of memory, CPU, descriptors, children"
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [sync]=240 [watchdog]=90 [measure]=600)
+  [lab-self]=40 [lab-tests]=120 [story]=180 [director]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [sync]=1800 [watchdog]=600 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
-spoken=" lab-self story director sync watchdog measure "
+spoken=" lab-self story director sync watchdog faults measure "
 # Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
 # where the lab runs.
 lab_tests=(ipvs lease)
@@ -133,6 +134,12 @@ step_watchdog() {
   in_lab "${most[watchdog]}" watchdog.sh
 }
 
+# In the virtual machine whatever this kernel has: it sets the clock and unloads modules.
+step_faults() {
+  build_for_lab
+  LAB_VM=1 in_lab "${most[faults]}" faults.sh
+}
+
 step_measure() {
   build_for_lab
   in_lab "${most[measure]}" measure.sh RUNS="${RUNS:-10}"
@@ -188,7 +195,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | sync | watchdog | lab-self | peers)
+    story | director | sync | watchdog | faults | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;

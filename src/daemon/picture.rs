@@ -286,6 +286,7 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
         if !director.checker && !director.services.is_empty() {
             warnings.push("the checker is not running; verdicts are its last ones".to_owned());
         }
+        warnings.extend(hindered(director));
         warnings.extend(director.kernel.refused.iter().map(|r| format!("kernel: {r}")));
     }
     warnings
@@ -294,6 +295,14 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
 fn out_of_sync(sync: &SyncStatus) -> Option<String> {
     let why = sync.fault.as_ref()?;
     Some(format!("connections are not synced, a takeover cuts them: {why}"))
+}
+
+/// Checks that this node can't carry out.
+fn hindered(director: &DirectorView) -> Option<String> {
+    let reals = || director.services.iter().flat_map(|service| &service.real);
+    let why = reals().find_map(|real| real.hindered.as_ref())?;
+    let count = reals().filter(|real| real.hindered.is_some()).count();
+    Some(format!("{count} checks can't be carried out, their verdicts are the last ones: {why}"))
 }
 
 fn differs(sections: &[Difference]) -> String {

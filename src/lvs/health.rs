@@ -50,6 +50,8 @@ pub struct Standing {
     pub since: Instant,
     /// Failures in a row up to now; over 0 in an up server that has not reached `fall` yet.
     pub failures: u32,
+    /// Why this node could not carry out the last check: its own fault, no verdict.
+    pub hindered: Option<String>,
 }
 
 /// The verdicts on everything that is configured.
@@ -115,6 +117,8 @@ impl Limits {
 struct Tally {
     failures: u32,
     successes: u32,
+    /// Why it could not be carried out the last time, where that was our own fault.
+    hindered: Option<String>,
     judged: BTreeMap<Limits, Judged>,
 }
 
@@ -186,6 +190,7 @@ impl Health {
             state: judged.map_or(State::Unknown, |judged| judged.state.clone()),
             since: judged.map_or(Instant::BOOT, |judged| judged.since),
             failures: tally.map_or(0, |tally| tally.failures),
+            hindered: tally.and_then(|tally| tally.hindered.clone()),
         }
     }
 
@@ -215,6 +220,14 @@ impl Tally {
     }
 
     fn count(&mut self, now: Instant, verdict: &Verdict) -> bool {
+        self.hindered = None;
+        if let Verdict::Down(CheckFailure::Local(why)) = verdict
+            && !self.judged.values().any(|judged| judged.state == State::Unknown)
+        {
+            // Our own want of descriptors or ports says nothing about the server.
+            self.hindered = Some(why.clone());
+            return false;
+        }
         match verdict {
             Verdict::Up => (self.successes, self.failures) = (self.successes.saturating_add(1), 0),
             Verdict::Down(_) => {

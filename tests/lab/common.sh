@@ -67,14 +67,14 @@ wait_for() {
 kernel_has_ipvs() { [[ -e /proc/net/ip_vs ]] || { ((EUID == 0)) && modprobe -q ip_vs && [[ -e /proc/net/ip_vs ]]; } 2>/dev/null; }
 
 # in_lab SECONDS SCRIPT [NAME=VALUE...] runs a script of this directory where IPVS is: here, if this kernel
-# has it, or in the VM. What it writes to LAB_RESULTS stays. PAIRBEAT and PROBER are paths here; in the VM the
+# has it, or in the VM (with LAB_VM=1 in any case). What it writes to LAB_RESULTS stays. PAIRBEAT and PROBER are paths here; in the VM the
 # script finds copies in memory, as 9p would slow the first run of every page of them.
 in_lab() {
   local limit=$1 script=$2 here copy
   shift 2
   here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
   mkdir -p "$LAB_RESULTS"
-  if kernel_has_ipvs && ((EUID == 0)); then
+  if [[ ${LAB_VM:-} != 1 ]] && kernel_has_ipvs && ((EUID == 0)); then
     env "$@" PAIRBEAT="$PAIRBEAT" PROBER="$PROBER" LAB_RESULTS="$LAB_RESULTS" timeout --foreground "$limit" \
       bash "$here/$script"
     return

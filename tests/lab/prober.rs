@@ -4,6 +4,7 @@
 //! * `serve`: a web server with one page (no fork a request, as that is dear in the emulator).
 //! * `echo`, `hold`: connections that stay open and say a byte now and then; `hold` counts those that
 //!   end before it does.
+//! * `trouble`: a server that says nothing, or a byte a second, or no end of them, or resets.
 //! * `mark`, `kill`: write down when something is done; `kill` also does it.
 //! * `heard`: writes down when heartbeats of so many senders have been seen on the wire.
 //! * `json`: prints values of a JSON text on stdin.
@@ -33,6 +34,8 @@ mod hold;
 mod report;
 #[path = "prober/server.rs"]
 mod server;
+#[path = "prober/trouble.rs"]
+mod trouble;
 #[path = "prober/wire.rs"]
 mod wire;
 
@@ -66,6 +69,13 @@ enum Command {
     },
     /// Keep connections open, a byte there and back on each at an interval, until SIGTERM.
     Hold(hold::Options),
+    /// Take connections and do one bad thing to them.
+    Trouble {
+        /// Where to listen.
+        address: SocketAddr,
+        /// What to do.
+        trouble: trouble::Trouble,
+    },
     /// Append `NANOSECONDS NAME` to FILE.
     Mark {
         /// The file of marks.
@@ -98,6 +108,7 @@ fn main() -> ExitCode {
         Command::Serve { address, page } => server::serve(address, &page),
         Command::Echo { address } => hold::echo(address),
         Command::Hold(options) => hold::hold(&options),
+        Command::Trouble { address, trouble } => trouble::make(address, trouble),
         Command::Mark { file, name } => mark(&file, &name, now()),
         Command::Kill { file, name, pids } => kill(&file, &name, &pids),
         Command::Heard(options) => wire::heard(&options),

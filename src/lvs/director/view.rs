@@ -87,6 +87,10 @@ pub struct RealView {
     pub since_ms: u64,
     /// Failed checks in a row up to now.
     pub failures: u32,
+    /// Why this node can't check it at present; its state is the last verdict. An older daemon
+    /// does not say.
+    #[serde(default)]
+    pub hindered: Option<String>,
 }
 
 impl Control {
@@ -163,6 +167,7 @@ impl Control {
             cause,
             since_ms: u64::try_from(now.since(standing.since).as_millis()).unwrap_or(u64::MAX),
             failures: standing.failures,
+            hindered: standing.hindered,
         }
     }
 }

@@ -107,3 +107,23 @@ fn too_many_checks_change_nothing() {
     assert_eq!(refused, Err(TooManyChecks { checks: CHECKS_MAX + 1 }));
     assert_eq!(health.specs(), before);
 }
+
+#[test]
+fn what_hinders_our_own_checks_is_no_verdict_on_a_server_that_has_one() {
+    let web = service(1, &[1]);
+    let mut health = health(vec![web.clone()]);
+    let id = health.specs()[0].id;
+    let why = "Too many open files".to_owned();
+    let verdict = Verdict::Down(CheckFailure::Local(why.clone()));
+    let hindered = CheckResult { id, verdict, took_us: 1 };
+    assert!(health.record(T(1), &hindered), "a server that was never seen is not taken in");
+    assert!(health.record(T(2), &up(id)));
+    for at in 3..10 {
+        assert!(!health.record(T(at), &hindered));
+    }
+    let standing = health.standing(&web, &web.reals[0]);
+    assert_eq!((standing.state, standing.failures), (State::Up, 0));
+    assert_eq!(standing.hindered, Some(why));
+    assert!(health.record(T(10), &down(id)));
+    assert_eq!(health.standing(&web, &web.reals[0]).hindered, None);
+}
