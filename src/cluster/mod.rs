@@ -393,10 +393,23 @@ impl Core {
             }
             self.phase = Phase::Running { since: now, doubt };
         }
-        if let Phase::Running { doubt, .. } = &mut self.phase {
-            let over = |it: &Doubt| self.peer.echo() >= it.sequence || now >= it.until;
-            *doubt = doubt.filter(|it| !over(it));
+        let Phase::Running { doubt: Some(doubt), .. } = self.phase else { return };
+        let heard = self.peer.echo() >= doubt.sequence;
+        if heard || (now >= doubt.until && self.rechecked(now)) {
+            if let Phase::Running { doubt, .. } = &mut self.phase {
+                *doubt = None;
+            }
+            let (mut turn, groups, _) = self.turn(now);
+            groups.iter_mut().for_each(|group| group.rechecked(&mut turn));
         }
+    }
+
+    /// Whether the service LAN has said who serves what is held here: the peer is silent, and may
+    /// have taken over while we stood still.
+    fn rechecked(&mut self, now: Instant) -> bool {
+        let (mut turn, groups, _) = self.turn(now);
+        let answers: Vec<_> = groups.iter_mut().map(|group| group.recheck(&mut turn)).collect();
+        answers.iter().all(Option::is_some)
     }
 
     /// Leaves when nothing is held any more; without a word when a part of it can't be stopped, for
