@@ -17,7 +17,7 @@ use std::time::Duration;
 use self::rekey::Pending;
 pub use self::rekey::RekeyError;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
-use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
+use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
 use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
 use crate::cluster::{self, Carried, Core, Settings};
 use crate::keys::KeyRing;
@@ -153,12 +153,13 @@ pub enum Input {
 /// An order to the driver, to be obeyed in the order given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Send this datagram to the peer.
+    /// Send a beat to the peer.
     Send {
         /// On this link.
         link: LinkId,
-        /// At most [`crate::wire::DATAGRAM_MAX`] bytes.
-        bytes: Vec<u8>,
+        /// Datagrams of at most [`crate::wire::DATAGRAM_MAX`] bytes; one, or several that only
+        /// together say everything.
+        pieces: Vec<Vec<u8>>,
     },
     /// Start or stop one resource.
     Run(Action),
@@ -180,6 +181,8 @@ pub enum Output {
         /// The peer's own address there.
         peer: Option<IpAddr>,
     },
+    /// Something to be asked or done outside the pair.
+    Outside(OutsideOrder),
     /// Announce the addresses of an active group again.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -435,6 +438,7 @@ impl<H: Heart> Engine<H> {
                 event::Output::Probe { order, group, peer } => {
                     self.outputs.push_back(Output::Probe { order, group, peer });
                 }
+                event::Output::Outside(order) => self.outputs.push_back(Output::Outside(order)),
                 event::Output::Announce(group) => self.outputs.push_back(Output::Announce(group)),
                 event::Output::Answer { id, answer } => {
                     self.settled(id, &answer);
@@ -490,9 +494,8 @@ impl<H: Heart> Engine<H> {
             let heard_here = self.sessions.link_echo(link, now);
             let header = self.header(link, seq, echo, heard_here);
             let extras = Extras { candidates, keys: &self.checks };
-            for bytes in frame::seal(&header, beat, extras, &self.auth) {
-                self.outputs.push_back(Output::Send { link, bytes });
-            }
+            let pieces = frame::seal(&header, beat, extras, &self.auth);
+            self.outputs.push_back(Output::Send { link, pieces });
         }
     }
 

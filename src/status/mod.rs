@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
-use crate::cluster::{Difference, ResourceState};
+use crate::cluster::{ArbiterView, Difference, FenceView, ReachView, ResourceState};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -50,6 +50,12 @@ pub struct Status {
     /// The same for each VIP; an older daemon says nothing of it.
     #[serde(default)]
     pub guards: Vec<GuardStatus>,
+    /// How far the fencing of the peer is; `null` where nothing can fence it.
+    #[serde(default)]
+    pub fence: Option<FenceView>,
+    /// Who reaches how many ping nodes; `null` where there are none.
+    #[serde(default)]
+    pub reach: Option<ReachView>,
     /// The keys of the heartbeats; an older daemon says nothing of them.
     #[serde(default)]
     pub keys: KeysStatus,
@@ -126,7 +132,7 @@ pub struct PeerStatus {
 pub struct LinkStatus {
     /// As configured.
     pub name: String,
-    /// `ucast`, `bcast`, `mcast`; an older daemon does not say.
+    /// `ucast`, `bcast`, `mcast`, `serial`; an older daemon does not say.
     #[serde(default)]
     pub kind: String,
     /// `up`, `down`, `unknown` (nothing heard yet).
@@ -138,6 +144,12 @@ pub struct LinkStatus {
     /// Datagrams sent here.
     #[serde(default)]
     pub sent: u64,
+    /// Beats not sent here because a slow line had others to send.
+    #[serde(default)]
+    pub left_out: u64,
+    /// What came in on a serial line and was no datagram: noise, another speed.
+    #[serde(default)]
+    pub broken: u64,
     /// Datagrams of the peer that were believed here.
     pub received: u64,
     /// Datagrams that came in here and changed nothing.
@@ -186,6 +198,9 @@ pub struct GroupStatus {
     /// This node's own way to its clients: `up`, `down`, `unknown` (it has no address).
     #[serde(default)]
     pub service_link: String,
+    /// What each arbiter said last of it.
+    #[serde(default)]
+    pub arbiters: Vec<ArbiterView>,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
     /// What each of them is on this node, in the same order.

@@ -31,6 +31,7 @@ mod reload;
 mod restart;
 mod roles;
 mod scripts;
+mod serial;
 mod service;
 mod standstill;
 mod state;
