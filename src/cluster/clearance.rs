@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Core;
 use crate::cluster::event::{Bar, Cause, Event, LanAnswer, Manner, Output, ServiceLink};
 use crate::cluster::group::{Group, Role, Stance};
 use crate::cluster::outbox::{Licence, Turn};
@@ -99,6 +100,16 @@ impl Clearance {
 /// How long before the end of a deadtime the LAN is asked.
 pub(super) fn probe_ahead(settings: &Settings) -> Duration {
     PROBE_AHEAD_MAX.min(settings.deadtime / 8)
+}
+
+impl Core {
+    /// Whether the service LAN has said who serves what is held here: the peer is silent, and may
+    /// have taken over while we stood still.
+    pub(super) fn rechecked(&mut self, now: Instant) -> bool {
+        let (mut turn, groups, _) = self.turn(now);
+        let answers: Vec<_> = groups.iter_mut().map(|group| group.recheck(&mut turn)).collect();
+        answers.iter().all(Option::is_some)
+    }
 }
 
 impl Group {

@@ -439,14 +439,6 @@ impl Core {
         }
     }
 
-    /// Whether the service LAN has said who serves what is held here: the peer is silent, and may
-    /// have taken over while we stood still.
-    fn rechecked(&mut self, now: Instant) -> bool {
-        let (mut turn, groups, _) = self.turn(now);
-        let answers: Vec<_> = groups.iter_mut().map(|group| group.recheck(&mut turn)).collect();
-        answers.iter().all(Option::is_some)
-    }
-
     /// Leaves when nothing is held any more; without a word when a part of it can't be stopped, for
     /// then the peer must wait.
     fn step_leave(&mut self, now: Instant) {
