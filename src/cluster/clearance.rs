@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::event::{Bar, Cause, Event, LanAnswer, Output, ServiceLink};
-use crate::cluster::group::{Group, Role};
+use crate::cluster::Core;
+use crate::cluster::event::{Bar, Cause, Event, LanAnswer, Manner, Output, ServiceLink};
+use crate::cluster::group::{Group, Role, Stance};
 use crate::cluster::outbox::{Licence, Turn};
 use crate::cluster::peer::PeerState;
 use crate::cluster::settings::Settings;
@@ -36,6 +37,9 @@ const SERVICE_SETTLE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Clearance {
     probe: Probe,
+    /// The question of an owner that stood still: who serves the group now?
+    #[serde(default)]
+    recheck: Probe,
     /// Reported to the operator.
     pub(super) bar: Option<Bar>,
     link: ServiceLink,
@@ -84,14 +88,28 @@ impl Clearance {
             Probe::Asked { until, .. } => Some((until, "probe")),
             Probe::Answered { at, .. } => Some((at.plus(PROBE_AGAIN), "probe again")),
         };
+        let recheck = match self.recheck {
+            Probe::Asked { until, .. } => Some((until, "recheck")),
+            Probe::Unasked | Probe::Answered { .. } => None,
+        };
         let settles = self.settles.map(|at| (at, "service link"));
-        probe.into_iter().chain(settles)
+        probe.into_iter().chain(recheck).chain(settles)
     }
 }
 
 /// How long before the end of a deadtime the LAN is asked.
 pub(super) fn probe_ahead(settings: &Settings) -> Duration {
     PROBE_AHEAD_MAX.min(settings.deadtime / 8)
+}
+
+impl Core {
+    /// Whether the service LAN has said who serves what is held here: the peer is silent, and may
+    /// have taken over while we stood still.
+    pub(super) fn rechecked(&mut self, now: Instant) -> bool {
+        let (mut turn, groups, _) = self.turn(now);
+        let answers: Vec<_> = groups.iter_mut().map(|group| group.recheck(&mut turn)).collect();
+        answers.iter().all(Option::is_some)
+    }
 }
 
 impl Group {
@@ -121,11 +139,38 @@ impl Group {
 
     /// The LAN's answer; false when nobody waits for it.
     pub(super) fn probed(&mut self, turn: &Turn<'_>, order: ActionId, answer: LanAnswer) -> bool {
-        let Probe::Asked { order: asked, .. } = self.clearance.probe else { return false };
-        if asked == order {
-            self.clearance.probe = Probe::Answered { answer, at: turn.now };
+        for probe in [&mut self.clearance.probe, &mut self.clearance.recheck] {
+            if matches!(probe, Probe::Asked { order: asked, .. } if *asked == order) {
+                *probe = Probe::Answered { answer, at: turn.now };
+                return true;
+            }
         }
-        asked == order
+        false
+    }
+
+    /// After a stall of our own, with a peer that stays silent: what the LAN says of a group that
+    /// is held here, `None` while it is asked. Nothing of it is answered for meanwhile.
+    pub(super) fn recheck(&mut self, turn: &mut Turn<'_>) -> Option<LanAnswer> {
+        if !self.settings.probe || self.held().is_none() {
+            return Some(LanAnswer::Unknown);
+        }
+        match self.clearance.recheck {
+            Probe::Unasked => {
+                self.clearance.recheck = self.question(turn);
+                None
+            }
+            Probe::Asked { until, .. } if turn.now < until => None,
+            Probe::Asked { .. } => Some(LanAnswer::Unknown),
+            Probe::Answered { answer, .. } => Some(answer),
+        }
+    }
+
+    /// The stall is settled: a group that the peer serves by now is the peer's.
+    pub(super) fn rechecked(&mut self, turn: &mut Turn<'_>) {
+        let recheck = std::mem::take(&mut self.clearance.recheck);
+        if matches!(recheck, Probe::Answered { answer: LanAnswer::Served, .. }) {
+            self.stop(turn, Cause::HigherEpoch, Manner::Alone, Stance::Willing);
+        }
     }
 
     /// Time passes: links settle, questions run out, and a peer that is nearly silent for a
@@ -157,9 +202,13 @@ impl Group {
     }
 
     fn ask_lan(&mut self, turn: &mut Turn<'_>) {
+        self.clearance.probe = self.question(turn);
+    }
+
+    fn question(&self, turn: &mut Turn<'_>) -> Probe {
         let order = turn.outbox.new_action();
-        self.clearance.probe = Probe::Asked { order, until: turn.now.plus(PROBE_LIMIT) };
         turn.outbox.push(Output::Probe { order, group: self.id, peer: self.peer_via });
+        Probe::Asked { order, until: turn.now.plus(PROBE_LIMIT) }
     }
 
     /// Whether the group may be taken from a peer that is dead to us. `ordered`: an operator wants

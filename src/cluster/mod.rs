@@ -429,9 +429,14 @@ impl Core {
             }
             self.phase = Phase::Running { since: now, doubt };
         }
-        if let Phase::Running { doubt, .. } = &mut self.phase {
-            let over = |it: &Doubt| self.peer.echo() >= it.sequence || now >= it.until;
-            *doubt = doubt.filter(|it| !over(it));
+        let Phase::Running { doubt: Some(doubt), .. } = self.phase else { return };
+        let heard = self.peer.echo() >= doubt.sequence;
+        if heard || (now >= doubt.until && self.rechecked(now)) {
+            if let Phase::Running { doubt, .. } = &mut self.phase {
+                *doubt = None;
+            }
+            let (mut turn, groups, _) = self.turn(now);
+            groups.iter_mut().for_each(|group| group.rechecked(&mut turn));
         }
     }
 

@@ -82,6 +82,10 @@ fn an_owner_that_stands_still_in_jeopardy_is_taken_over() {
     pair.a.signal(core, Signal::STOP);
     pair.b.becomes("active");
     assert!(answered_by(&pair, &pair.b));
+    // When it goes on, only the service LAN can tell it.
+    pair.a.signal(core, Signal::CONT);
+    pair.a.becomes("standby");
+    assert!(answered_by(&pair, &pair.b));
 }
 
 #[test]
