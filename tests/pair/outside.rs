@@ -4,12 +4,9 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
-use tokio::time::Instant;
-
-use crate::lan::PATIENCE;
 use crate::nets::{Net, possible};
-use crate::node::Node;
-use crate::pair::{CABLE, Pair, Setup, VIP};
+use crate::node::{Node, until};
+use crate::pair::{CABLE, Pair, Scratch, Setup, VIP};
 
 /// The namespace of the bridge: the other end of a node's cable is there.
 fn bridge(node: &Net) -> Net {
@@ -117,14 +114,14 @@ fn where_the_agent_hangs_an_operator_can_answer_for_it_but_not_while_the_peer_is
 struct Etcd {
     child: Child,
     _net: Net,
-    _place: crate::pair::Scratch,
+    place: Scratch,
 }
 
 const ETCD: [(&str, &str); 2] = [("10.9.1.1", "10.9.1.2"), ("10.9.2.1", "10.9.2.2")];
 
 impl Etcd {
     fn start(pair: &Pair) -> Self {
-        let (net, place) = (Net::new(), crate::pair::Scratch::new());
+        let (net, place) = (Net::new(), Scratch::new());
         let mut urls = String::new();
         for (place, (node, (mine, its))) in [&pair.a, &pair.b].iter().zip(ETCD).enumerate() {
             net.cable(&format!("n{place}"), &node.net, "eth2");
@@ -143,13 +140,10 @@ impl Etcd {
         command.args(["netns", "exec", net.name(), "etcd", "--data-dir"]).arg(place.0.join("data"));
         command.args(["--listen-client-urls", &urls, "--advertise-client-urls", &urls]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
-        let etcd = Self { child: child.unwrap(), _net: net, _place: place };
-        let begun = Instant::now();
-        let read = || std::fs::read_to_string(etcd._place.0.join("log")).unwrap_or_default();
-        while !read().contains("ready to serve client requests") {
-            assert!(begun.elapsed() < PATIENCE, "etcd does not start\n{}", read());
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        let etcd = Self { child: child.unwrap(), _net: net, place };
+        let read = || std::fs::read_to_string(etcd.place.0.join("log")).unwrap_or_default();
+        let ready = until(|| read().contains("ready to serve client requests").then_some(()));
+        assert!(ready.is_some(), "etcd does not start\n{}", read());
         etcd
     }
 }
