@@ -146,7 +146,10 @@ impl<D: Delivery> World<D> {
         let settings = &self.nodes[0].settings;
         let lease = settings.outside.arbiters.iter().any(|it| it.required && it.lease.is_some());
         let in_force = lease || settings.outside.fence.is_some();
-        let both = self.answers(0, group) && self.answers(1, group);
+        // A kernel without a lease serves on for a process that is dead; only fencing ends that.
+        let dead =
+            |node: usize| self.nodes[node].process.is_none() && settings.outside.fence.is_none();
+        let both = self.answers(0, group) && self.answers(1, group) && !dead(0) && !dead(1);
         if !in_force || !both || self.checks.troubled {
             self.checks.groups[group].two = None;
             return;
