@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Input, OutsideOrder};
+use pairbeat::cluster::message::Wish;
 use pairbeat::cluster::{ArbiterAnswer, OutsideSettings};
 use pairbeat::names::GroupId;
 use pairbeat::time::Instant;
@@ -159,7 +160,13 @@ impl<D: Delivery> World<D> {
         // A hand-over that is cut in two is an overlap until the peer is dead.
         let noticed = settings.deadtime * 2 + settings.keepalive * 2;
         let limit = noticed + agents * actions + self.heal() + Duration::from_secs(1);
-        let since = *self.checks.groups[group].two.get_or_insert(self.now);
+        // Fencing alone does not part two that were just handing over (docs/GAPS.md).
+        let agreed = self
+            .nodes
+            .iter()
+            .any(|node| node.claim(group).is_some_and(|claim| claim.wish == Wish::Offer));
+        let begun = if agreed && !lease { Instant::NEVER } else { self.now };
+        let since = *self.checks.groups[group].two.get_or_insert(begun);
         if self.now.since(since) > limit {
             self.fail(format!("S2: both nodes serve group {group} since {since}"));
         }
