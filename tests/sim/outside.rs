@@ -9,7 +9,7 @@ use pairbeat::names::GroupId;
 use pairbeat::time::Instant;
 
 use crate::session::Delivery;
-use crate::world::{Crash, Happening, NAMES, World};
+use crate::world::{Crash, Happening, Machine, NAMES, World};
 
 /// How long an arbiter takes to answer, and a power switch to switch.
 const ARBITER_TAKES: Duration = Duration::from_millis(5);
@@ -147,10 +147,13 @@ impl<D: Delivery> World<D> {
         let settings = &self.nodes[0].settings;
         let lease = settings.outside.arbiters.iter().any(|it| it.required && it.lease.is_some());
         let in_force = lease || settings.outside.fence.is_some();
-        // A kernel without a lease serves on for a process that is dead; only fencing ends that.
-        let dead =
-            |node: usize| self.nodes[node].process.is_none() && settings.outside.fence.is_none();
-        let both = self.answers(0, group) && self.answers(1, group) && !dead(0) && !dead(1);
+        // A kernel without a lease serves on for a process that does not run; only fencing ends that.
+        let fenced = settings.outside.fence.is_some();
+        let blind = |node: &Machine<D>| {
+            (node.process.is_none() || node.suspended.is_some()) && !node.guarded && !fenced
+        };
+        let blind = self.nodes.iter().any(blind);
+        let both = self.answers(0, group) && self.answers(1, group) && !blind;
         if !in_force || !both || self.checks.troubled {
             self.checks.groups[group].two = None;
             return;
