@@ -24,6 +24,7 @@ mod names;
 #[path = "../common/nets.rs"]
 mod nets;
 mod node;
+mod outside;
 mod pair;
 mod prober;
 mod refusals;

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Input, OutsideOrder};
+use pairbeat::cluster::message::Wish;
 use pairbeat::cluster::{ArbiterAnswer, OutsideSettings};
 use pairbeat::names::GroupId;
 use pairbeat::time::Instant;
 
 use crate::session::Delivery;
-use crate::world::{Crash, Happening, NAMES, World};
+use crate::world::{Crash, Happening, Machine, NAMES, World};
 
 /// How long an arbiter takes to answer, and a power switch to switch.
 const ARBITER_TAKES: Duration = Duration::from_millis(5);
@@ -146,7 +147,13 @@ impl<D: Delivery> World<D> {
         let settings = &self.nodes[0].settings;
         let lease = settings.outside.arbiters.iter().any(|it| it.required && it.lease.is_some());
         let in_force = lease || settings.outside.fence.is_some();
-        let both = self.answers(0, group) && self.answers(1, group);
+        // A kernel without a lease serves on for a process that does not run; only fencing ends that.
+        let fenced = settings.outside.fence.is_some();
+        let blind = |node: &Machine<D>| {
+            (node.process.is_none() || node.suspended.is_some()) && !node.guarded && !fenced
+        };
+        let blind = self.nodes.iter().any(blind);
+        let both = self.answers(0, group) && self.answers(1, group) && !blind;
         if !in_force || !both || self.checks.troubled {
             self.checks.groups[group].two = None;
             return;
@@ -156,7 +163,13 @@ impl<D: Delivery> World<D> {
         // A hand-over that is cut in two is an overlap until the peer is dead.
         let noticed = settings.deadtime * 2 + settings.keepalive * 2;
         let limit = noticed + agents * actions + self.heal() + Duration::from_secs(1);
-        let since = *self.checks.groups[group].two.get_or_insert(self.now);
+        // Fencing alone does not part two that were just handing over (docs/GAPS.md).
+        let agreed = self
+            .nodes
+            .iter()
+            .any(|node| node.claim(group).is_some_and(|claim| claim.wish == Wish::Offer));
+        let begun = if agreed && !lease { Instant::NEVER } else { self.now };
+        let since = *self.checks.groups[group].two.get_or_insert(begun);
         if self.now.since(since) > limit {
             self.fail(format!("S2: both nodes serve group {group} since {since}"));
         }
