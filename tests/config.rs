@@ -143,6 +143,8 @@ fn summary(text: &mut String, config: &Config) {
                     a.ip, a.prefix, a.interface, a.label, a.broadcast
                 ),
                 ResourceKind::Director(name) => format!("director {name}"),
+                ResourceKind::Announce(a) => format!("announce {} {:?}", a.ip, a.interface),
+                ResourceKind::Mail(mail) => format!("{mail:?}"),
                 ResourceKind::Script(s) => {
                     format!("script {} {:?} {:?}", s.path.display(), s.args, s.style)
                 }

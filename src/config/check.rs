@@ -194,7 +194,9 @@ fn addresses(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 ResourceKind::Director(name) => {
                     (format!("the director `{name}`"), directors.insert(name, at))
                 }
-                ResourceKind::Script(_) => continue,
+                ResourceKind::Script(_) | ResourceKind::Announce(_) | ResourceKind::Mail(_) => {
+                    continue;
+                }
             };
             if let Some(first) = first {
                 let help = format!("the other one is at {}", first.place);

@@ -146,6 +146,8 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
         match &resource.kind {
             ResourceKind::Address(address) => writeln!(out, "address {}", address.ip)?,
             ResourceKind::Director(name) => writeln!(out, "director {:?}", name.as_str())?,
+            ResourceKind::Announce(address) => writeln!(out, "announce {}", address.ip)?,
+            ResourceKind::Mail(mail) => writeln!(out, "mail {:?} {:?}", mail.to, mail.subject)?,
             ResourceKind::Script(script) => {
                 writeln!(out, "script {:?} {:?}", script.path.file_name(), script.args)?;
                 if let ScriptStyle::Ocf(agent) = &script.style {

@@ -74,7 +74,10 @@ async fn guarded(config: &Config, hands: &Hands) -> Guarded {
     let resources = config.groups.iter().flat_map(|group| &group.resources);
     let addresses = resources.filter_map(|resource| match &resource.kind {
         ResourceKind::Address(address) => Some(address),
-        ResourceKind::Director(_) | ResourceKind::Script(_) => None,
+        ResourceKind::Director(_)
+        | ResourceKind::Script(_)
+        | ResourceKind::Announce(_)
+        | ResourceKind::Mail(_) => None,
     });
     let mut guarded = Guarded::new();
     for address in addresses {

@@ -77,7 +77,7 @@ impl Look {
         let resource = group.and_then(|group| group.resources.get(self.resource));
         let program = resource.and_then(|resource| match &resource.kind {
             ResourceKind::Script(program) => Some((program, resource.monitor?)),
-            ResourceKind::Address(_) | ResourceKind::Director(_) => None,
+            _ => None,
         });
         let Some((program, monitor)) = program else {
             return Verdict::Unclear("the configuration has no such resource".to_owned());

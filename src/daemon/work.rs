@@ -27,7 +27,10 @@ pub(crate) fn addresses(config: &Config, group: GroupId) -> impl Iterator<Item =
     group.into_iter().flat_map(|group| &group.resources).filter_map(|resource| {
         match &resource.kind {
             ResourceKind::Address(address) => Some(address),
-            ResourceKind::Director(_) | ResourceKind::Script(_) => None,
+            ResourceKind::Director(_)
+            | ResourceKind::Script(_)
+            | ResourceKind::Announce(_)
+            | ResourceKind::Mail(_) => None,
         }
     })
 }
@@ -116,7 +119,9 @@ pub(crate) async fn perform(
                 (operation, manner) => hands.perform(resource, operation, manner).await,
             }
         }
-        ResourceKind::Script(_) => hands.perform(resource, action.operation, action.manner).await,
+        ResourceKind::Script(_) | ResourceKind::Announce(_) | ResourceKind::Mail(_) => {
+            hands.perform(resource, action.operation, action.manner).await
+        }
     }
 }
 
@@ -195,7 +200,10 @@ impl Config {
         let resources = self.groups.iter().flat_map(|group| &group.resources);
         resources.filter_map(|resource| match &resource.kind {
             ResourceKind::Address(address) => Some(address.ip),
-            ResourceKind::Director(_) | ResourceKind::Script(_) => None,
+            ResourceKind::Director(_)
+            | ResourceKind::Script(_)
+            | ResourceKind::Announce(_)
+            | ResourceKind::Mail(_) => None,
         })
     }
 }
