@@ -112,7 +112,14 @@ fn summary(text: &mut String, config: &Config) {
     )
     .unwrap();
     for link in &config.links {
-        let Medium::Udp(udp) = &link.medium;
+        let udp = match &link.medium {
+            Medium::Udp(udp) => udp,
+            Medium::Serial(serial) => {
+                let (device, baud) = (serial.device.display(), serial.baud.get());
+                writeln!(text, "link {} serial {device} at {baud}", link.name).unwrap();
+                continue;
+            }
+        };
         let interface = link.interface().unwrap_or("-");
         match &udp.cast {
             Cast::Unicast { targets, .. } => {

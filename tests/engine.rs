@@ -98,11 +98,13 @@ impl World {
             let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll()).collect();
             for output in outputs {
                 match output {
-                    Output::Send { link, bytes } => {
-                        assert!(bytes.len() <= DATAGRAM_MAX);
-                        if !self.lost() {
-                            let at = self.now.plus(Duration::from_millis(1));
-                            self.air.push((at, 1 - which, link, bytes));
+                    Output::Send { link, pieces } => {
+                        for bytes in pieces {
+                            assert!(bytes.len() <= DATAGRAM_MAX);
+                            if !self.lost() {
+                                let at = self.now.plus(Duration::from_millis(1));
+                                self.air.push((at, 1 - which, link, bytes));
+                            }
                         }
                     }
                     Output::Run(action) => {

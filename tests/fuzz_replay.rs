@@ -70,7 +70,8 @@ macro_rules! replayed {
 }
 
 replayed! {
-    wire_frame engine_hear control_call status channel journal recording carried owned_services etcd_answer
+    wire_frame serial_line engine_hear control_call status channel journal recording carried
+    owned_services etcd_answer
     ha_cf haresources authkeys
     ldirectord toml keys lan_frame ipvs_dump
 }

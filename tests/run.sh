@@ -28,7 +28,7 @@ declare -A about=(
   [build]="the optimised binaries for the lab"
   [sim]="the simulator, ${PAIRBEAT_SIM_SEEDS:-100000} seeds"
   [lab-self]="the lab proves itself, without pairbeat"
-  [lab-tests]="the integration tests that need ip_vs"
+  [lab-tests]="the integration tests that need a kernel as Debian has it"
   [story]="the demonstration, every claim checked"
   [director]="the director's second day: reload, tampering, black holes, open connections"
   [watchdog]="the watchdog with the kernel's softdog"
@@ -41,13 +41,14 @@ declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [watchdog]=600 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
 spoken=" lab-self story director watchdog measure "
-# Integration tests (tests/NAME.rs) that need ip_vs: they run where the lab runs.
-ipvs_tests=(ipvs)
+# Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
+# where the lab runs.
+lab_tests=(ipvs lease)
 
 step_setup() {
   need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \
     ping:iputils-ping etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents \
-    /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd
+    /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd socat:socat
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
@@ -75,7 +76,7 @@ step_test() {
   for file in tests/*.rs tests/*/main.rs; do
     [[ -e $file ]] || continue
     name=${file#tests/} name=${name%/main.rs} name=${name%.rs}
-    [[ " ${ipvs_tests[*]} " == *" $name "* ]] || targets+=(--test "$name")
+    [[ " ${lab_tests[*]} " == *" $name "* ]] || targets+=(--test "$name")
   done
   ((EUID == 0)) || say "SKIP the parts of cargo test that need root"
   cargo test --locked --no-fail-fast "${targets[@]}"
@@ -103,7 +104,7 @@ step_lab-self() {
 step_lab-tests() {
   local name
   build_for_lab
-  for name in "${ipvs_tests[@]}"; do
+  for name in "${lab_tests[@]}"; do
     [[ -e tests/$name.rs || -e tests/$name/main.rs ]] || die "there is no tests/$name.rs"
     TEST_BINARY=$(cargo test --locked --profile lab --test "$name" --no-run --message-format=json |
       sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/$name-" | tail -1)

@@ -11,12 +11,13 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use pairbeat::cluster::message::{
-    Beat, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX, SectionDigest, Unrest,
-    Wish,
+    Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
+    SectionDigest, Unrest, Wish,
 };
 use pairbeat::names::{GroupName, NAME_LEN_MAX, NodeName};
 use pairbeat::wire::auth::{Auth, KeyError, TAG_LEN};
 use pairbeat::wire::frame::{self, Echo, Extras, HEADER_LEN, Header};
+use pairbeat::wire::line;
 use pairbeat::wire::{DATAGRAM_MAX, PIECES_MAX, Refusal, SessionId};
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
@@ -411,10 +412,29 @@ impl Vector {
             node,
             hears: self.one("hears").parse().unwrap(),
             config: u64::from_str_radix(self.one("config"), 16).unwrap(),
-            notice: Notice::default(),
+            notice: self.notice(),
             groups: self.all("group").map(Self::group).collect(),
             sections: self.all("section").map(Self::section).collect(),
         }
+    }
+
+    fn notice(&self) -> Notice {
+        let guarded = self.all("guarded").next().is_some();
+        let Some(text) = self.all("notice").next() else {
+            return Notice { guarded, ..Notice::default() };
+        };
+        let words: Vec<&str> = text.split(' ').collect();
+        let [extent, numbers @ ..] = &words[..] else { panic!("notice `{text}`") };
+        let extent = match *extent {
+            "nothing" => Extent::Nothing,
+            "except-dead" => Extent::ExceptDead,
+            "all" => Extent::All,
+            other => panic!("notice `{other}`"),
+        };
+        let numbers: Vec<u32> = numbers.iter().map(|it| it.parse().unwrap()).collect();
+        let [generation, back_ms, deadtime_ms] = numbers[..] else { panic!("notice `{text}`") };
+        let freeze = Freeze { generation, extent };
+        Notice { freeze, back_ms, deadtime_ms, guarded }
     }
 
     fn section(text: &str) -> SectionDigest {
@@ -491,6 +511,37 @@ fn vectors(text: &str) -> Vec<Vector> {
         }
     }
     all
+}
+
+/// The same datagrams on a serial line.
+#[test]
+fn pinned_lines_are_written_and_read_as_they_always_were() {
+    let all = vectors(include_str!("wire/vectors.txt"));
+    let with_lines = all.iter().filter(|vector| vector.all("line").next().is_some());
+    assert!(with_lines.clone().count() >= 2);
+    for vector in with_lines {
+        for (frame, on_line) in vector.all("frame").zip(vector.all("line")) {
+            assert_eq!(hex(&line::encode(&unhex(frame))), on_line, "{}", vector.title);
+            let bytes = unhex(on_line);
+            let mut decoder = line::Decoder::default();
+            assert_eq!(decoder.next(&mut bytes.as_slice()), Some(unhex(frame).as_slice()));
+        }
+    }
+}
+
+#[test]
+fn the_lengths_of_a_beat_are_known_before_it_is_made() {
+    let auth = auth("server101", "server105");
+    let notice = Notice { guarded: true, deadtime_ms: 2000, ..Notice::default() };
+    let via = Some("2001:db8::1".parse().unwrap());
+    for count in [0, 1, 2, 20, GROUPS_MAX] {
+        let names: Vec<String> = (0..count).map(|n| format!("{:0>1$}", n, 2 + n % 60)).collect();
+        let mut groups: Vec<GroupClaim> = names.iter().map(|name| claim(name)).collect();
+        groups.iter_mut().for_each(|claim| claim.via = via);
+        let sent: Vec<usize> =
+            seal(&Beat { notice, groups, ..beat(&[]) }, &auth).iter().map(Vec::len).collect();
+        assert_eq!(frame::lengths(names.iter().map(String::len), 1), sent, "{count} groups");
+    }
 }
 
 /// Frames that other versions have sent: never changed, only added to.

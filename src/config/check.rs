@@ -15,6 +15,7 @@ use crate::config::{AutoFailback, Config, Group, KeyRing, ResourceKind, Service,
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, NodeName};
+use crate::wire::frame;
 
 /// A cluster has two nodes.
 const NODES: usize = 2;
@@ -76,6 +77,9 @@ pub(super) fn finish(
     draft.outside.check(&draft.nodes, &draft.timing, found);
     let peer = nodes(&draft, node, &file, found);
     draft.links = link::without_doubles(draft.links, found);
+    let names = draft.groups.iter().map(|group| group.group.name.as_str().len());
+    let beat = frame::lengths(names, draft.keys.keys.len());
+    link::check_speed(&draft.links, &draft.timing, &beat, found);
     if draft.links.len() > LINKS_MAX {
         let message = format!("{} heartbeat links; at most {LINKS_MAX}", draft.links.len());
         found.push(file.fault(message));

@@ -89,7 +89,10 @@ fn write_failback(out: &mut String, config: &Config) -> fmt::Result {
 
 fn write_links(out: &mut String, config: &Config) -> fmt::Result {
     config.links.iter().try_for_each(|link| {
-        let Medium::Udp(Udp { port, cast }) = &link.medium;
+        let (port, cast) = match &link.medium {
+            Medium::Udp(Udp { port, cast }) => (port, cast),
+            Medium::Serial(serial) => return writeln!(out, "link serial {}", serial.baud.get()),
+        };
         match cast {
             Cast::Unicast { .. } => writeln!(out, "link {port}"),
             Cast::Broadcast { .. } => writeln!(out, "link bcast {port}"),

@@ -34,7 +34,7 @@ pub struct HaCf {
     pub auto_failback: AutoFailback,
     /// `damping`.
     pub damping: Damping,
-    /// `ucast` with one link per interface and family, `bcast`, `mcast`.
+    /// `ucast` with one link per interface and family, `bcast`, `mcast`, `serial`.
     pub links: Vec<DraftLink>,
     /// Ping nodes and fencing.
     pub(super) outside: Outside,
@@ -100,6 +100,8 @@ impl<'a> Reader<'a> {
             "bcast" | "udp" => self.bcast(directive, args),
             "mcast" => self.mcast(directive, args, Family::V4),
             "mcast6" => self.mcast(directive, args, Family::V6),
+            "serial" => self.serial(directive, args),
+            "baud" => self.baud(directive, args),
             "damping" => self.damping(directive, args),
             "auto_failback" => self.auto_failback(directive, args),
             "nice_failback" => self.nice_failback(directive, args),
@@ -263,9 +265,6 @@ impl<'a> Reader<'a> {
             return;
         };
         let (table::Fate::NotYet(why) | table::Fate::Accepted(why)) = known.fate else { return };
-        if matches!(known.fate, table::Fate::NotYet(_)) {
-            self.media.not_yet.get_or_insert(directive.span());
-        }
         self.shape(directive, args, known.shape);
         let message = format!("`{}` is not acted on{why}", directive.text);
         self.faults.warn(directive.span(), message);

@@ -4,9 +4,14 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU8;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::config::diag::{Diagnostic, Mark};
+use crate::config::Timing;
+use crate::config::diag::{Diagnostic, Mark, Severity};
+use crate::config::value::time_text;
 use crate::names::LinkName;
+use crate::wire::line;
 
 /// Most peers' addresses on one link: each of them gets every beat.
 pub const TARGETS_MAX: usize = 16;
@@ -28,6 +33,8 @@ pub struct Link {
 pub enum Medium {
     /// A network.
     Udp(Udp),
+    /// A serial line (`serial`).
+    Serial(Serial),
 }
 
 /// A link over UDP.
@@ -88,6 +95,56 @@ impl MulticastGroup {
     }
 }
 
+/// A serial line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serial {
+    /// The device, by its path.
+    pub device: PathBuf,
+    /// Its speed, the same at both ends.
+    pub baud: Baud,
+}
+
+/// The speed of a serial line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Baud(u32);
+
+impl Baud {
+    /// Those of ha.cf, and one more that today's adapters have.
+    pub const ALL: [Self; 8] = [
+        Self(9600),
+        Self(19_200),
+        Self(38_400),
+        Self(57_600),
+        Self(115_200),
+        Self(230_400),
+        Self(460_800),
+        Self(921_600),
+    ];
+
+    /// `None` for any other number.
+    pub fn new(baud: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.0 == baud)
+    }
+
+    /// In bits a second.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// How long a line takes for so many bytes: ten bits each.
+    fn time_for(self, bytes: usize) -> Duration {
+        let bits = u64::try_from(bytes).unwrap_or(u64::MAX).saturating_mul(10);
+        Duration::from_nanos(bits.saturating_mul(1_000_000_000) / u64::from(self.0))
+    }
+}
+
+impl Default for Baud {
+    /// That of Heartbeat.
+    fn default() -> Self {
+        Self(19_200)
+    }
+}
+
 impl Link {
     /// Which kind it is, in the words of ha.cf.
     pub fn kind(&self) -> &'static str {
@@ -95,6 +152,7 @@ impl Link {
             Medium::Udp(Udp { cast: Cast::Unicast { .. }, .. }) => "ucast",
             Medium::Udp(Udp { cast: Cast::Broadcast { .. }, .. }) => "bcast",
             Medium::Udp(Udp { cast: Cast::Multicast(_), .. }) => "mcast",
+            Medium::Serial(_) => "serial",
         }
     }
 
@@ -107,13 +165,17 @@ impl Link {
     pub fn targets(&self) -> &[IpAddr] {
         match &self.medium {
             Medium::Udp(Udp { cast: Cast::Unicast { targets, .. }, .. }) => targets,
-            Medium::Udp(_) => &[],
+            Medium::Udp(_) | Medium::Serial(_) => &[],
         }
     }
 
     /// Whether both would be one and the same way, so that one of them is too many.
     fn same_way(&self, other: &Self) -> bool {
-        let (Medium::Udp(one), Medium::Udp(two)) = (&self.medium, &other.medium);
+        let (one, two) = match (&self.medium, &other.medium) {
+            (Medium::Serial(one), Medium::Serial(two)) => return one.device == two.device,
+            (Medium::Udp(one), Medium::Udp(two)) => (one, two),
+            _ => return false,
+        };
         let same = match (&one.cast, &two.cast) {
             (Cast::Broadcast { interface: one }, Cast::Broadcast { interface: two }) => one == two,
             (Cast::Multicast(one), Cast::Multicast(two)) => {
@@ -128,8 +190,10 @@ impl Link {
 impl Medium {
     /// The interface, where it is bound to one.
     pub fn interface(&self) -> Option<&str> {
-        let Self::Udp(udp) = self;
-        udp.cast.interface()
+        match self {
+            Self::Udp(udp) => udp.cast.interface(),
+            Self::Serial(_) => None,
+        }
     }
 }
 
@@ -178,4 +242,59 @@ pub(super) fn without_doubles(
         }
     }
     kept
+}
+
+/// How often the time for one beat must fit into deadtime: one may be lost, and the answer to what
+/// waited for the line waits there, too.
+const BEATS_PER_DEADTIME: u32 = 4;
+
+/// Names serial lines that are too slow for beats whose datagrams have these lengths.
+pub(super) fn check_speed(
+    links: &[DraftLink],
+    timing: &Timing,
+    datagrams: &[usize],
+    found: &mut Vec<Diagnostic>,
+) {
+    let bytes: usize = datagrams.iter().map(|len| line::line_len(*len)).sum();
+    let useless = |link: &Link| match &link.medium {
+        Medium::Serial(serial) => {
+            serial.baud.time_for(bytes) * BEATS_PER_DEADTIME > timing.deadtime
+        }
+        Medium::Udp(_) => false,
+    };
+    let alone = links.iter().all(|draft| useless(&draft.link));
+    for DraftLink { link, at } in links {
+        let Medium::Serial(serial) = &link.medium else { continue };
+        let took = millis_up(serial.baud.time_for(bytes));
+        let beat = format!("a beat takes {} at {} baud", time_text(took), serial.baud.get());
+        let enough = |time: Duration| {
+            Baud::ALL.into_iter().find(|baud| baud.time_for(bytes) <= time).map(Baud::get)
+        };
+        if useless(link) {
+            let deadtime = time_text(timing.deadtime);
+            let message = format!(
+                "{beat}, and deadtime is {deadtime}: this line alone can't keep the peer alive"
+            );
+            let longer = time_text(took * BEATS_PER_DEADTIME);
+            let help = match enough(timing.deadtime / BEATS_PER_DEADTIME) {
+                Some(baud) => format!("`baud {baud}`, or a deadtime of {longer} or more"),
+                None => format!("a deadtime of {longer} or more"),
+            };
+            let severity = if alone { Severity::Fault } else { Severity::Warning };
+            found.push(Diagnostic::new(severity, at.clone(), message).with_help(help));
+        } else if took > timing.keepalive {
+            let keepalive = time_text(timing.keepalive);
+            let message = format!("{beat}: that often they go out here, not every {keepalive}");
+            let mut warning = at.warning(message);
+            if let Some(baud) = enough(timing.keepalive) {
+                warning.help(format!("`baud {baud}` carries all of them"));
+            }
+            found.push(warning);
+        }
+    }
+}
+
+fn millis_up(time: Duration) -> Duration {
+    let millis = time.as_micros().div_ceil(1000);
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

@@ -44,7 +44,8 @@ pub use arbiter::{
 pub use check::{DraftDirector, DraftGroup, DraftResource};
 pub use digest::digests;
 pub use link::{
-    Cast, DraftLink, Link, Medium, Multicast, MulticastGroup, TARGETS_MAX, UDP_PORT, Udp,
+    Baud, Cast, DraftLink, Link, Medium, Multicast, MulticastGroup, Serial, TARGETS_MAX, UDP_PORT,
+    Udp,
 };
 pub use outside::{
     FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX, FenceDevice, FenceKind,

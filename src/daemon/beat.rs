@@ -459,7 +459,7 @@ impl Beat {
     fn obey(&mut self, now: Instant) {
         while let Some(output) = self.engine.poll() {
             match output {
-                Output::Send { link, bytes } => self.links.send(link, &bytes),
+                Output::Send { link, pieces } => self.links.send(link, &pieces, now),
                 Output::Run(action) => self.tell(Note::Run(action)),
                 Output::Monitor { order, group, resource } => {
                     self.tell(Note::Monitor { order, group, resource });

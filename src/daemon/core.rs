@@ -27,7 +27,7 @@ use self::replies::{hasty, send};
 use self::restart::{Checked, UnderWay};
 use self::resume::Resumed;
 use self::telling::Curious;
-use crate::cluster::event::{Action, Answer, Event, GroupState, Input, Outcome, Request};
+use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::config::{self, Config};
 use crate::control::protocol::Call;
 use crate::control::server::{self, Asked, Server};
@@ -35,6 +35,7 @@ use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::{self, DirectorHandle};
+use crate::daemon::guard::Guard;
 use crate::daemon::hands::Hands;
 use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::looks::Look;
@@ -98,7 +99,7 @@ struct Core {
     /// Whether the beat thread has said anything since the last look.
     reported: bool,
     /// What takes the VIPs out of service when this process does not run, in words.
-    guard: String,
+    guard: Guard,
     /// Those who asked for it before there was one; bounded by the control socket's connections.
     early: Vec<oneshot::Sender<Vec<u8>>>,
     beat: BeatHandle,
@@ -183,8 +184,8 @@ impl Core {
         let past = (memory.past(), resumed.carried.as_ref());
         let engine = begin::engine(&config, past, session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
-        let guard::Begun { words: guard, pulse, whole } =
-            guard::begin(&config, &hands, &resumed.addresses).await;
+        let config = Rc::new(config);
+        let (guard, pulse) = guard::prepare(&config, &hands, &resumed.addresses).await;
         let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
@@ -193,12 +194,12 @@ impl Core {
             _lock: lock,
             keeper: Keeper::default(),
             memory,
-            config: Rc::new(config),
+            config,
             supervisor,
             notes,
             view: None,
             reported: false,
-            guard,
+            guard: guard.begin(beat.orders()),
             early: Vec::new(),
             beat,
             hands,
@@ -220,14 +221,13 @@ impl Core {
             curious: Curious::default(),
             watching: None,
         };
-        core.enter_service(whole, &resumed).await;
+        core.enter_service(&resumed).await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
     }
 
-    /// What the cluster must know first, and who looks after what is held already.
-    async fn enter_service(&mut self, guarded: bool, resumed: &Resumed) {
-        self.order(Order::Core(Input::Guarded(guarded)));
+    /// Who looks after what is held already.
+    async fn enter_service(&mut self, resumed: &Resumed) {
         for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
             self.keeper.serves(group);
         }
@@ -272,8 +272,9 @@ impl Core {
         // A switch may be passing packets on at this moment.
         sweep_switches(&self.config, &self.director).await;
         self.director.shut_down().await;
-        if self.hands.held().is_empty() {
-            guard::end().await;
+        match self.hands.held().is_empty() {
+            true => self.guard.end().await,
+            false => self.guard.rest(),
         }
         self.chronicle.tell(telling::ended());
         self.chronicle.close();
@@ -444,7 +445,7 @@ impl Core {
             return;
         };
         let (director, failures) = (self.director.clone(), self.failures.clone());
-        let (guard, journal) = (self.guard.clone(), self.chronicle.status());
+        let (guard, journal) = (self.guard.standing(), self.chronicle.status());
         tokio::task::spawn_local(async move {
             let director = director.view().await;
             let seen = picture::Seen {

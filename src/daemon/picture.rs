@@ -8,6 +8,7 @@ use crate::cluster::message::Extent;
 use crate::cluster::{Difference, GroupView, LinkState, PeerLife, ResourceView};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
+use crate::daemon::guard::Standing;
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
 use crate::lvs::director::View as DirectorView;
@@ -25,7 +26,7 @@ pub(crate) struct Seen<'a> {
     /// The last failure of each group that has not recovered from it.
     pub(crate) failures: &'a BTreeMap<GroupName, String>,
     /// What takes the VIPs out of service when the core does not run.
-    pub(crate) guard: &'a str,
+    pub(crate) guard: &'a Standing,
     /// How the journal stands.
     pub(crate) journal: &'a JournalStatus,
 }
@@ -34,6 +35,7 @@ pub(crate) struct Seen<'a> {
 pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
     let Seen { config, view, failures, guard, journal } = *seen;
     let held = hands.held();
+    let (guard, guards) = guard.status();
     // For a moment after a reload the picture is older than the configuration.
     let groups = config.groups.iter().filter_map(|group| {
         let mut seen = view.engine.cluster.groups.iter();
@@ -56,7 +58,8 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
             .collect(),
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
-        guard: guard.to_owned(),
+        guard,
+        guards,
         keys: keys(view),
         journal: journal.clone(),
         warnings: unmet(config, view)
@@ -125,6 +128,8 @@ fn links(config: &Config, view: &View) -> Vec<LinkStatus> {
             silent_ms: life.heard_ms,
             rtt_us: quality.rtt_us,
             sent: socket.traffic.sent,
+            left_out: socket.traffic.left_out,
+            broken: socket.traffic.broken,
             received: quality.believed,
             refused: quality.refused,
             lost: quality.lost,

@@ -555,7 +555,8 @@ async fn say_farewell(farewell: &[Farewell]) {
         if repeat > 0 {
             sleep(FAREWELL_PAUSE).await;
         }
-        for word in farewell {
+        let (slow, quick): (Vec<_>, Vec<_>) = farewell.iter().partition(|word| word.is_slow());
+        for word in quick.into_iter().chain(slow) {
             if let Err(e) = link::say(word) {
                 warn!("the released word can't be sent to {word}: {e}");
             }

@@ -153,12 +153,13 @@ pub enum Input {
 /// An order to the driver, to be obeyed in the order given.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// Send this datagram to the peer.
+    /// Send a beat to the peer.
     Send {
         /// On this link.
         link: LinkId,
-        /// At most [`crate::wire::DATAGRAM_MAX`] bytes.
-        bytes: Vec<u8>,
+        /// Datagrams of at most [`crate::wire::DATAGRAM_MAX`] bytes; one, or several that only
+        /// together say everything.
+        pieces: Vec<Vec<u8>>,
     },
     /// Start or stop one resource.
     Run(Action),
@@ -490,9 +491,8 @@ impl<H: Heart> Engine<H> {
             let heard_here = self.sessions.link_echo(link, now);
             let header = self.header(link, seq, echo, heard_here);
             let extras = Extras { candidates, keys: &self.checks };
-            for bytes in frame::seal(&header, beat, extras, &self.auth) {
-                self.outputs.push_back(Output::Send { link, bytes });
-            }
+            let pieces = frame::seal(&header, beat, extras, &self.auth);
+            self.outputs.push_back(Output::Send { link, pieces });
         }
     }
 

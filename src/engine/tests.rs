@@ -153,12 +153,14 @@ impl World {
     fn obey(&mut self, which: usize) {
         while let Some(output) = self.node(which).poll() {
             match output {
-                Output::Send { link, bytes } => {
-                    let at = self.now.plus(DELAY);
-                    let datagram = Flying { at, to: 1 - which, link, bytes };
-                    self.captured.push(datagram.clone());
-                    if self.below(100) >= self.loss {
-                        self.air.push(datagram);
+                Output::Send { link, pieces } => {
+                    for bytes in pieces {
+                        let at = self.now.plus(DELAY);
+                        let datagram = Flying { at, to: 1 - which, link, bytes };
+                        self.captured.push(datagram.clone());
+                        if self.below(100) >= self.loss {
+                            self.air.push(datagram);
+                        }
                     }
                 }
                 Output::Gasp(datagrams) => self.gasps[which] = datagrams,

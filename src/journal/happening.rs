@@ -86,6 +86,13 @@ pub enum Happening {
         /// Why.
         why: String,
     },
+    /// The rules of the VIP lease were gone or changed, and are in force again.
+    GuardRestored,
+    /// The VIP lease can't be put in force: a killed node goes on to answer for its VIPs.
+    GuardMissing {
+        /// Why.
+        why: String,
+    },
     /// A virtual IP that an earlier life had left behind was removed at the start.
     StrayRemoved {
         /// Which.
@@ -201,6 +208,8 @@ impl Happening {
             Self::ReloadRefused { .. } => ("reload_refused", Alarm),
             Self::AddressRestored { .. } => ("address_restored", Warning),
             Self::AddressMissing { .. } => ("address_missing", Alarm),
+            Self::GuardRestored => ("guard_restored", Warning),
+            Self::GuardMissing { .. } => ("guard_missing", Alarm),
             Self::StrayRemoved { .. } => ("stray_removed", Warning),
             Self::AddressConfirmed { .. } => ("address_confirmed", Info),
             Self::AddressUnconfirmed { .. } => ("address_unconfirmed", Warning),
@@ -246,6 +255,12 @@ impl Happening {
             }
             Self::AddressMissing { resource, why } => {
                 format!("{resource} is missing and can't be put back: {why}")
+            }
+            Self::GuardRestored => "the rules of the VIP lease were gone or changed by somebody \
+                                    else; they are in force again"
+                .to_owned(),
+            Self::GuardMissing { why } => {
+                format!("no VIP lease, a killed node goes on to answer for its VIPs: {why}")
             }
             Self::StrayRemoved { ip } => format!("{ip}: stray address removed"),
             Self::AddressConfirmed { ip, interface, by, after_us } => {

@@ -179,6 +179,17 @@ impl Addresses {
         Ok(port.map(|port| port.up && port.carrier))
     }
 
+    /// Whether there is an interface of this name.
+    ///
+    /// # Errors
+    /// [`AddressError::Refused`], [`AddressError::NoAnswer`].
+    pub async fn exists(&self, interface: &str) -> Result<bool, AddressError> {
+        let _turn = self.turn.lock().await;
+        let attempt = format!("look up interface {interface}");
+        let found = self.port(&attempt, |links| links.match_name(interface.to_owned())).await?;
+        Ok(found.is_some())
+    }
+
     /// Puts the address where it belongs; success also when it is there already.
     ///
     /// # Errors

@@ -9,7 +9,8 @@
 //! One table of family netdev (nft(8), kernel 5.16 or newer for the egress hook). While ticks
 //! come, nothing is dropped. Without them the elements run out and the node is dark for its VIPs,
 //! whatever addresses its interfaces still have. The table is left in place by a death, and
-//! replaced as a whole by the next start.
+//! replaced as a whole by the next start. Whether it is still there, and when it is to be put back,
+//! is seen to by [`crate::daemon`]'s guard.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -24,6 +25,8 @@ use crate::kernel::nft::{self, NftError, removal};
 
 /// Our table.
 const TABLE: &str = "netdev pairbeat_lease";
+/// Its name, by which it is known in what the kernel tells of changes.
+pub const TABLE_NAME: &str = "pairbeat_lease";
 /// The mark of a tick ("pb", and a number that no hand-over uses for itself).
 const TICK_MARK: u32 = 0x7062_ffff;
 /// The mark of the last tick before an end with everything held.
@@ -34,6 +37,9 @@ const TICK_TARGET: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
 const TICKS_PER_LEASE: u32 = 5;
 /// Longest lease: what a crash may cost where the deadtime is long.
 const LEASE_MAX: Duration = Duration::from_secs(1);
+/// Room in each set: two keys for each VIP of IPv6, and more VIPs than anybody has. The kernel takes
+/// no element beyond it, and then the last ones stay dark.
+const ALIVE_MAX: usize = 4096;
 /// Before any other ingress hook: what is dark is dark for all.
 const INGRESS_PRIORITY: i32 = -500;
 
@@ -51,7 +57,7 @@ pub enum LeaseError {
 /// Each VIP and its interface.
 pub type Guarded = BTreeMap<IpAddr, String>;
 
-/// The running lease: whoever is alive ticks.
+/// What ticks: whoever is alive.
 #[derive(Debug)]
 pub struct Lease {
     socket: Socket,
@@ -66,21 +72,14 @@ impl Lease {
         (deadtime / 2).min(LEASE_MAX)
     }
 
-    /// Puts the rules in force, replacing those of an earlier life. The VIPs are dark until the
-    /// first tick, but for those that are `lit`: these do not miss a packet.
+    /// A tick for a lease of this length, in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// Then no lease is in force and the VIPs are served without.
-    pub async fn begin(
-        guarded: &Guarded,
-        (length, lit): (Duration, &BTreeSet<IpAddr>),
-    ) -> Result<Self, LeaseError> {
+    /// [`LeaseError::Tick`]: CAP_NET_ADMIN is missing.
+    pub fn open(length: Duration) -> Result<Self, LeaseError> {
         let socket = tick_socket(TICK_MARK).map_err(LeaseError::Tick)?;
         let holding = tick_socket(HOLD_MARK).map_err(LeaseError::Tick)?;
-        nft::apply(&rules(guarded, (length, lit))).await?;
-        let lease = Self { socket, holding, length };
-        lease.tick();
-        Ok(lease)
+        Ok(Self { socket, holding, length })
     }
 
     /// From one tick to the next.
@@ -100,9 +99,58 @@ impl Lease {
     }
 }
 
+/// The rules as they are in force: what is not the same any more was changed by somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal(Option<String>);
+
+/// Reads what is in force.
+///
+/// # Errors
+/// When nobody knows.
+pub async fn look() -> Result<Seal, LeaseError> {
+    Ok(Seal(nft::table(TABLE).await?))
+}
+
+/// Puts the rules in force, replacing those of an earlier life. The VIPs are dark until the first
+/// tick, but for those that are `lit`: these do not miss a packet. Each interface must exist.
+///
+/// # Errors
+/// Then what was in force before still is.
+pub async fn begin(
+    guarded: &Guarded,
+    (length, lit): (Duration, &BTreeSet<IpAddr>),
+) -> Result<Seal, LeaseError> {
+    let mut text = removal(TABLE);
+    // Writing to a String can't fail. All in one transaction: no packet meets a part of it.
+    let _infallible = write_ticks(&mut text, guarded, length);
+    let _infallible = write_gates(&mut text, guarded);
+    let _infallible = write_lit(&mut text, guarded, lit);
+    nft::apply(&text).await?;
+    look().await
+}
+
+/// Puts the rules in force while VIPs are served, whatever is there now. First only what hears the
+/// ticks, and the gates when it must have heard some: who is alive is not dark for a moment. In
+/// between, two ticks long, nothing guards the VIPs.
+///
+/// # Errors
+/// Then no gate is in force.
+pub async fn renew(guarded: &Guarded, length: Duration) -> Result<Seal, LeaseError> {
+    let (mut ticks, mut gates) = (removal(TABLE), String::new());
+    let _infallible = write_ticks(&mut ticks, guarded, length);
+    let _infallible = write_gates(&mut gates, guarded);
+    nft::apply(&ticks).await?;
+    tokio::time::sleep(length / TICKS_PER_LEASE * 2).await;
+    nft::apply(&gates).await?;
+    look().await
+}
+
 /// Takes the rules out of force: nothing is held any more.
-pub async fn end() -> Result<(), NftError> {
-    nft::apply(&removal(TABLE)).await
+///
+/// # Errors
+/// Then they may still be in force, and keep the VIPs dark.
+pub async fn end() -> Result<(), LeaseError> {
+    Ok(nft::apply(&removal(TABLE)).await?)
 }
 
 fn tick_socket(mark: u32) -> io::Result<Socket> {
@@ -112,16 +160,32 @@ fn tick_socket(mark: u32) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn rules(guarded: &Guarded, (length, lit): (Duration, &BTreeSet<IpAddr>)) -> String {
+/// The table, its sets, and what fills them.
+fn write_ticks(out: &mut String, guarded: &Guarded, length: Duration) -> std::fmt::Result {
     let millis = length.as_millis();
-    let mut text = removal(TABLE);
-    // Writing to a String can't fail.
-    let _infallible =
-        write_rules(&mut text, guarded, millis).and_then(|()| write_lit(&mut text, guarded, lit));
-    text
+    writeln!(out, "add table {TABLE}")?;
+    for (set, kind) in [("alive4", "ipv4_addr"), ("alive6", "ipv6_addr")] {
+        writeln!(
+            out,
+            "add set {TABLE} {set} {{ type {kind}; flags dynamic,timeout; size {ALIVE_MAX}; \
+             timeout {millis}ms; }}"
+        )?;
+    }
+    writeln!(out, "add chain {TABLE} tick {{ type filter hook egress device lo priority 0; }}")?;
+    for vip in guarded.keys().flat_map(|vip| keys(*vip)) {
+        let (set, hold) = (set_of(vip), RESTART_SERVED.as_millis());
+        for (mark, millis) in [(TICK_MARK, millis), (HOLD_MARK, hold)] {
+            writeln!(
+                out,
+                "add rule {TABLE} tick meta mark 0x{mark:08x} update @{set} {{ {vip} timeout \
+                 {millis}ms }}"
+            )?;
+        }
+    }
+    Ok(())
 }
 
-/// In the same transaction as the rules: no packet meets the one without the other.
+/// What is in service before the first tick.
 fn write_lit(out: &mut String, guarded: &Guarded, lit: &BTreeSet<IpAddr>) -> std::fmt::Result {
     let hold = RESTART_SERVED.as_millis();
     for vip in guarded.keys().filter(|vip| lit.contains(*vip)) {
@@ -138,26 +202,8 @@ fn set_of(key: IpAddr) -> &'static str {
     if key.is_ipv4() { "alive4" } else { "alive6" }
 }
 
-fn write_rules(out: &mut String, guarded: &Guarded, millis: u128) -> std::fmt::Result {
-    writeln!(out, "add table {TABLE}")?;
-    for (set, kind) in [("alive4", "ipv4_addr"), ("alive6", "ipv6_addr")] {
-        writeln!(
-            out,
-            "add set {TABLE} {set} {{ type {kind}; flags dynamic,timeout; size 256; \
-             timeout {millis}ms; }}"
-        )?;
-    }
-    writeln!(out, "add chain {TABLE} tick {{ type filter hook egress device lo priority 0; }}")?;
-    for vip in guarded.keys().flat_map(|vip| keys(*vip)) {
-        let (set, hold) = (set_of(vip), RESTART_SERVED.as_millis());
-        for (mark, millis) in [(TICK_MARK, millis), (HOLD_MARK, hold)] {
-            writeln!(
-                out,
-                "add rule {TABLE} tick meta mark 0x{mark:08x} update @{set} {{ {vip} timeout \
-                 {millis}ms }}"
-            )?;
-        }
-    }
+/// What drops.
+fn write_gates(out: &mut String, guarded: &Guarded) -> std::fmt::Result {
     let interfaces: BTreeSet<&String> = guarded.values().collect();
     for (number, interface) in interfaces.into_iter().enumerate() {
         write_gate(out, guarded, (number, interface))?;
@@ -233,7 +279,8 @@ mod tests {
             ("192.168.2.110".parse().expect("ip"), "eth0".to_owned()),
             ("10.0.0.9".parse().expect("ip"), "eth1".to_owned()),
         ]);
-        let text = rules(&guarded, (Duration::from_millis(250), &BTreeSet::new()));
+        let mut text = String::new();
+        write_gates(&mut text, &guarded).unwrap();
         let gate = |number: usize| {
             let lines = text.lines().filter(|line| line.contains(&format!("gate{number} ")));
             lines.collect::<Vec<_>>().join("\n")

@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod announce;
+pub mod changes;
 mod genl;
 pub mod handover;
 pub mod ipvs;

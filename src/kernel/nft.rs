@@ -31,24 +31,43 @@ pub enum NftError {
 /// # Errors
 /// Then nothing has changed, or, after [`NftError::Silent`], nobody knows.
 pub(super) async fn apply(rules: &str) -> Result<(), NftError> {
+    run(&["-f", "-"], rules).await.map(|_| ())
+}
+
+/// A table (`FAMILY NAME`) as nft writes it, without what changes by itself: counters, elements of
+/// sets. `None` when there is no such table.
+///
+/// # Errors
+/// When nobody knows.
+pub(super) async fn table(table: &str) -> Result<Option<String>, NftError> {
+    let mut arguments = vec!["--stateless", "--terse", "list", "table"];
+    arguments.extend(table.split(' '));
+    match run(&arguments, "").await {
+        Ok(text) => Ok(Some(text)),
+        Err(NftError::Refused(why)) if why.contains("No such file or directory") => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+async fn run(arguments: &[&str], input: &str) -> Result<String, NftError> {
     let mut child = Command::new("nft")
-        .args(["-f", "-"])
+        .args(arguments)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .map_err(NftError::Missing)?;
     if let Some(mut stdin) = child.stdin.take() {
         // A program that does not read says why on stderr.
-        let _says_why = stdin.write_all(rules.as_bytes()).await;
+        let _says_why = stdin.write_all(input.as_bytes()).await;
     }
     let output = timeout(NFT_TIMEOUT, child.wait_with_output())
         .await
         .map_err(|_| NftError::Silent)?
         .map_err(NftError::Missing)?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(NftError::Refused(said.lines().next().unwrap_or("no reason given").to_owned()))

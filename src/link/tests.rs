@@ -24,6 +24,10 @@ fn open(links: &[Link]) -> Links {
     Links::open(links, clock::now())
 }
 
+fn send(links: &mut Links, link: LinkId, bytes: &[u8]) {
+    links.send(link, &[bytes.to_vec()], clock::now());
+}
+
 fn faults(links: &Links) -> Vec<(u8, String)> {
     links.faults().map(|(link, fault)| (link.0, fault.to_string())).collect()
 }
@@ -62,14 +66,14 @@ fn a_link_waits_for_its_interface_and_comes_back_with_it() {
             later(&mut links);
             assert_eq!(faults(&links), []);
             let sent = links.status()[0].traffic.sent;
-            links.send(LinkId(0), b"beat");
+            send(&mut links, LinkId(0), b"beat");
             assert_eq!(links.status()[0].traffic.sent, sent + 1);
             later(&mut links);
             assert_eq!(faults(&links), [], "a link that is well stays as it is");
             ip("link del hb0");
             later(&mut links);
             assert_eq!(faults(&links).len(), 1);
-            links.send(LinkId(0), b"beat");
+            send(&mut links, LinkId(0), b"beat");
             let status = links.status().remove(0);
             assert!(status.traffic.failed > 0 && status.traffic.failure.is_some());
             assert_eq!(status.fault.as_deref(), Some("there is no interface hb0"));
@@ -141,7 +145,7 @@ fn our_own_addresses_are_left_out() {
         ip("link set hb0 up");
         let targets = ["10.9.0.1", "10.9.0.2", "fd09::1", "fd09::2"];
         let mut links = open(&[link("hb0", Some("hb0"), &targets)]);
-        links.send(LinkId(0), b"beat");
+        send(&mut links, LinkId(0), b"beat");
         assert_eq!(links.status()[0].traffic.sent, 2);
         let to: Vec<String> =
             links.farewell(LinkId(0), b"x").iter().map(ToString::to_string).collect();
@@ -218,8 +222,8 @@ fn a_broadcast_is_heard_at_the_other_end_and_on_no_other_link() {
             link("d", Some("far0"), &["10.9.0.1"]),
         ]);
         assert_eq!(faults(&links), []);
-        links.send(LinkId(0), b"one");
-        links.send(LinkId(0), b"two");
+        send(&mut links, LinkId(0), b"one");
+        send(&mut links, LinkId(0), b"two");
         let got = until(&mut links, 2, b"two");
         let expected = [(2, b"one".to_vec()), (2, b"two".to_vec())];
         assert_eq!(got, expected, "neither our own nor a copy");
@@ -246,8 +250,8 @@ fn a_multicast_is_heard_by_its_group_at_the_other_end() {
             link("d", Some("far0"), &["10.9.0.1"]),
         ]);
         assert_eq!(faults(&links), []);
-        links.send(LinkId(0), b"four");
-        links.send(LinkId(3), b"six");
+        send(&mut links, LinkId(0), b"four");
+        send(&mut links, LinkId(3), b"six");
         for word in links.farewell(LinkId(3), b"bye") {
             say(&word).unwrap();
         }
@@ -277,15 +281,15 @@ fn broadcast_and_multicast_come_back_with_their_interface() {
             links.refresh(now);
             assert_eq!(faults(&links), []);
             for (from, to) in [(0, 2), (1, 3), (2, 0), (3, 1)] {
-                links.send(LinkId(from), b"beat");
+                send(&mut links, LinkId(from), b"beat");
                 assert_eq!(until(&mut links, to, b"beat").len(), 1, "from {from}");
             }
             // Another address, and none.
             ip("addr flush dev hb0");
-            links.send(LinkId(2), b"beat");
+            send(&mut links, LinkId(2), b"beat");
             until(&mut links, 0, b"beat");
             ip("addr add 10.9.7.1/24 dev hb0");
-            links.send(LinkId(1), b"beat");
+            send(&mut links, LinkId(1), b"beat");
             until(&mut links, 3, b"beat");
             ip("link del hb0");
             now = now.plus(Duration::from_secs(2));

@@ -47,6 +47,9 @@ pub struct Status {
     /// What takes the VIPs out of service when this node's core does not run: `lease of 250 ms`,
     /// or `none` and why.
     pub guard: String,
+    /// The same for each VIP; an older daemon says nothing of it.
+    #[serde(default)]
+    pub guards: Vec<GuardStatus>,
     /// The keys of the heartbeats; an older daemon says nothing of them.
     #[serde(default)]
     pub keys: KeysStatus,
@@ -57,6 +60,21 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// What takes one VIP out of service when this node's core does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardStatus {
+    /// The VIP.
+    pub ip: std::net::IpAddr,
+    /// `lease` (the kernel drops what comes for it), `none`.
+    pub kind: String,
+    /// Its interface, as far as it is known.
+    pub interface: Option<String>,
+    /// After how long at most, in milliseconds.
+    pub limit_ms: Option<u64>,
+    /// Why it is not the lease.
+    pub why: Option<String>,
 }
 
 /// Keys by their ids: what a rotation needs to know.
@@ -108,7 +126,7 @@ pub struct PeerStatus {
 pub struct LinkStatus {
     /// As configured.
     pub name: String,
-    /// `ucast`, `bcast`, `mcast`; an older daemon does not say.
+    /// `ucast`, `bcast`, `mcast`, `serial`; an older daemon does not say.
     #[serde(default)]
     pub kind: String,
     /// `up`, `down`, `unknown` (nothing heard yet).
@@ -120,6 +138,12 @@ pub struct LinkStatus {
     /// Datagrams sent here.
     #[serde(default)]
     pub sent: u64,
+    /// Beats not sent here because a slow line had others to send.
+    #[serde(default)]
+    pub left_out: u64,
+    /// What came in on a serial line and was no datagram: noise, another speed.
+    #[serde(default)]
+    pub broken: u64,
     /// Datagrams of the peer that were believed here.
     pub received: u64,
     /// Datagrams that came in here and changed nothing.

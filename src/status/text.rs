@@ -73,6 +73,9 @@ fn write_link(out: &mut String, link: &LinkStatus) -> fmt::Result {
     if link.lost > 0 {
         write!(out, ", {} of {} lost", link.lost, link.lost_of)?;
     }
+    if link.broken > 0 {
+        write!(out, ", {} broken frames", link.broken)?;
+    }
     if let Some(error) = &link.error {
         write!(out, ", {error}")?;
     }

@@ -12,5 +12,6 @@ pub mod packet;
 pub mod ready;
 pub mod sched;
 pub mod signal;
+pub mod tty;
 pub mod users;
 pub mod watchdog;

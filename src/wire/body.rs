@@ -369,6 +369,18 @@ pub(super) fn write_claim(claim: &GroupClaim) -> Vec<u8> {
     out
 }
 
+/// Bytes of the node's fields, with a notice and without anything on trial.
+pub(super) fn node_len(keys: usize) -> usize {
+    const FIELD: usize = 3;
+    let fixed = [1, 1, 8, 1, 13].map(|value| FIELD + value);
+    fixed.iter().sum::<usize>() + FIELD + 5 * keys
+}
+
+/// Bytes of a claim for a group whose name has so many, with an IPv6 address.
+pub(super) fn claim_len(name: usize) -> usize {
+    3 + 8 + 1 + 1 + 1 + 16 + name
+}
+
 fn write(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     // No field of ours comes near 64 KiB: see the limits of names and lists.

@@ -133,6 +133,21 @@ pub fn seal(header: &Header, beat: &Beat, extras: Extras<'_>, auth: &Auth) -> Ve
     bodies.into_iter().zip(0..).map(piece).collect()
 }
 
+/// Lengths of the datagrams of a beat between two nodes that know each other, with groups whose
+/// names have these lengths and so many keys. Addresses count as those of IPv6.
+pub fn lengths(names: impl Iterator<Item = usize>, keys: usize) -> Vec<usize> {
+    let node = HEADER_LEN + TAG_LEN + body::node_len(keys);
+    let mut all = vec![node];
+    for name in names {
+        let claim = body::claim_len(name);
+        match all.last_mut() {
+            Some(last) if *last + claim <= DATAGRAM_MAX => *last += claim,
+            _ => all.push(node + claim),
+        }
+    }
+    all
+}
+
 fn sign(header: &Header, body: &[u8], auth: &Auth) -> Vec<u8> {
     let len = HEADER_LEN + body.len() + TAG_LEN;
     let mut out = Vec::with_capacity(len);

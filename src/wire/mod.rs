@@ -8,6 +8,7 @@ pub mod auth;
 pub mod body;
 mod candidate;
 pub mod frame;
+pub mod line;
 pub mod session;
 mod window;
 

@@ -14,6 +14,7 @@ mod agents;
 mod cables;
 mod calm;
 mod drift;
+mod guard;
 mod journal;
 #[path = "../common/lan.rs"]
 mod lan;
@@ -30,8 +31,10 @@ mod reload;
 mod restart;
 mod roles;
 mod scripts;
+mod serial;
 mod service;
 mod standstill;
+mod state;
 mod strangers;
 mod stream;
 mod survival;

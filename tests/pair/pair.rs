@@ -28,7 +28,7 @@ pub(crate) struct Setup {
     pub(crate) interface: &'static str,
     /// Heartbeats go over a cable of their own, eth1, and not over the LAN.
     pub(crate) cable: bool,
-    /// Lines of ha.cf instead of the link's.
+    /// Lines of ha.cf instead of the link's. `LINE` is the node's [`Pair::line`].
     pub(crate) links: Option<&'static str>,
     /// A pairbeat.toml instead, whose resources have this time limit: haresources has none.
     pub(crate) toml_limits: Option<&'static str>,
@@ -84,7 +84,9 @@ impl Setup {
             std::fs::write(directory.join("pairbeat.toml"), self.toml(limit)).unwrap();
             return secret(&directory.join("keys"), &format!("1 {key}\n"));
         }
-        std::fs::write(directory.join("ha.cf"), self.ha_cf()).unwrap();
+        let line = directory.with_file_name("line");
+        let ha_cf = self.ha_cf().replace("LINE", line.to_str().unwrap());
+        std::fs::write(directory.join("ha.cf"), ha_cf).unwrap();
         std::fs::write(directory.join("haresources"), &self.haresources).unwrap();
         secret(&directory.join("authkeys"), &format!("auth 1\n1 sha256 {key}\n"));
     }
@@ -186,6 +188,11 @@ impl Pair {
         };
         let [one, two] = NAMES;
         Self { a: node(one, &lan.node), b: node(two, &lan.other), lan, scratch }
+    }
+
+    /// A node's end of the serial line, which a test may lay.
+    pub(crate) fn line(&self, node: &Node) -> PathBuf {
+        self.scratch.0.join(&node.name).join("line")
     }
 
     /// Both run, each sees the other, every group is active on its preferred node.

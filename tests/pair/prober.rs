@@ -21,6 +21,11 @@ pub(crate) type Answer = (Instant, Mac);
 
 /// Asks for `ip` from the client's namespace for as long as `during` runs; every answer in order.
 pub(crate) fn ask(client: &Net, ip: &str, during: impl FnOnce() + Send) -> Vec<Answer> {
+    asked(client, ip, during).1
+}
+
+/// The same, with how often it was asked.
+pub(crate) fn asked(client: &Net, ip: &str, during: impl FnOnce() + Send) -> (usize, Vec<Answer>) {
     let done = AtomicBool::new(false);
     let ip: Ipv4Addr = ip.parse().unwrap();
     let link = client.ip("-o link show eth0");
@@ -44,23 +49,27 @@ impl Drop for End<'_> {
     }
 }
 
-async fn asking((index, mac): (u32, Mac), ip: Ipv4Addr, done: &AtomicBool) -> Vec<Answer> {
+async fn asking((index, mac): (u32, Mac), ip: Ipv4Addr, done: &AtomicBool) -> (usize, Vec<Answer>) {
     let socket = PacketSocket::open(index, IpAddr::V4(ip)).unwrap();
     let question = frames::question(IpAddr::V4(CLIENT), mac, IpAddr::V4(ip)).unwrap();
-    let mut answers = Vec::new();
+    let (mut questions, mut answers) = (0, Vec::new());
     let mut turn = interval(EVERY);
     turn.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while !done.load(Ordering::Relaxed) {
         tokio::select! {
-            _ = turn.tick() => socket.send(&question).unwrap(),
+            biased;
             frame = socket.receive() => {
                 if let Some(from) = answered(&frame.unwrap(), ip) {
                     answers.push((Instant::now(), from));
                 }
             }
+            _ = turn.tick() => {
+                socket.send(&question).unwrap();
+                questions += 1;
+            }
         }
     }
-    answers
+    (questions, answers)
 }
 
 /// The sender of an ARP answer about this address (RFC 826).

@@ -9,10 +9,12 @@ import ipaddress
 import pathlib
 import struct
 import sys
+import zlib
 
 HEADER, TAG, MOST = 92, 32, 1400
 STATES = {"booting": 1, "running": 2, "leaving": 3, "gone": 4}
 HOLDS = "nothing claiming starting active stopping stuck".split()
+EXTENTS = "nothing except-dead all".split()
 WISHES = "content take offer decline".split()
 
 
@@ -34,6 +36,23 @@ def field(kind, value):
     return struct.pack(">BH", kind, len(value)) + value
 
 
+def on_line(datagram):
+    """Section 1.1: COBS over the datagram and its check sum, between two zero bytes."""
+    out, rest = b"", datagram + struct.pack(">I", zlib.crc32(datagram))
+    while True:
+        zero = rest.find(0)
+        run = len(rest) if zero < 0 else zero
+        if run >= 254:
+            out, rest = out + b"\xff" + rest[:254], rest[254:]
+            if not rest:
+                return b"\0" + out + b"\0"
+            continue
+        out += bytes([run + 1]) + rest[:run]
+        if zero < 0:
+            return b"\0" + out + b"\0"
+        rest = rest[run + 1:]
+
+
 def claim(text):
     name, epoch, hold, wish, via = text.split()
     address = b"\0"
@@ -47,6 +66,11 @@ def claim(text):
 def bodies(v, keys):
     node = field(0x81, bytes([STATES[v["node"]]])) + field(0x02, bytes([v["hears"]]))
     node += field(0x03, bytes.fromhex(v["config"]))
+    if v.get("guarded"):
+        node += field(0x08, b"\1")
+    if v.get("notice"):
+        extent, generation, back, deadtime = v["notice"]
+        node += field(0x09, struct.pack(">BIII", EXTENTS.index(extent), generation, back, deadtime))
     if v.get("candidate"):
         echoes = [bytes.fromhex(s) + struct.pack(">Q", q) for s, q in v["candidate"]]
         node += field(0x05, b"".join(echoes))
@@ -102,11 +126,14 @@ def add(title, refused=None, alter=None, **changes):
         lines += [f"link {v['link']}", f"session {v['session']}", f"seq {v['seq']}"]
         lines += ["echo {} {}".format(*v["echo"]), "heard-here {} {}".format(*v["heard-here"])]
         lines += [f"node {v['node']}", f"hears {v['hears']}", f"config {v['config']}"]
+        lines += ["guarded 1"] * bool(v.get("guarded"))
+        lines += ["notice {} {} {} {}".format(*v["notice"])] if v.get("notice") else []
         lines += [f"candidate {s} {q}" for s, q in v.get("candidate", [])]
         lines += ["group " + text for text in v.get("group", [])]
         lines += ["section {} {:08x} {:08x}".format(*s) for s in v.get("section", [])]
     for frame in frames(v):
         lines.append("frame " + (alter(frame) if alter else frame).hex())
+    lines += ["line " + on_line(frame).hex() for frame in frames(v) if v.get("serial")]
     OUT.append("\n".join(lines) + "\n")
 
 
@@ -138,6 +165,10 @@ add("sixty-four groups with long names, in pieces", seq=260, echo=ECHO, node="ru
     group=[f"{'g' * 60}{i:04} {i} nothing content 2001:db8::{i:x}" for i in range(64)])
 add("what the configuration consists of, while the two differ", seq=261, echo=ECHO, node="running",
     hears=1, group=ACTIVE, section=[(i % 8 + 1, i * 7 << 20, 0xFFFFFFFF - i) for i in range(12)])
+add("a guarded node that restarts with everything held", seq=262, echo=ECHO, node="running", hears=3,
+    group=ACTIVE, guarded=True, notice=("nothing", 0, 10000, 2000))
+add("frozen but for what is dead", seq=263, echo=ECHO, node="running", hears=3, group=ACTIVE,
+    notice=("except-dead", 3, 0, 30000))
 add("an unknown critical field", "critical", body=NEEDED + field(0xFE, b"?"))
 add("one bit of the signature differs", "signature", lambda f: f[:-1] + bytes([f[-1] ^ 1]))
 add("one bit of the sequence number differs", "signature",
@@ -152,6 +183,11 @@ add("cut by one byte", "length", lambda f: f[:-1])
 add("from a third node", "stranger", lambda f: f[:16] + node_id("server109") + f[24:])
 add("for a third node", "misaddressed", lambda f: f[:24] + node_id("server109") + f[32:])
 add("without the node's state", "missing", body=field(0x02, b"\1") + field(0x03, bytes(8)))
+
+add("over a serial line", link=2, seq=262, echo=ECHO, heard_here=(40, 130000), node="running",
+    hears=7, group=ACTIVE, serial=True)
+add("over a serial line, in pieces", link=2, seq=263, echo=ECHO, node="running", hears=7, serial=True,
+    group=[f"{'g' * 60}{i:04} {i} nothing content 2001:db8::{i:x}" for i in range(14)])
 
 HEAD = """# Test vectors of the heartbeat protocol, version 1. docs/PROTOCOL.md explains the words.
 # Written by tests/wire/vectors.py, an implementation of its own, not by the crate.

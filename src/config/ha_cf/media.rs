@@ -1,4 +1,5 @@
-//! The directives of ha.cf that make heartbeat links: `ucast`, `bcast`, `mcast`, `udpport`.
+//! The directives of ha.cf that make heartbeat links: `ucast`, `bcast`, `mcast`, `udpport`, `serial`,
+//! `baud`.
 
 use std::net::IpAddr;
 use std::num::NonZeroU8;
@@ -7,26 +8,28 @@ use super::Reader;
 use crate::config::diag::{Span, Word};
 use crate::config::link::numbered;
 use crate::config::{
-    Cast, DraftLink, Family, Link, Medium, Multicast, MulticastGroup, TARGETS_MAX, UDP_PORT, Udp,
-    value,
+    Baud, Cast, DraftLink, Family, Link, Medium, Multicast, MulticastGroup, Serial, TARGETS_MAX,
+    UDP_PORT, Udp, value,
 };
 use crate::names::LinkName;
+
+const DEVICE: &str = "`serial /dev/ttyS0`";
 
 /// What was read of links, in the order of the file.
 #[derive(Default)]
 pub(super) struct Media<'a> {
     written: Vec<Written<'a>>,
     udp_port: Option<u16>,
-    /// The first link of a kind that does not work yet.
-    pub(super) not_yet: Option<Span>,
+    baud: Option<Baud>,
 }
 
-/// One link directive; what `udpport` says may still follow.
+/// One link directive; what `udpport` and `baud` say may still follow.
 #[derive(Clone, Copy)]
 enum Written<'a> {
     Ucast { interface: Word<'a>, ip: IpAddr },
     Bcast { interface: Word<'a> },
     Mcast { interface: Word<'a>, group: MulticastGroup, port: u16, ttl: NonZeroU8, looped: bool },
+    Serial { device: Word<'a> },
 }
 
 impl Written<'_> {
@@ -199,12 +202,46 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn serial(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        if args.is_empty() {
+            self.faults.fault(directive.span(), "`serial` needs a device").help(DEVICE);
+        }
+        for device in args {
+            if device.text.starts_with('/') {
+                self.media.written.push(Written::Serial { device: *device });
+            } else {
+                let message = format!("`{}` is no path of a device", device.text);
+                self.faults.fault(device.span(), message).help(DEVICE);
+            }
+        }
+    }
+
+    pub(super) fn baud(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        let Some(word) = self.one(directive, args) else { return };
+        let Some(baud) = word.text.parse().ok().and_then(Baud::new) else {
+            let known = Baud::ALL.map(|baud| baud.get().to_string()).join(", ");
+            let message = format!("`{}` is not one of {known}", word.text);
+            self.faults.fault(word.span(), message);
+            return;
+        };
+        if self.media.baud.replace(baud).is_some_and(|before| before != baud) {
+            let message = "`baud` is given twice; this one counts for all lines";
+            self.faults.warn(directive.span(), message);
+        }
+    }
+
     /// All links in the order of the file; `ucast` lines of one interface and family are one.
     pub(super) fn links(&mut self) -> Vec<DraftLink> {
         let port = self.media.udp_port.unwrap_or(UDP_PORT);
+        let baud = self.media.baud.unwrap_or_default();
         let mut links: Vec<DraftLink> = Vec::new();
         for written in std::mem::take(&mut self.media.written) {
             let (interface, udp) = match written {
+                Written::Serial { device } => {
+                    let serial = Serial { device: device.text.into(), baud };
+                    self.named(&mut links, device, device.text, Medium::Serial(serial));
+                    continue;
+                }
                 Written::Ucast { interface, ip } => {
                     if self.joins(&mut links, interface, ip) {
                         continue;
@@ -228,10 +265,9 @@ impl<'a> Reader<'a> {
             self.named(&mut links, interface, &name, Medium::Udp(udp));
         }
         if links.is_empty() {
-            let span = self.media.not_yet.unwrap_or(Span::FILE);
-            self.faults
-                .fault(span, "no heartbeat link that works")
-                .help("`ucast eth1 ADDRESS-OF-THE-OTHER-NODE`, `bcast eth1`, or an mcast line");
+            let help = "`bcast eth1`, `ucast eth1 ADDRESS-OF-THE-OTHER-NODE`, `serial /dev/ttyS0`, \
+                        or an mcast line";
+            self.faults.fault(Span::FILE, "no heartbeat link").help(help);
         }
         links
     }
@@ -255,7 +291,7 @@ impl<'a> Reader<'a> {
                 let v4 = targets.first().is_some_and(IpAddr::is_ipv4);
                 (bound == interface.text && v4 == ip.is_ipv4()).then_some(targets)
             }
-            Medium::Udp(_) => None,
+            Medium::Udp(_) | Medium::Serial(_) => None,
         });
         let Some(targets) = found else { return false };
         if targets.contains(&ip) {

@@ -12,6 +12,13 @@ fn after_good(more: &str) -> (HaCf, Vec<String>) {
     (value, brief(&found))
 }
 
+fn port(draft: &DraftLink) -> Option<u16> {
+    match &draft.link.medium {
+        Medium::Udp(udp) => Some(udp.port),
+        Medium::Serial(_) => None,
+    }
+}
+
 #[test]
 fn the_defaults_are_those_of_heartbeat() {
     let (value, found) = after_good("");
@@ -21,8 +28,7 @@ fn the_defaults_are_those_of_heartbeat() {
     assert_eq!(value.timing.deadtime, second * 30);
     assert_eq!(value.timing.warntime, second * 15);
     assert_eq!(value.timing.initdead, second * 30);
-    let Medium::Udp(udp) = &value.links[0].link.medium;
-    assert_eq!(udp.port, 694);
+    assert_eq!(port(&value.links[0]), Some(694));
     for (deadtime, initdead) in [("3", 12), ("5.9", 12), ("6", 12), ("10", 20), ("11", 11)] {
         let (value, _) = after_good(&format!("deadtime {deadtime}\n"));
         assert_eq!(value.timing.initdead, second * initdead, "deadtime {deadtime}");
@@ -83,13 +89,6 @@ fn each_line_says_what_is_wrong_with_it() {
         ),
         ("crm yes", &["4 fault: `crm yes`: no Pacemaker here"]),
         ("autojoin other", &["4 fault: `autojoin other`: nodes can't join by themselves"]),
-        (
-            "baud 12345",
-            &[
-                "4 warning: `baud` is not acted on yet: no heartbeats go this way",
-                "4 fault: `12345` is not one of 9600, 19200, 38400, 57600, 115200, 230400, 460800",
-            ],
-        ),
         ("debug 256", &["4 fault: `256` is not a number of 0 to 255"]),
         ("Keepalive 1", &["4 fault: unknown directive `Keepalive`"]),
     ] {
@@ -124,18 +123,28 @@ fn the_port_holds_for_all_links_wherever_it_stands() {
     let links: Vec<_> = value
         .links
         .iter()
-        .map(|DraftLink { link, .. }| {
-            let Medium::Udp(udp) = &link.medium;
-            (link.name.as_str(), link.targets().len(), udp.port)
-        })
+        .map(|draft| (draft.link.name.as_str(), draft.link.targets().len(), port(draft)))
         .collect();
-    assert_eq!(links, [("eth1", 2, 1694), ("eth1-2", 1, 1694)]);
+    assert_eq!(links, [("eth1", 2, Some(1694)), ("eth1-2", 1, Some(1694))]);
 }
 
 #[test]
 fn each_line_of_a_link_says_what_is_wrong_with_it() {
     for (line, want) in [
         ("bcast eth0 eth1, eth2", &[][..]),
+        ("serial /dev/ttyS0\nbaud 921600", &[]),
+        ("serial", &["4 fault: `serial` needs a device"]),
+        ("serial ttyS0", &["4 fault: `ttyS0` is no path of a device"]),
+        (
+            "baud 9600\nbaud 19200",
+            &["5 warning: `baud` is given twice; this one counts for all lines"],
+        ),
+        (
+            "baud 12345",
+            &[
+                "4 fault: `12345` is not one of 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600",
+            ],
+        ),
         ("bcast", &["4 fault: `bcast` needs an interface"]),
         ("bcast eth/0", &["4 fault: `eth/0` is no interface name"]),
         ("udp eth0", &[]),
@@ -162,22 +171,25 @@ fn each_line_of_a_link_says_what_is_wrong_with_it() {
 #[test]
 fn each_way_is_a_link_in_the_order_of_the_file() {
     let (value, found) = after_good(
-        "mcast eth1 239.0.0.42 700 2 1\nbcast eth1 eth0\nucast eth1 10.0.0.2\nudpport 1694",
+        "mcast eth1 239.0.0.42 700 2 1\nbcast eth1 eth0\nserial /dev/ttyS0 /dev/ttyUSB1\n\
+         ucast eth1 10.0.0.2\nudpport 1694\nbaud 9600",
     );
     assert_eq!(found.len(), 1, "{found:?}");
-    let links = value.links.iter().map(|DraftLink { link, .. }| {
-        let Medium::Udp(udp) = &link.medium;
-        (link.name.as_str(), link.kind(), udp.port)
-    });
+    let links =
+        value.links.iter().map(|draft| (draft.link.name.as_str(), draft.link.kind(), port(draft)));
     assert_eq!(
         links.collect::<Vec<_>>(),
         [
-            ("eth1", "ucast", 1694),
-            ("eth1-2", "mcast", 700),
-            ("eth1-3", "bcast", 1694),
-            ("eth0", "bcast", 1694)
+            ("eth1", "ucast", Some(1694)),
+            ("eth1-2", "mcast", Some(700)),
+            ("eth1-3", "bcast", Some(1694)),
+            ("eth0", "bcast", Some(1694)),
+            ("/dev/ttyS0", "serial", None),
+            ("/dev/ttyUSB1", "serial", None)
         ]
     );
+    let Medium::Serial(serial) = &value.links[4].link.medium else { panic!("{:?}", value.links) };
+    assert_eq!(serial.baud.get(), 9600);
 }
 
 #[test]

@@ -13,6 +13,11 @@
 //! kind = "mcast"
 //! interface = "eth0"
 //! group = "239.0.0.42"
+//!
+//! [[link]]
+//! kind = "serial"
+//! device = "/dev/ttyS0"
+//! baud = 115200
 //! ```
 
 use std::net::IpAddr;
@@ -22,12 +27,12 @@ use super::walk::{Fields, Item, Walk};
 use crate::config::diag::{Span, Word};
 use crate::config::link::numbered;
 use crate::config::{
-    Cast, DraftLink, Family, Link, Medium, Multicast, MulticastGroup, TARGETS_MAX, UDP_PORT, Udp,
-    value,
+    Baud, Cast, DraftLink, Family, Link, Medium, Multicast, MulticastGroup, Serial, TARGETS_MAX,
+    UDP_PORT, Udp, value,
 };
 use crate::names::LinkName;
 
-const KINDS: &str = "ucast, bcast, mcast";
+const KINDS: &str = "ucast, bcast, mcast, serial";
 
 pub(super) fn read(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Vec<DraftLink> {
     let items = item.map_or_else(Vec::new, |item| item.items(walk));
@@ -53,6 +58,7 @@ fn link(mut fields: Fields<'_>, others: &[DraftLink], walk: &mut Walk<'_>) -> Op
         "ucast" => ucast(&mut fields, walk),
         "bcast" => bcast(&mut fields, walk),
         "mcast" => mcast(&mut fields, walk),
+        "serial" => serial(&mut fields, walk),
         other => {
             let at = kind.map_or(span, |word| word.span());
             walk.faults.fault(at, format!("`{other}` is no kind of link")).help(KINDS);
@@ -61,14 +67,20 @@ fn link(mut fields: Fields<'_>, others: &[DraftLink], walk: &mut Walk<'_>) -> Op
     };
     fields.finish(walk);
     let at = given.map_or(span, |word| word.span());
-    let name = match (given, medium.as_ref().and_then(Medium::interface)) {
-        (Some(name), _) => name.text.to_owned(),
-        (None, Some(interface)) => {
-            let same = |draft: &&DraftLink| draft.link.interface() == Some(interface);
-            numbered(interface, others.iter().filter(same).count())
-        }
-        (None, None) => format!("link{}", others.len() + 1),
+    let device = match &medium {
+        Some(Medium::Serial(serial)) => serial.device.to_str(),
+        Some(Medium::Udp(_)) | None => None,
     };
+    let name =
+        match (given.map(|word| word.text).or(device), medium.as_ref().and_then(Medium::interface))
+        {
+            (Some(name), _) => name.to_owned(),
+            (None, Some(interface)) => {
+                let same = |draft: &&DraftLink| draft.link.interface() == Some(interface);
+                numbered(interface, others.iter().filter(same).count())
+            }
+            (None, None) => format!("link{}", others.len() + 1),
+        };
     if others.iter().any(|draft| draft.link.name.as_str() == name) {
         walk.faults.fault(at, format!("a second link called `{name}`"));
     }
@@ -123,6 +135,30 @@ fn mcast(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<Medium> {
     let (interface, ttl) = (interface?, ttl.unwrap_or(NonZeroU8::MIN));
     let cast = Cast::Multicast(Multicast { interface, group, ttl, looped });
     Some(Medium::Udp(Udp { port, cast }))
+}
+
+fn serial(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<Medium> {
+    const DEVICE: &str = "`device = \"/dev/ttyS0\"`";
+    let baud = fields.take("baud").and_then(|item| {
+        let number = item.number(0, u32::MAX, walk)?;
+        let baud = Baud::new(number);
+        if baud.is_none() {
+            let known = Baud::ALL.map(|baud| baud.get().to_string()).join(", ");
+            walk.faults.fault(item.span, format!("{number} is not one of {known}"));
+        }
+        baud
+    });
+    let Some(item) = fields.take("device") else {
+        walk.missing(fields.span, "a serial link without `device`", DEVICE);
+        return None;
+    };
+    let word = item.text(walk)?;
+    if !word.text.starts_with('/') {
+        let message = format!("`{}` is no path of a device", word.text);
+        walk.faults.fault(word.span(), message).help(DEVICE);
+        return None;
+    }
+    Some(Medium::Serial(Serial { device: word.text.into(), baud: baud.unwrap_or_default() }))
 }
 
 fn port(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> u16 {

@@ -238,7 +238,7 @@ fn a_farewell_sent_by_another_process_hands_over_at_once() {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         assert_eq!(node.gasp.len(), 1, "our own address is left out");
         for one in node.gasp {
-            let Farewell::Udp(one) = one;
+            let Farewell::Udp(one) = one else { panic!("{one}") };
             assert_eq!(one.to.to_string(), "10.9.0.2:694");
             socket.send_to(&one.bytes, one.to).unwrap();
         }

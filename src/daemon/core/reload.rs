@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use super::begin::DEADTIME_PLAIN_MIN;
 use super::{Core, send};
-use crate::cluster::event::{Answer, GroupState, Input, Manner, Operation, Outcome};
+use crate::cluster::event::{Answer, GroupState, Manner, Operation, Outcome};
 use crate::config::{self, Config, Group, Resource, ResourceKind};
 use crate::control::protocol::Reloaded;
 use crate::daemon::beat::Order;
@@ -209,13 +209,11 @@ impl Core {
         }
         drop(turns);
         if guard_changes {
-            let guard::Begun { words, pulse, whole } = {
-                let lit = self.hands.held().into_iter().map(|held| held.ip).collect();
-                guard::begin(&self.config, &self.hands, &lit).await
-            };
-            self.guard = words;
+            // The new ticks first: the new lease may be shorter than the pause between old ones.
+            self.guard.rest();
+            let (watch, pulse) = guard::replace(&self.config, &self.hands);
             self.order(Order::Pulse(pulse));
-            self.order(Order::Core(Input::Guarded(whole)));
+            self.guard = watch.begin(self.beat.orders());
         }
         let addresses = FromCore::Addresses(self.config.addresses().collect());
         let limit = FromCore::StopLimit(supervisor::stop_limit(&self.config));

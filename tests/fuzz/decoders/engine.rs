@@ -107,7 +107,9 @@ impl World {
         let orders = outputs.len();
         for output in outputs {
             match output {
-                Output::Send { link, bytes } => self.fly(me, link, bytes),
+                Output::Send { link, pieces } => {
+                    pieces.into_iter().for_each(|bytes| self.fly(me, link, bytes));
+                }
                 Output::Gasp(all) => all.into_iter().for_each(|(_, bytes)| self.check(me, &bytes)),
                 Output::Run(action) => self.running.push((me, action.id)),
                 // Nobody looks at the LAN here: the core must do without an answer.

@@ -16,6 +16,7 @@ type Decoder = fn(&[u8]) -> bool;
 /// By the name of target and corpus folder.
 pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("wire_frame", wire::frame),
+    ("serial_line", wire::serial_line),
     ("engine_hear", engine::hear),
     ("control_call", json::call),
     ("status", json::status),

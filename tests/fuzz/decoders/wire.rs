@@ -3,6 +3,7 @@
 use pairbeat::names::NodeName;
 use pairbeat::wire::auth::{Auth, TAG_LEN};
 use pairbeat::wire::frame::{self, Extras, Frame, HEADER_LEN, Header};
+use pairbeat::wire::line::{self, Decoder};
 use pairbeat::wire::{DATAGRAM_MAX, PIECES_MAX, Refusal};
 
 /// Key 1 of `tests/wire/vectors.txt`.
@@ -70,4 +71,33 @@ fn survives(frame: &Frame, sender: &Auth, receiver: &Auth) {
         groups.extend(again.body.beat.groups);
     }
     assert_eq!(groups, body.beat.groups);
+}
+
+/// The bytes of a serial line. How they are cut changes nothing, what comes out can be sent again,
+/// and whatever came before, the next frame is found.
+pub(super) fn serial_line(bytes: &[u8]) -> bool {
+    let mut whole = Decoder::default();
+    let found = datagrams(&mut whole, bytes);
+    let mut cut = Decoder::default();
+    let pieces = bytes.chunks(1 + bytes.len() % 7);
+    let again: Vec<Vec<u8>> = pieces.flat_map(|piece| datagrams(&mut cut, piece)).collect();
+    assert_eq!(found, again);
+    assert_eq!(whole.broken(), cut.broken());
+    assert!(whole.broken() <= bytes.len() as u64);
+    for datagram in &found {
+        assert!(datagram.len() <= DATAGRAM_MAX);
+        let sent = datagrams(&mut Decoder::default(), &line::encode(datagram));
+        assert_eq!(sent, [datagram.as_slice()]);
+    }
+    let next = datagrams(&mut whole, &line::encode(b"next"));
+    assert_eq!(next.last().map(Vec::as_slice), Some(b"next".as_slice()));
+    !found.is_empty()
+}
+
+fn datagrams(decoder: &mut Decoder, mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    while let Some(datagram) = decoder.next(&mut bytes) {
+        found.push(datagram.to_vec());
+    }
+    found
 }

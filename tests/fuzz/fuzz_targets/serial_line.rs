@@ -1,0 +1,9 @@
+//! See `serial_line` in `decoders`.
+#![no_main]
+
+#[path = "../decoders/mod.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    decoders::run("serial_line", bytes);
+});
