@@ -16,6 +16,7 @@ mod looks;
 mod memory;
 pub mod messages;
 mod notices;
+mod outside;
 mod picture;
 mod respawn;
 mod service;
