@@ -151,6 +151,8 @@ fn summary(text: &mut String, config: &Config) {
                 ),
                 ResourceKind::Director(name) => format!("director {name}"),
                 ResourceKind::Sync(s) => format!("{s:?}"),
+                ResourceKind::Announce(a) => format!("announce {} {:?}", a.ip, a.interface),
+                ResourceKind::Mail(mail) => format!("{mail:?}"),
                 ResourceKind::Script(s) => {
                     format!("script {} {:?} {:?}", s.path.display(), s.args, s.style)
                 }

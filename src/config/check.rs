@@ -200,7 +200,9 @@ fn addresses(draft: &Draft, found: &mut Vec<Diagnostic>) {
                     (format!("the director `{name}`"), directors.insert(name, at))
                 }
                 ResourceKind::Sync(_) => ("the connection sync".to_owned(), sync.replace(at)),
-                ResourceKind::Script(_) => continue,
+                ResourceKind::Script(_) | ResourceKind::Announce(_) | ResourceKind::Mail(_) => {
+                    continue;
+                }
             };
             if let Some(first) = first {
                 let help = format!("the other one is at {}", first.place);

@@ -154,6 +154,8 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
                 let crate::config::Sync { interface: _, id, group, port, ttl: _, maxlen: _ } = sync;
                 writeln!(out, "sync {id} {group:?} {port:?}")?;
             }
+            ResourceKind::Announce(address) => writeln!(out, "announce {}", address.ip)?,
+            ResourceKind::Mail(mail) => writeln!(out, "mail {:?} {:?}", mail.to, mail.subject)?,
             ResourceKind::Script(script) => {
                 writeln!(out, "script {:?} {:?}", script.path.file_name(), script.args)?;
                 if let ScriptStyle::Ocf(agent) = &script.style {

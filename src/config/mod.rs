@@ -200,6 +200,22 @@ pub enum ResourceKind {
     Sync(Sync),
     /// A program.
     Script(Script),
+    /// SendArp: an address that is announced, and held by somebody else.
+    Announce(Address),
+    /// MailTo.
+    Mail(Mail),
+}
+
+/// The interface of every mail system (sendmail(8)).
+pub const MAIL_PROGRAM: &str = "/usr/sbin/sendmail";
+
+/// A mail at the start and at the stop of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Whom; at least one. Neither blanks nor control characters.
+    pub to: Vec<String>,
+    /// What the mail is about; default `Resource Group`.
+    pub subject: String,
 }
 
 /// A virtual IP.

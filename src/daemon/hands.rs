@@ -17,6 +17,7 @@ use crate::cluster::Monitor;
 use crate::cluster::event::{Manner, Operation, Outcome, Verdict};
 use crate::config::{Address, Resource, ResourceKind, Script};
 use crate::daemon::chronicle::{self, Tell};
+use crate::daemon::notices::{self, Notices};
 use crate::exec::script::{self, Surroundings};
 use crate::journal::Happening;
 use crate::kernel::addr::{AddressError, Addresses, Placement};
@@ -61,6 +62,7 @@ struct Holding {
 pub struct Hands {
     addresses: Addresses,
     surroundings: Surroundings,
+    notices: Notices,
     holdings: Mutex<BTreeMap<IpAddr, Holding>>,
     tell: Told,
 }
@@ -86,7 +88,8 @@ impl Hands {
     /// The same; what happens to the addresses is told there, and not only to the log.
     pub(crate) fn telling(surroundings: Surroundings, tell: Tell) -> Result<Self, AddressError> {
         let addresses = Addresses::open()?;
-        Ok(Self { addresses, surroundings, holdings: Mutex::default(), tell: Told(tell) })
+        let notices = Notices::default();
+        Ok(Self { addresses, surroundings, notices, holdings: Mutex::default(), tell: Told(tell) })
     }
 
     /// Something happened to an address.
@@ -126,6 +129,13 @@ impl Hands {
             }
             (ResourceKind::Script(program), Operation::Stop) => {
                 script::stop(program, &self.surroundings, limit).await
+            }
+            (ResourceKind::Announce(address), operation) => {
+                let order = self.notices.announce(&self.addresses, (address, operation));
+                in_time(resource, limit, order).await
+            }
+            (ResourceKind::Mail(mail), operation) => {
+                notices::mail(mail, &self.surroundings.node, operation)
             }
             (ResourceKind::Director(name), _) => {
                 Outcome::Failed(format!("director {name} is not run by these hands"))

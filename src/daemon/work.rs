@@ -159,7 +159,9 @@ pub(crate) async fn perform(
             sync.follow(action.operation, action.manner, pass_on(true));
             Outcome::Done
         }
-        ResourceKind::Script(_) => hands.perform(resource, action.operation, action.manner).await,
+        ResourceKind::Script(_) | ResourceKind::Announce(_) | ResourceKind::Mail(_) => {
+            hands.perform(resource, action.operation, action.manner).await
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::lan::{learned, mac};
 use crate::nets::possible;
 use crate::node::{Node, Status, until};
 use crate::pair::{Pair, Setup, VIP, VIP2};
@@ -273,4 +274,45 @@ fn a_unit_is_started_watched_and_stopped() {
     assert_eq!(done(&pair.a), format!("{again}, stop database.service"));
     assert_eq!(done(&pair.b), "start database.service");
     assert!(!pair.a.holds(VIP) && pair.b.holds(VIP));
+}
+
+#[test]
+fn a_group_that_moves_sends_its_mail_and_announces_what_it_is_told_to() {
+    if !possible() {
+        return;
+    }
+    let mut pair = pair(r#""MailTo::root@example.org,ops::web", "SendArp::192.168.2.111/eth0""#);
+    for node in [&mut pair.a, &mut pair.b] {
+        let here = here(node);
+        let sbin = here.join("sbin");
+        std::fs::create_dir(&sbin).unwrap();
+        let fake = format!("#!/bin/sh\n{{ echo \"$*\"; cat; }} >>{}/mail\n", here.display());
+        std::fs::write(sbin.join("sendmail"), fake).unwrap();
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(sbin.join("sendmail"), executable).unwrap();
+        node.prelude = format!(
+            "mount -t overlay -o lowerdir={}:/usr/sbin overlay /usr/sbin && ",
+            sbin.display()
+        );
+    }
+    let stranger = "02:00:00:00:00:99";
+    pair.lan.gateway.ip(&format!("neigh replace {VIP2} lladdr {stranger} nud stale dev eth0"));
+    let at = |node: &Node| learned(&pair.lan.gateway, VIP2, &mac(&node.net));
+    pair.a.start();
+    pair.b.start();
+    patiently(&pair.a, "start", |status| status.peer() == "up" && status.state(0) == "active");
+    let letters =
+        |node: &Node| std::fs::read_to_string(here(node).join("mail")).unwrap_or_default();
+    let sent = |node: &Node, words: &str| until(|| letters(node).contains(words).then_some(()));
+    assert!(sent(&pair.a, "Subject: web: taken over by server101").is_some(), "{}", pair.a.log());
+    assert!(
+        letters(&pair.a).starts_with("-i -- root@example.org ops\nTo: root@example.org, ops\n")
+    );
+    at(&pair.a);
+    let said = pair.a.ask(&["standby"]);
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    assert!(sent(&pair.a, "Subject: web: given up by server101").is_some(), "{}", pair.a.log());
+    assert!(sent(&pair.b, "Subject: web: taken over by server105").is_some(), "{}", pair.b.log());
+    at(&pair.b);
+    assert!(!pair.a.holds(VIP2) && !pair.b.holds(VIP2));
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::resource::{ACTION_TIMEOUT, BUILT_IN, Context, MONITOR, not_yet};
+use super::resource::{ACTION_TIMEOUT, BUILT_IN, Context, MONITOR};
 use crate::cluster::Monitor;
 use crate::config::diag::{Word, nearest};
 use crate::config::ocf::Metadata;
@@ -151,10 +151,6 @@ fn is_plain(name: &str) -> bool {
 }
 
 fn missing(word: Word<'_>, name: Word<'_>, context: &mut Context<'_, '_>) {
-    if let Some((what, help)) = not_yet(name.text) {
-        context.faults.fault(word.span(), format!("{what} not supported yet")).help(help);
-        return;
-    }
     if name.text.contains('/') || name.text.starts_with('.') {
         let help = "the name of a script in resource.d or /etc/init.d";
         context.faults.fault(name.span(), "a resource is a name, not a path").help(help);

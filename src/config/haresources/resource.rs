@@ -11,7 +11,7 @@ use crate::cluster::Monitor;
 use crate::config::diag::{Faults, Word};
 use crate::config::sync;
 use crate::config::value::{self, INTERFACE_LEN_MAX};
-use crate::config::{Address, Environment, Resource, ResourceKind};
+use crate::config::{Address, Environment, MAIL_PROGRAM, Mail, Resource, ResourceKind};
 use crate::names::DirectorName;
 
 /// Longest start and stop of a resource where nothing else is said.
@@ -26,8 +26,18 @@ pub(super) const MONITOR: Monitor = Monitor {
     wary: true,
 };
 
+/// What a mail is about where nothing is said, as in Heartbeat.
+const MAIL_SUBJECT: &str = "Resource Group";
 /// What is built in, for suggestions.
-pub(super) const BUILT_IN: &[&str] = &["IPaddr", "IPaddr2", "LVSSyncDaemonSwap", "ldirectord"];
+pub(super) const BUILT_IN: &[&str] = &[
+    "IPaddr",
+    "IPaddr2",
+    "IPv6addr",
+    "LVSSyncDaemonSwap",
+    "MailTo",
+    "SendArp",
+    "ldirectord",
+];
 
 /// What reading a resource needs.
 pub(crate) struct Context<'c, 's> {
@@ -65,6 +75,13 @@ pub(crate) fn parse(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Res
         "ldirectord" => {
             director(word, args, context.faults).map(|it| plain(text, ResourceKind::Director(it)))
         }
+        "IPv6addr" => {
+            six(word, args, context.faults).map(|it| plain(text, ResourceKind::Address(it)))
+        }
+        "SendArp" => {
+            announced(word, args, context.faults).map(|it| plain(text, ResourceKind::Announce(it)))
+        }
+        "MailTo" => mail(word, args, context).map(|it| plain(text, ResourceKind::Mail(it))),
         _ => program(word, (name, args), context).map(|it| watched(text, it)),
     }
 }
@@ -255,13 +272,53 @@ fn director(
     }
 }
 
-/// What other versions build in, and what to do until then.
-pub(super) fn not_yet(name: &str) -> Option<(String, &'static str)> {
-    let help = match name {
-        "IPv6addr" => "write the address on its own: `2001:db8::110/64/eth0`",
-        "SendArp" => "leave it out: a virtual IP is announced when it is taken",
-        "MailTo" => "leave it out, or install Heartbeat's script of that name in resource.d",
-        _ => return None,
+/// `SendArp::IP/INTERFACE`.
+fn announced(word: Word<'_>, args: Option<Word<'_>>, faults: &mut Faults<'_>) -> Option<Address> {
+    let parts = args.and_then(|args| args.split_once("/"));
+    let Some((ip, nic)) = parts else {
+        let help = "`SendArp::192.168.2.110/eth0`";
+        faults.fault(word.span(), "`SendArp` needs an address and its interface").help(help);
+        return None;
     };
-    Some((format!("the resource `{name}` is"), help))
+    let ip = vip(ip, faults)?;
+    let (interface, _) = interface(nic, Some(ip), faults);
+    let address = Address { ip, prefix: None, interface, label: None, broadcast: None };
+    address.interface.is_some().then_some(address)
+}
+
+/// `IPv6addr::IP[/PREFIX[/INTERFACE]]`.
+fn six(word: Word<'_>, args: Option<Word<'_>>, faults: &mut Faults<'_>) -> Option<Address> {
+    let address = args.and_then(|args| address(args, faults));
+    if address.as_ref().is_some_and(|it| it.ip.is_ipv4()) || args.is_none() {
+        let help = "`IPv6addr::2001:db8::110/64/eth0`";
+        faults.fault(word.span(), "`IPv6addr` needs an IPv6 address").help(help);
+        return None;
+    }
+    address
+}
+
+/// `MailTo::ADDRESS,ADDRESS[::SUBJECT]`.
+fn mail(word: Word<'_>, args: Option<Word<'_>>, context: &mut Context<'_, '_>) -> Option<Mail> {
+    let (to, subject) = match args.map(|args| (args, args.split_once("::"))) {
+        Some((_, Some((to, subject)))) => (to, subject.text),
+        Some((to, None)) => (to, MAIL_SUBJECT),
+        None => (word.part(0..0), MAIL_SUBJECT),
+    };
+    let to: Vec<String> = to.text.split(',').map(str::to_owned).collect();
+    let fit = |it: &String| {
+        !it.is_empty()
+            && !it.starts_with('-')
+            && !it.contains(|c: char| c.is_whitespace() || c.is_control())
+    };
+    if !to.iter().all(fit) || subject.contains(char::is_control) {
+        let help = "`MailTo::root@example.org::SUBJECT`";
+        context.faults.fault(word.span(), "`MailTo` needs an address").help(help);
+        return None;
+    }
+    if !context.environment.executable(Path::new(MAIL_PROGRAM)) {
+        let help = "every mail system brings it, for example postfix or msmtp-mta";
+        let message = format!("there is no {MAIL_PROGRAM}, so no mail can be sent");
+        context.faults.warn(word.span(), message).help(help);
+    }
+    Some(Mail { to, subject: subject.to_owned() })
 }

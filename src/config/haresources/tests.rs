@@ -5,7 +5,8 @@ use crate::config::{Resource, ResourceKind, ScriptStyle};
 fn world() -> World {
     World::default()
         .with("/c/resource.d/Filesystem", "")
-        .with("/c/resource.d/MailTo", "")
+        .with("/c/resource.d/Notify", "")
+        .with("/usr/sbin/sendmail", "")
         .with("/etc/ha.d/resource.d/Filesystem", "")
         .with("/etc/ha.d/resource.d/Delay", "")
         .with("/etc/init.d/apache2", "")
@@ -30,6 +31,10 @@ fn told(resource: &Resource) -> String {
         }
         ResourceKind::Director(name) => format!("director {name}"),
         ResourceKind::Sync(s) => format!("sync on {} id {}", s.interface, s.id),
+        ResourceKind::Announce(a) => {
+            format!("announce {} on {}", a.ip, a.interface.as_deref().unwrap_or("-"))
+        }
+        ResourceKind::Mail(mail) => format!("mail {}: {}", mail.to.join(" "), mail.subject),
         ResourceKind::Script(s) => {
             let style = if s.style == ScriptStyle::Lsb { "lsb" } else { "script" };
             format!("{style} {} {:?}", s.path.display(), s.args)
@@ -58,7 +63,12 @@ fn every_form_of_a_resource_is_understood() {
         ("LVSSyncDaemonSwap::master::eth1::255", "sync on eth1 id 255"),
         ("Delay::5", r#"script /etc/ha.d/resource.d/Delay ["5"]"#),
         ("apache2", "lsb /etc/init.d/apache2 []"),
-        ("MailTo::root", r#"script /c/resource.d/MailTo ["root"]"#),
+        ("Notify::root", r#"script /c/resource.d/Notify ["root"]"#),
+        ("MailTo::root", "mail root: Resource Group"),
+        ("MailTo::root,ops@example.org::web", "mail root ops@example.org: web"),
+        ("SendArp::192.168.2.110/eth0", "announce 192.168.2.110 on eth0"),
+        ("IPv6addr::2001:db8::110/64/eth0", "2001:db8::110/64 on eth0"),
+        ("IPv6addr::2001:db8::110", "2001:db8::110"),
     ] {
         let (groups, found) = groups(&format!("a {text}\n"));
         assert_eq!(found, Vec::<String>::new(), "{text}");
@@ -82,7 +92,14 @@ fn what_is_no_resource_is_a_fault() {
         ("IPaddr2", "`IPaddr2` needs an address"),
         ("IPaddr2::", "`` is not an IP address"),
         ("../evil", "a resource is a name, not a path"),
-        ("SendArp::1.2.3.4", "the resource `SendArp` is not supported yet"),
+        ("SendArp::1.2.3.4", "`SendArp` needs an address and its interface"),
+        ("SendArp", "`SendArp` needs an address and its interface"),
+        ("SendArp::1.2.3.4/", "`` is no interface name"),
+        ("IPv6addr::192.168.2.110/24", "`IPv6addr` needs an IPv6 address"),
+        ("IPv6addr", "`IPv6addr` needs an IPv6 address"),
+        ("MailTo", "`MailTo` needs an address"),
+        ("MailTo::-oQ/tmp", "`MailTo` needs an address"),
+        ("MailTo::root,", "`MailTo` needs an address"),
         ("ocf:heartbeat:IPaddr2", "no OCF agent `heartbeat:IPaddr2`"),
         ("systemd:nginx", "there is no systemctl on this machine"),
         ("ldirectord::", "a name can't be empty"),

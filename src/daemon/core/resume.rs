@@ -125,7 +125,13 @@ async fn is_up(
                 addresses.push(address.ip);
             }
             // As warm as on any node; and the sync has a keeper.
-            ResourceKind::Director(_) | ResourceKind::Sync(_) => {}
+            ResourceKind::Director(_) | ResourceKind::Sync(_) | ResourceKind::Mail(_) => {}
+            ResourceKind::Announce(_) => {
+                let held = hands.perform(resource, Operation::Start, Manner::Alone).await;
+                if let Outcome::Failed(why) = held {
+                    return Err(format!("{}: {why}", resource.text));
+                }
+            }
             ResourceKind::Script(program) => {
                 let limit = resource.start_timeout;
                 match script::status(program, surroundings, limit).await {
