@@ -7,7 +7,7 @@ use std::time::Duration;
 use pairbeat::cluster::event::{Event, GroupState, Outcome};
 use pairbeat::cluster::message::GROUPS_MAX;
 use pairbeat::cluster::{
-    Core, Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+    Core, Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
 };
 use pairbeat::config::{Key, KeyRing};
 use pairbeat::engine::{Engine, Identity, Input, Output, View};
@@ -47,6 +47,7 @@ fn settings(me: usize, groups: usize) -> Settings {
         groups: (0..groups).map(group).collect(),
         config: 1.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }
@@ -113,7 +114,8 @@ impl World {
                     }
                     Output::Gasp(datagrams) => self.gasps[which] = datagrams,
                     Output::Report(event) => self.events.push((which, event)),
-                    Output::Probe { .. } | Output::Monitor { .. } | Output::Announce(_) => {}
+                    Output::Probe { .. } | Output::Monitor { .. } => {}
+                    Output::Outside(_) | Output::Announce(_) => {}
                     Output::Answer { .. } | Output::Left => {}
                     Output::Carry { .. } | Output::Paused => unreachable!("nobody restarts here"),
                 }

@@ -14,6 +14,8 @@
 
 #[path = "sim/checks.rs"]
 mod checks;
+#[path = "sim/outside.rs"]
+mod outside;
 #[path = "sim/promises.rs"]
 mod promises;
 #[path = "sim/rng.rs"]

@@ -16,6 +16,8 @@
 mod checks;
 #[path = "sim/history.rs"]
 mod history;
+#[path = "sim/outside.rs"]
+mod outside;
 #[path = "sim/promises.rs"]
 mod promises;
 #[path = "sim/rng.rs"]

@@ -420,8 +420,9 @@ impl Vector {
 
     fn notice(&self) -> Notice {
         let guarded = self.all("guarded").next().is_some();
+        let reach = self.all("reach").next().map(|text| text.parse().unwrap());
         let Some(text) = self.all("notice").next() else {
-            return Notice { guarded, ..Notice::default() };
+            return Notice { guarded, reach, ..Notice::default() };
         };
         let words: Vec<&str> = text.split(' ').collect();
         let [extent, numbers @ ..] = &words[..] else { panic!("notice `{text}`") };
@@ -434,7 +435,7 @@ impl Vector {
         let numbers: Vec<u32> = numbers.iter().map(|it| it.parse().unwrap()).collect();
         let [generation, back_ms, deadtime_ms] = numbers[..] else { panic!("notice `{text}`") };
         let freeze = Freeze { generation, extent };
-        Notice { freeze, back_ms, deadtime_ms, guarded }
+        Notice { freeze, back_ms, deadtime_ms, guarded, reach }
     }
 
     fn section(text: &str) -> SectionDigest {

@@ -78,6 +78,13 @@ pub(super) enum Command {
     },
     /// Let automatic switches go on
     Unfreeze,
+    /// Say that the peer is off, and answer for it: releases groups that wait for fencing, or for an
+    /// arbiter that can't be reached. Asks for the peer's name
+    ConfirmDead {
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Give the groups to the peer, then end the daemon
     Stop {
         /// Give nothing away: everything stays up for a daemon that is started within seconds; else

@@ -69,7 +69,32 @@ pub(super) fn unfreeze(paths: &Paths) -> Code {
 }
 
 fn settled(paths: &Paths, extent: Extent, done: &str) -> Code {
-    match call(paths, &Call::Freeze(Freezing { extent })).and_then(|body| parse::<Answer>(&body)) {
+    plain(paths, &Call::Freeze(Freezing { extent }), done)
+}
+
+/// Fenced by hand: whoever says so has switched the peer off, for both would serve otherwise.
+pub(super) fn confirm_dead(paths: &Paths, yes: bool) -> Code {
+    let status = match call(paths, &Call::Status).and_then(|body| parse::<Status>(&body)) {
+        Ok(status) => status,
+        Err(code) => return code,
+    };
+    let peer = status.peer.node;
+    if !yes {
+        out::line(&format!(
+            "If {peer} runs all the same, both nodes will serve the same addresses.\n\
+             Type its name when it is off for certain:"
+        ));
+        let mut typed = String::new();
+        let read = std::io::stdin().read_line(&mut typed);
+        if read.is_err() || typed.trim() != peer {
+            return out::fault(Code::Refused, "not confirmed; nothing has changed");
+        }
+    }
+    plain(paths, &Call::ConfirmDead, &format!("{peer} counts as off until it is heard again"))
+}
+
+fn plain(paths: &Paths, asked: &Call, done: &str) -> Code {
+    match call(paths, asked).and_then(|body| parse::<Answer>(&body)) {
         Ok(Answer::Done { .. }) => {
             out::line(done);
             Code::Well

@@ -38,6 +38,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Takeover { which, no_wait } => ask::takeover(&paths, which, no_wait),
         Command::Freeze { except_dead } => ask::freeze(&paths, except_dead),
         Command::Unfreeze => ask::unfreeze(&paths),
+        Command::ConfirmDead { yes } => ask::confirm_dead(&paths, yes),
         Command::Stop { hold: false } => ask::stop(&paths),
         Command::Stop { hold: true } => restart::hold(&paths),
         Command::Restart => restart::restart(&paths),

@@ -169,8 +169,12 @@ impl Group {
             self.bar(turn, Some(Bar::NoLink));
             return false;
         }
+        if turn.standing.isolated && !ordered {
+            self.bar(turn, Some(Bar::Isolated));
+            return false;
+        }
         if !self.settings.probe {
-            return true;
+            return self.outside_agrees(turn);
         }
         let Probe::Answered { answer, at } = self.clearance.probe else { return false };
         match answer {
@@ -190,10 +194,32 @@ impl Group {
                 false
             }
             LanAnswer::Free | LanAnswer::Stranger | LanAnswer::Unknown | LanAnswer::Served => {
-                self.bar(turn, None);
-                true
+                self.outside_agrees(turn)
             }
         }
+    }
+
+    /// The last word before a taking: the arbiters', and then the fencing of the peer, so that a
+    /// node that is itself cut off fences nobody.
+    fn outside_agrees(&mut self, turn: &mut Turn<'_>) -> bool {
+        let contact = match self.role {
+            Role::Claiming { at, .. } if turn.peer.is_alive() => at,
+            _ => turn.now.minus(turn.peer.silent(turn.now)),
+        };
+        match self.consult(turn, contact) {
+            None => return false,
+            Some(Err(bar)) => {
+                self.bar(turn, Some(bar));
+                return false;
+            }
+            Some(Ok(())) => {}
+        }
+        if !self.peer_is_off(turn) {
+            self.bar(turn, Some(Bar::Unfenced));
+            return false;
+        }
+        self.bar(turn, None);
+        true
     }
 
     fn bar(&mut self, turn: &mut Turn<'_>, bar: Option<Bar>) {
@@ -208,14 +234,19 @@ impl Group {
         });
     }
 
-    /// Gives what it serves to a peer that can reach the clients, when this node can't.
+    /// Gives what it serves to a peer that can reach the clients, when this node can't, or to one
+    /// that reaches more of the world.
     pub(super) fn yields_for_its_link(&mut self, turn: &mut Turn<'_>, able: bool) -> bool {
-        let wants = able && self.clearance.cut_off() && turn.licence == Licence::Take;
-        if !wants || !self.may_switch(turn) {
+        let cause = match self.clearance.cut_off() {
+            true => Cause::ServiceLinkDown,
+            false if turn.standing.settled => Cause::Connectivity,
+            false => return false,
+        };
+        if !able || turn.licence != Licence::Take || !self.may_switch(turn) {
             return false;
         }
         self.put_off_failback(Cause::Failback, turn);
-        self.hand_over(turn, Cause::ServiceLinkDown);
+        self.hand_over(turn, cause);
         true
     }
 }

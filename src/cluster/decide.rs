@@ -207,7 +207,8 @@ impl Group {
         self.waited = None;
         let wanted = turn.settings.auto_failback
             && self.settings.preferred == Side::Me
-            && !self.clearance.cut_off();
+            && !self.clearance.cut_off()
+            && !turn.standing.worse;
         let settled =
             turn.settled.is_some_and(|since| turn.now >= since.plus(turn.settings.keepalive * 2));
         let due = settled && turn.now >= self.failback_after;
@@ -290,7 +291,7 @@ impl Stance {
     /// reach the clients wants it no less than before.
     pub(super) fn after(cause: Cause) -> Self {
         match cause {
-            Cause::ServiceLinkDown => Self::Willing,
+            Cause::ServiceLinkDown | Cause::Connectivity => Self::Willing,
             _ => Self::Yielded,
         }
     }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::drift::Difference;
 use crate::cluster::message::{Beat, Extent};
+use crate::cluster::outside::ArbiterAnswer;
+pub use crate::cluster::outside::{Bar, OutsideOrder};
 use crate::cluster::restart::Carried;
 use crate::cluster::settings::Settings;
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
@@ -88,6 +90,23 @@ pub enum Input {
         /// Its service link here.
         link: ServiceLink,
     },
+    /// The answer to [`OutsideOrder::Ask`]. One that comes late is ignored.
+    Arbiter {
+        /// Which question.
+        order: ActionId,
+        /// What it said.
+        answer: ArbiterAnswer,
+    },
+    /// The answer to [`OutsideOrder::Fence`]: what is known by it, or why nothing is. One that
+    /// comes late is ignored.
+    Fenced {
+        /// Which order.
+        order: ActionId,
+        /// In one line, for the operator.
+        said: Result<String, String>,
+    },
+    /// How many ping nodes this node reaches; `None`: not known yet. Said when it changes.
+    Reached(Option<u8>),
     /// Whether the kernel here takes the VIPs out of service when this process does not run on
     /// time: the peer is told, for only then does an answered probe prove that we live.
     Guarded(bool),
@@ -130,16 +149,6 @@ pub enum ServiceLink {
     Down,
 }
 
-/// What keeps a node from taking a group from a silent peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Bar {
-    /// The peer still serves it: only the heartbeat links are gone.
-    Served,
-    /// Our own service link is down.
-    NoLink,
-}
-
 /// What an operator may ask of the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -154,6 +163,8 @@ pub enum Request {
     Freeze(Extent),
     /// End this process with everything held, for the next one to go on with.
     Restart,
+    /// The peer is off: an operator has seen to it (`pairbeat confirm-dead`).
+    ConfirmDead,
 }
 
 /// Which groups are meant, in Heartbeat's words (hb_standby(1)).
@@ -221,6 +232,8 @@ pub enum Output {
         /// the peer.
         peer: Option<IpAddr>,
     },
+    /// Something to be asked or done outside the pair.
+    Outside(OutsideOrder),
     /// Announce the addresses of an active group again (GARP, unsolicited NA): a rival was heard.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -428,6 +441,50 @@ pub enum Event {
         /// The group.
         group: GroupName,
     },
+    /// An arbiter says something else of a group than before.
+    Arbiter {
+        /// The group.
+        group: GroupName,
+        /// The arbiter.
+        arbiter: String,
+        /// What it says now.
+        answer: ArbiterAnswer,
+    },
+    /// The peer is being fenced.
+    Fencing {
+        /// Who.
+        node: NodeName,
+        /// Which try, from 1.
+        tries: u32,
+    },
+    /// The peer was fenced.
+    Fenced {
+        /// Who.
+        node: NodeName,
+        /// What is known, in one line.
+        how: String,
+    },
+    /// The peer could not be fenced; it is tried again, and nothing is taken from it before.
+    FenceFailed {
+        /// Who.
+        node: NodeName,
+        /// Why, in one line.
+        why: String,
+        /// In how many milliseconds it is tried again.
+        again_ms: u64,
+    },
+    /// An operator answers for it that the peer is off.
+    ConfirmedDead {
+        /// Who.
+        node: NodeName,
+    },
+    /// This node reaches more or fewer of its ping nodes than before.
+    Reach {
+        /// How many.
+        count: u8,
+        /// Of how many.
+        of: u8,
+    },
     /// This node's way to a group's clients came or went.
     Service {
         /// The group.
@@ -522,6 +579,10 @@ pub enum Cause {
     Leave,
     /// This node can't reach the clients, and the peer can.
     ServiceLinkDown,
+    /// The peer reaches more ping nodes.
+    Connectivity,
+    /// An arbiter does not let this node hold it without contact to the peer.
+    ArbiterLost,
     /// The ordered actions are done.
     Completed,
     /// A hand-over came to nothing and was taken back.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::Core;
 use crate::cluster::event::{LanAnswer, ServiceLink};
 use crate::cluster::message::{Hold, Wish};
+use crate::cluster::outside::{ArbiterView, FenceView};
 use crate::cluster::peer::millis;
 use crate::cluster::view::{LinkView, NodeView, PeerLife};
 use crate::names::GroupName;
@@ -29,6 +30,12 @@ pub struct Evidence {
     /// This node's own way to the group's clients.
     #[serde(default)]
     pub service: ServiceLink,
+    /// What the arbiters said last of the group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arbiters: Vec<ArbiterView>,
+    /// How far the fencing of the peer was; `None` where nothing can fence it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<FenceView>,
 }
 
 /// An answer of the service LAN.
@@ -72,6 +79,13 @@ impl Core {
             probed: answered
                 .map(|(answer, at)| Probed { answer, ago_ms: millis(inside.since(at)) }),
             service: clearance.map(|clearance| clearance.link()).unwrap_or_default(),
+            arbiters: view
+                .groups
+                .into_iter()
+                .find(|it| it.name == *group)
+                .map(|it| it.arbiters)
+                .unwrap_or_default(),
+            fence: view.fence,
         }
     }
 }

@@ -7,8 +7,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::cluster::Core;
-use crate::cluster::event::{Cause, Event, GroupState, Input, LanAnswer, Outcome, Output, Verdict};
+use crate::cluster::event::{
+    Cause, Event, GroupState, Input, LanAnswer, Outcome, Output, OutsideOrder, Verdict,
+};
 use crate::cluster::message::NodeState;
+use crate::cluster::outside::ArbiterAnswer;
 use crate::cluster::settings::{Settings, Side};
 use crate::names::{GroupName, LinkId};
 use crate::time::Instant;
@@ -35,7 +38,7 @@ impl Core {
     /// What this node would do if nothing more were heard of the peer from `now` on.
     pub fn if_peer_fell_silent(&self, now: Instant) -> Vec<Expected> {
         let mut core = self.clone();
-        let silence = core.settings.deadtime * DEADTIMES;
+        let silence = silence(&core.settings);
         let boot = core.settings.initdead * 2;
         core.look_ahead(now, now.plus(silence.max(boot)))
     }
@@ -50,7 +53,7 @@ impl Core {
         let mut peer = Self::new(mirrored(&self.settings), now);
         let beat = self.compose();
         peer.handle(now, Input::Heard { link: LinkId(0), at: now, beat, echo: u64::MAX });
-        let silence = peer.settings.deadtime * DEADTIMES;
+        let silence = silence(&peer.settings);
         Some(peer.look_ahead(now, now.plus(silence)))
     }
 
@@ -73,6 +76,14 @@ impl Core {
                     Output::Probe { order, .. } => {
                         answers.push_back(Input::Probed { order, answer: LanAnswer::Free });
                     }
+                    // So does whoever has a say.
+                    Output::Outside(OutsideOrder::Ask { order, .. }) => {
+                        let answer = ArbiterAnswer::Granted;
+                        answers.push_back(Input::Arbiter { order, answer });
+                    }
+                    Output::Outside(OutsideOrder::Fence { order }) => {
+                        answers.push_back(Input::Fenced { order, said: Ok(String::new()) });
+                    }
                     Output::Report(Event::Role { group, state, cause, .. }) => {
                         let after = now.since(begin);
                         expected.push(Expected { after, group, state, cause });
@@ -91,6 +102,12 @@ impl Core {
         }
         expected
     }
+}
+
+/// How far it is looked ahead: an arbiter's lease may have to run out first.
+fn silence(settings: &Settings) -> Duration {
+    let leases = settings.outside.arbiters.iter().filter_map(|arbiter| arbiter.lease);
+    settings.deadtime * DEADTIMES + leases.max().unwrap_or_default()
 }
 
 /// The other node's settings, where both files agree.

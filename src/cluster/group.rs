@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::arbiter::Arbitration;
 use crate::cluster::calm::Calm;
 use crate::cluster::clearance::Clearance;
 use crate::cluster::epoch::Numbering;
@@ -160,6 +161,8 @@ pub(super) struct Group {
     pub(super) announce: bool,
     /// What is known of the service LAN.
     pub(super) clearance: Clearance,
+    /// What the arbiters say.
+    pub(super) arbitration: Arbitration,
     /// The peer's own address there, the last that it told.
     pub(super) peer_via: Option<IpAddr>,
     pub(super) calm: Calm,
@@ -193,6 +196,7 @@ impl Group {
             rival: false,
             announce: false,
             clearance: Clearance::default(),
+            arbitration: Arbitration::default(),
             peer_via: None,
             calm: Calm::default(),
             by_itself: false,
@@ -346,6 +350,7 @@ impl Group {
     pub(super) fn step(&mut self, turn: &mut Turn<'_>) {
         self.watch_rival(turn);
         self.step_clearance(turn);
+        self.step_arbiters(turn);
         self.step_watch(turn);
         match self.role {
             Role::Idle { stance, asking } => self.step_idle(turn, stance, asking),
@@ -433,6 +438,7 @@ impl Group {
             .chain(failback)
             .chain(self.calm.deadlines())
             .chain(self.clearance.deadlines())
+            .chain(self.arbitration.deadlines(&settings.outside.arbiters))
             .chain(self.watch_deadlines())
     }
 

@@ -112,6 +112,8 @@ pub struct Notice {
     pub deadtime_ms: u32,
     /// The sender's kernel takes its VIPs out of service when the sender does not run on time.
     pub guarded: bool,
+    /// How many of its ping nodes the sender reaches; `None`: it has none, or has not counted yet.
+    pub reach: Option<u8>,
 }
 
 impl Notice {

@@ -13,6 +13,8 @@
 //!  awake   own clock, without our own stalls     list      start left to right, stop right to left
 //!  peer    is it alive, what did it say          decide    who takes, and with whose consent
 //!  calm    damping and freeze: leave it where it is
+//!  arbiter third parties that have a say     fence      puts a silent peer out of service
+//!  reach   who reaches more ping nodes
 //!  reload  other settings, all or none           restart  end with everything held
 //!                                                 clearance  what the service LAN says of silence
 //!  phase   booting, in service, leaving          handover  giving to a peer that is alive
@@ -20,6 +22,7 @@
 //!  group   one group's role                      requests  what operators asked for
 //! ```
 
+mod arbiter;
 mod awake;
 pub mod calm;
 mod clearance;
@@ -29,14 +32,17 @@ mod due;
 mod epoch;
 pub mod event;
 mod evidence;
+mod fence;
 mod forecast;
 mod group;
 mod handover;
 mod list;
 pub mod message;
 mod outbox;
+mod outside;
 mod peer;
 mod phase;
+mod reach;
 pub mod recording;
 mod reload;
 mod requests;
@@ -61,6 +67,7 @@ use self::clearance::probe_ahead;
 pub use self::drift::{Difference, Digests, Only, Section};
 use self::event::{Answer, Event, Input, Outcome, Output, Request};
 pub use self::evidence::{Evidence, Probed, Theirs};
+use self::fence::Fence;
 pub use self::forecast::Expected;
 use self::group::Group;
 use self::message::{
@@ -68,8 +75,13 @@ use self::message::{
     Wish,
 };
 use self::outbox::{Licence, Outbox, Turn};
+pub use self::outside::{
+    ArbiterAnswer, ArbiterSettings, ArbiterView, FenceView, OutsideSettings, PingSettings,
+    ReachView,
+};
 use self::peer::{Peer, PeerState, millis};
 use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end, farewell_spacing};
+use self::reach::Reach;
 use self::requests::{Direction, Requests, answer};
 pub use self::restart::{
     Carried, CarriedGroup, CarriedStance, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
@@ -102,6 +114,10 @@ pub struct Core {
     requests: Requests,
     /// The newest word on automatic switches, of whichever node.
     freeze: Freeze,
+    /// How far the fencing of the peer is.
+    fence: Fence,
+    /// Who reaches more ping nodes.
+    reach: Reach,
     outbox: Outbox,
     /// The last beat sent.
     said: Option<Beat>,
@@ -130,6 +146,8 @@ impl Core {
             groups: groups.map(|(group, id)| Group::new(GroupId(id), &settings, group)).collect(),
             requests: Requests::default(),
             freeze: settings.past.freeze,
+            fence: Fence::default(),
+            reach: Reach::default(),
             outbox: Outbox::default(),
             said: None,
             reply: false,
@@ -184,6 +202,16 @@ impl Core {
                 self.stirred = true;
             }
             Input::Guarded(guarded) => self.guarded = guarded,
+            Input::Arbiter { order, answer } => {
+                let (mut turn, groups, _) = self.turn(now);
+                let known = groups.iter_mut().any(|group| group.judged(&mut turn, order, &answer));
+                self.stirred |= known;
+            }
+            Input::Fenced { order, said } => self.stirred |= self.fenced(now, order, &said),
+            Input::Reached(count) => {
+                self.reached(count);
+                self.stirred = true;
+            }
             Input::Written { order, outcome } => {
                 let failed = match &outcome {
                     Outcome::Done => None,
@@ -246,6 +274,7 @@ impl Core {
         let (now, stall) = self.awake.wake(now, self.due.0);
         if let Some(late) = stall {
             self.outbox.report(Event::Stalled { late_ms: millis(late) });
+            self.groups.iter_mut().for_each(|group| group.arbitration.stood_still(late));
             self.doubt(now, late);
         }
         now
@@ -280,6 +309,7 @@ impl Core {
     fn turn(&mut self, now: Instant) -> (Turn<'_>, &mut Vec<Group>, &mut Requests) {
         let licence = self.licence();
         let settled = self.settled();
+        let standing = self.standing(now);
         let turn = Turn {
             now,
             settings: &self.settings,
@@ -287,6 +317,8 @@ impl Core {
             licence,
             settled,
             frozen: self.freeze.extent,
+            standing,
+            fence: &mut self.fence,
             outbox: &mut self.outbox,
         };
         (turn, &mut self.groups, &mut self.requests)
@@ -325,6 +357,7 @@ impl Core {
             Request::Leave => return self.begin_leave(now, id),
             Request::Freeze(extent) => return self.freeze(id, extent),
             Request::Restart => return self.begin_restart(now, id),
+            Request::ConfirmDead => return self.confirm_dead(now, id),
         };
         let (mut turn, groups, requests) = self.turn(now);
         requests.begin(&mut turn, groups, (id, direction, which));
@@ -365,6 +398,8 @@ impl Core {
         self.ticked = now;
         self.peer.judge(now, &mut self.outbox);
         self.step_phase(now);
+        self.step_fence(now);
+        self.step_reach(now);
         let (mut turn, groups, requests) = self.turn(now);
         let mut moved = false;
         for group in groups.iter_mut() {
@@ -517,7 +552,13 @@ impl Core {
 
     fn notice(&self) -> Notice {
         let deadtime_ms = u32::try_from(self.settings.deadtime.as_millis()).unwrap_or(u32::MAX);
-        Notice { freeze: self.freeze, back_ms: self.back_ms(), deadtime_ms, guarded: self.guarded }
+        Notice {
+            freeze: self.freeze,
+            back_ms: self.back_ms(),
+            deadtime_ms,
+            guarded: self.guarded,
+            reach: self.own_reach(),
+        }
     }
 
     /// The earliest instant at which something is to be done. What had its time in a tick that has
@@ -544,7 +585,7 @@ impl Core {
             later.chain(groups).chain(self.peer.deadlines()).chain(self.requests.deadlines());
         let fading = self.peer.is_alive() && self.groups.iter().any(|group| group.settings.probe);
         let fading = fading.then(|| (self.peer.fading(probe_ahead(&self.settings)), "fading"));
-        let later = later.chain(fading);
+        let later = later.chain(fading).chain(self.fence.deadline()).chain(self.reach_deadline());
         let beat = (self.next_beat, "keepalive");
         later
             .filter(|(at, _)| *at > self.ticked)

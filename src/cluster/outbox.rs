@@ -8,8 +8,10 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Event, Output};
+use crate::cluster::fence::Fence;
 use crate::cluster::message::{Beat, Extent};
 use crate::cluster::peer::Peer;
+use crate::cluster::reach::Standing;
 use crate::cluster::settings::Settings;
 use crate::names::ActionId;
 use crate::time::Instant;
@@ -73,5 +75,9 @@ pub(super) struct Turn<'a> {
     pub(super) settled: Option<Instant>,
     /// What an operator has frozen.
     pub(super) frozen: Extent,
+    /// How this node's connectivity stands beside the peer's.
+    pub(super) standing: Standing,
+    /// How far the fencing of the peer is.
+    pub(super) fence: &'a mut Fence,
     pub(super) outbox: &'a mut Outbox,
 }

@@ -158,6 +158,12 @@ impl Peer {
         self.back
     }
 
+    /// Whether it says that it hears us on no link: to itself it is alone.
+    pub(super) fn is_deaf(&self) -> bool {
+        let beat = self.beat.as_ref();
+        beat.is_some_and(|beat| beat.node == NodeState::Running && beat.hears == 0)
+    }
+
     pub(super) fn running_since(&self) -> Option<Instant> {
         self.running
     }

@@ -38,6 +38,9 @@ impl Core {
         if (&old.node, &old.peer, old.links) != (&new.node, &new.peer, new.links) {
             return Some("node names and the number of links need a restart".to_owned());
         }
+        if old.outside != new.outside {
+            return Some("arbiters, fencing and ping nodes need a restart".to_owned());
+        }
         if self.licence() == Licence::Leave {
             return Some("this node is leaving".to_owned());
         }

@@ -116,6 +116,9 @@ impl Requests {
                     "{name}: the peer is silent, but it still serves it on the service LAN; mend \
                      the heartbeat links, or end the peer first"
                 )),
+                (PeerState::Dead, _) if group.waits_outside().is_some() => {
+                    group.waits_outside().map(|why| format!("{name}: {why}"))
+                }
                 (PeerState::Alive, _) if theirs.hold == Hold::Stuck => {
                     Some(format!("{name}: the peer could not stop it"))
                 }
@@ -230,6 +233,22 @@ impl Group {
             | Role::Starting { .. }
             | Role::Mending { .. }
             | Role::Stuck { .. } => false,
+        }
+    }
+
+    /// What an operator can do about a taking that waits for the world outside.
+    fn waits_outside(&self) -> Option<&'static str> {
+        match self.clearance.bar? {
+            Bar::Held => Some("an arbiter has granted it to the other node"),
+            Bar::Unreachable => Some(
+                "an arbiter can't be reached; if the peer is off for certain, say so with \
+                 `pairbeat confirm-dead`",
+            ),
+            Bar::Unfenced => Some(
+                "the peer has not been fenced; if it is off for certain, say so with \
+                 `pairbeat confirm-dead`",
+            ),
+            Bar::Served | Bar::NoLink | Bar::Isolated => None,
         }
     }
 

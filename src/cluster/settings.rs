@@ -11,6 +11,7 @@ use crate::cluster::calm::Damping;
 use crate::cluster::drift::Digests;
 use crate::cluster::list::{STOP_AGAIN_QUICK, STOP_TRIES_QUICK};
 use crate::cluster::message::Freeze;
+use crate::cluster::outside::OutsideSettings;
 use crate::cluster::watch::Monitor;
 use crate::names::{GroupName, NodeName};
 
@@ -43,6 +44,9 @@ pub struct Settings {
     pub config: Digests,
     /// When automatic switches of a group are too many.
     pub damping: Damping,
+    /// Who and what outside the pair has a say.
+    #[serde(default)]
+    pub outside: OutsideSettings,
     /// What this node remembers of an earlier life; nothing at its first start.
     pub past: Past,
 }

@@ -1,6 +1,7 @@
 //! From the core's own types to the [`View`].
 
 use crate::cluster::group::{Group, holds};
+use crate::cluster::outside::FenceView;
 use crate::cluster::peer::{Link, PeerState, millis};
 use crate::cluster::phase::Phase;
 use crate::cluster::requests::Direction;
@@ -27,6 +28,8 @@ impl Core {
             peer: self.peer_view(now),
             links: self.peer.links().iter().map(|link| link_view(*link, now)).collect(),
             freeze: self.freeze,
+            fence: self.fence_view(now),
+            reach: self.reach_view(),
             groups: self.groups.iter().map(|group| self.group_view(group, now)).collect(),
         }
     }
@@ -36,6 +39,12 @@ impl Core {
         let here = self.groups.iter().filter(|group| group.was_here);
         let here = here.map(|group| group.settings.name.clone()).collect();
         Past { freeze: self.freeze, here }
+    }
+
+    /// Where nothing can fence, an operator's word is shown all the same.
+    fn fence_view(&self, now: Instant) -> Option<FenceView> {
+        let shown = self.settings.outside.fence.is_some() || self.fence.confirmed();
+        shown.then(|| self.fence.view(now))
     }
 
     fn peer_view(&self, now: Instant) -> PeerView {
@@ -74,6 +83,7 @@ impl Core {
             setback: group.setback.map(|setback| setback.to_string()),
             jeopardy: group.clearance.bar,
             service: group.clearance.link(),
+            arbiters: group.arbitration.view(&self.settings.outside.arbiters, now),
             was_here: group.was_here,
             held_down_s: group.calm.left(now).map(|left| left.as_secs().saturating_add(1)),
         }

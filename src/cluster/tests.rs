@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::OutsideSettings;
 use super::calm::Damping;
 use super::decide::{Rank, candidate};
 use super::epoch::Numbering;
@@ -53,6 +54,7 @@ fn settings() -> Settings {
         }],
         config: 7.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: super::Past::default(),
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::drift::Difference;
 use crate::cluster::event::{Bar, Cause, GroupState, ServiceLink};
 use crate::cluster::message::Freeze;
+use crate::cluster::outside::{ArbiterView, FenceView, ReachView};
 use crate::names::{GroupName, NodeName};
 
 /// Everything that the core knows, at one instant.
@@ -20,6 +21,10 @@ pub struct View {
     pub links: Vec<LinkView>,
     /// The newest word on automatic switches.
     pub freeze: Freeze,
+    /// How far the fencing of the peer is; `None` where nothing can fence it.
+    pub fence: Option<FenceView>,
+    /// Who reaches how many ping nodes.
+    pub reach: ReachView,
     /// Groups in the order of the configuration.
     pub groups: Vec<GroupView>,
 }
@@ -151,6 +156,8 @@ pub struct GroupView {
     pub jeopardy: Option<Bar>,
     /// This node's own way to its clients.
     pub service: ServiceLink,
+    /// What each arbiter said last of it.
+    pub arbiters: Vec<ArbiterView>,
     /// Whether this node had it last: while switches are frozen it alone takes it again.
     pub was_here: bool,
 }

@@ -5,6 +5,7 @@
 //! | `GET /v1/status` | none | [`Status`](crate::status::Status) |
 //! | `POST /v1/standby`, `POST /v1/takeover` | [`Move`] | [`Moved`] |
 //! | `POST /v1/freeze` | [`Freezing`] | [`Answer`](crate::cluster::event::Answer) |
+//! | `POST /v1/confirm-dead` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/stop` | none | [`Answer`](crate::cluster::event::Answer) |
 //! | `POST /v1/reload` | none | [`Reloaded`] |
 //! | `POST /v1/restart` | [`Restarting`] | [`Moved`], at the end of this process |
@@ -34,6 +35,8 @@ pub enum Call {
     Takeover(Move),
     /// Freeze automatic switches, or let them go.
     Freeze(Freezing),
+    /// The peer is off: the caller answers for it.
+    ConfirmDead,
     /// Give everything away and end.
     Stop,
     /// Read the configuration again.
@@ -188,6 +191,7 @@ impl Call {
             Self::Standby(_) => ("POST", "/v1/standby"),
             Self::Takeover(_) => ("POST", "/v1/takeover"),
             Self::Freeze(_) => ("POST", "/v1/freeze"),
+            Self::ConfirmDead => ("POST", "/v1/confirm-dead"),
             Self::Stop => ("POST", "/v1/stop"),
             Self::Reload => ("POST", "/v1/reload"),
             Self::Restart(_) => ("POST", "/v1/restart"),
@@ -214,6 +218,7 @@ impl Call {
             ("POST", "/v1/freeze") => serde_json::from_slice(body)
                 .map(Self::Freeze)
                 .map_err(|e| format!("request body: {e}")),
+            ("POST", "/v1/confirm-dead") => Ok(Self::ConfirmDead),
             ("POST", "/v1/stop") => Ok(Self::Stop),
             ("POST", "/v1/reload") => Ok(Self::Reload),
             ("POST", "/v1/restart") => object(body).map(Self::Restart),
@@ -234,7 +239,9 @@ impl Call {
             Self::Restart(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Events(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Explain(asked) => serde_json::to_vec(asked).unwrap_or_default(),
-            Self::Status | Self::Stop | Self::Reload | Self::Record => Vec::new(),
+            Self::Status | Self::ConfirmDead | Self::Stop | Self::Reload | Self::Record => {
+                Vec::new()
+            }
         }
     }
 }

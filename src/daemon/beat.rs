@@ -35,7 +35,7 @@ use tokio::sync::mpsc::error::TrySendError;
 pub use self::orders::{Full, Orders};
 use self::watch::Watch;
 use crate::cluster::Settings;
-use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
+use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
 use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
@@ -130,6 +130,8 @@ pub enum Note {
         /// The peer's own address there.
         peer: Option<IpAddr>,
     },
+    /// Ask or do something outside the pair.
+    Outside(OutsideOrder),
     /// Announce a group's addresses again.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -467,6 +469,7 @@ impl Beat {
                 Output::Probe { order, group, peer } => {
                     self.tell(Note::Probe { order, group, peer });
                 }
+                Output::Outside(order) => self.tell(Note::Outside(order)),
                 Output::Announce(group) => self.tell(Note::Announce(group)),
                 Output::Answer { id, answer } => self.tell(Note::Answer { id, answer }),
                 Output::Report(event) => {

@@ -41,6 +41,7 @@ use crate::daemon::keeper::{Keeper, LOOK_EVERY};
 use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
+use crate::daemon::outside::{self, Outside};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
@@ -105,6 +106,7 @@ struct Core {
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
+    outside: Rc<Outside>,
     /// Whether there is a supervisor.
     supervised: bool,
     /// The last addresses told to the cluster.
@@ -173,16 +175,14 @@ impl Core {
         let (session, chronicle) = telling::begin(paths, &config)?;
         let hands = Hands::telling(surroundings.clone(), chronicle.teller());
         let hands = Rc::new(hands.map_err(|e| system(&e))?);
-        let own = (paths, &config);
-        let resumed = resume::begin(own, (&hands, &surroundings), &chronicle).await?;
+        let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let director =
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let past = (memory.past(), resumed.carried.as_ref());
-        let engine = begin::engine(&config, past, session)?;
+        let engine = begin::engine(&config, (memory.past(), resumed.carried.as_ref()), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let config = Rc::new(config);
         let (guard, pulse) = guard::prepare(&config, &hands, &resumed.addresses).await;
@@ -190,6 +190,7 @@ impl Core {
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
+            outside: Outside::new(&config, paths, &session),
             paths: paths.clone(),
             _lock: lock,
             keeper: Keeper::default(),
@@ -231,8 +232,7 @@ impl Core {
         for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
             self.keeper.serves(group);
         }
-        self.watch_service();
-        self.tell_vias().await;
+        self.watch().await;
     }
 
     /// Runs until the cluster has left.
@@ -271,6 +271,7 @@ impl Core {
         let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
         // A switch may be passing packets on at this moment.
         sweep_switches(&self.config, &self.director).await;
+        self.outside.settle().await;
         self.director.shut_down().await;
         match self.hands.held().is_empty() {
             true => self.guard.end().await,
@@ -338,6 +339,7 @@ impl Core {
                     let _full = orders.push(Order::Core(answer));
                 });
             }
+            Note::Outside(order) => self.outside.obey(&self.config, order, self.beat.orders()),
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
                     self.hands.announce_again(address.ip);
@@ -423,6 +425,7 @@ impl Core {
             Call::Freeze(it) => {
                 self.request(Request::Freeze(it.extent), true, (asked.by, asked.reply))
             }
+            Call::ConfirmDead => self.request(Request::ConfirmDead, true, (asked.by, asked.reply)),
             Call::Restart(what) => self.restart(what, (asked.by, asked.reply)),
             Call::Stop => self.leave(asked.by, Some(asked.reply)),
             Call::Events(what) => self.follow(what, asked.reply),
@@ -523,6 +526,14 @@ impl Core {
         if let Some(before) = before {
             before.abort();
         }
+    }
+
+    /// Begins to look at the service links, the ping nodes and our own addresses.
+    async fn watch(&mut self) {
+        self.watch_service();
+        let pings = outside::watch(Rc::clone(&self.config), self.beat.orders());
+        let _until_the_end = tokio::task::spawn_local(pings);
+        self.tell_vias().await;
     }
 
     fn new_request(&mut self) -> RequestId {

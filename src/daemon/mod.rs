@@ -15,6 +15,7 @@ mod keeper;
 mod looks;
 mod memory;
 pub mod messages;
+mod outside;
 mod picture;
 mod respawn;
 mod service;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::cluster::event::{Bar, ServiceLink};
 use crate::cluster::message::Extent;
-use crate::cluster::{Difference, GroupView, LinkState, PeerLife, ResourceView};
+use crate::cluster::{
+    ArbiterAnswer, Difference, FenceView, GroupView, LinkState, PeerLife, ResourceView,
+};
 use crate::config::{Config, Group, ResourceKind};
 use crate::daemon::beat::View;
 use crate::daemon::guard::Standing;
@@ -60,6 +62,8 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         ipvs: ipvs(config, director),
         guard,
         guards,
+        fence: view.engine.cluster.fence.clone(),
+        reach: Some(view.engine.cluster.reach).filter(|reach| reach.of > 0),
         keys: keys(view),
         journal: journal.clone(),
         warnings: unmet(config, view)
@@ -157,6 +161,7 @@ fn group_status(group: &Group, seen: &GroupView, held: &[HeldAddress]) -> GroupS
         held_down_s: seen.held_down_s,
         jeopardy: seen.jeopardy.map(|why| bar_words(why).to_owned()),
         service_link: service_word(seen.service).to_owned(),
+        arbiters: seen.arbiters.clone(),
         resources: group.resources.iter().map(|resource| resource.text.clone()).collect(),
         health: seen.resources.iter().map(health).collect(),
         notes,
@@ -240,6 +245,13 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
     if view.engine.cluster.peer.config_differs {
         warnings.push(differs(&view.engine.cluster.peer.differences));
     }
+    if let Some(fence @ FenceView::Failed { .. }) = &view.engine.cluster.fence {
+        warnings.push(format!("fencing of the peer: {fence}"));
+    }
+    let reach = view.engine.cluster.reach;
+    if let Some(mine) = reach.mine.filter(|mine| *mine < reach.of) {
+        warnings.push(format!("only {mine} of {} ping nodes answer this node", reach.of));
+    }
     warnings.extend(half_rotated(view));
     for group in &view.engine.cluster.groups {
         if group.state == crate::cluster::event::GroupState::Failed {
@@ -254,6 +266,12 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
             )
         }));
         warnings.extend(group.jeopardy.map(|why| format!("{}: {}", group.name, bar_words(why))));
+        warnings.extend(group.arbiters.iter().filter_map(|arbiter| match &arbiter.answer {
+            Some(answer @ ArbiterAnswer::Unreachable(_)) => {
+                Some(format!("{}: {}", group.name, answer.words(&arbiter.name)))
+            }
+            _ => None,
+        }));
         if group.service == ServiceLink::Down {
             warnings.push(format!("{}: the way to its clients is down here", group.name));
         }

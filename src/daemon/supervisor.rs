@@ -42,6 +42,8 @@ const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 const FAREWELL_REPEATS: usize = 3;
 /// Pause between two of them.
 const FAREWELL_PAUSE: Duration = Duration::from_millis(10);
+/// Longest wait for serial lines: three long datagrams at 9600 baud take 4.4 s.
+const FAREWELL_SLOW_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for what a dead core had said before.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Longest wait for the end of a core whose words have ended; then it is killed.
@@ -551,15 +553,35 @@ async fn attend(checker: &mut Checker) -> Happening {
 }
 
 async fn say_farewell(farewell: &[Farewell]) {
+    let (slow, quick): (Vec<_>, Vec<_>) = farewell.iter().partition(|word| word.is_slow());
     for repeat in 0..FAREWELL_REPEATS {
         if repeat > 0 {
             sleep(FAREWELL_PAUSE).await;
         }
-        let (slow, quick): (Vec<_>, Vec<_>) = farewell.iter().partition(|word| word.is_slow());
-        for word in quick.into_iter().chain(slow) {
-            if let Err(e) = link::say(word) {
-                warn!("the released word can't be sent to {word}: {e}");
-            }
-        }
+        quick.iter().for_each(|word| say_word(word));
+    }
+    say_slowly(slow.into_iter().cloned().collect()).await;
+}
+
+/// Serial lines: closing one waits until it has sent what it has. The next core finds them free,
+/// unless they are stuck.
+async fn say_slowly(words: Vec<Farewell>) {
+    if words.is_empty() {
+        return;
+    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let talk = move || {
+        (0..FAREWELL_REPEATS).for_each(|_| words.iter().for_each(say_word));
+        let _nobody_waits = tell.send(());
+    };
+    match std::thread::Builder::new().name("farewell".to_owned()).spawn(talk) {
+        Ok(_) => drop(timeout(FAREWELL_SLOW_MAX, told).await),
+        Err(e) => warn!("no thread for the released word on serial lines: {e}"),
+    }
+}
+
+fn say_word(word: &Farewell) {
+    if let Err(e) = link::say(word) {
+        warn!("the released word can't be sent to {word}: {e}");
     }
 }

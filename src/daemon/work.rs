@@ -9,14 +9,20 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::cluster::event::{Action, Manner, Operation, Outcome};
-use crate::cluster::{GroupSettings, Past, ResourceSettings, Settings, Side};
-use crate::config::{self, Address, AutoFailback, Config, Group, Resource, ResourceKind, Service};
+use crate::cluster::{
+    ArbiterSettings, GroupSettings, OutsideSettings, Past, PingSettings, ResourceSettings,
+    Settings, Side,
+};
+use crate::config::{
+    self, Address, ArbiterKind, AutoFailback, Config, Group, Resource, ResourceKind, Service,
+};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::daemon::switch::{Switch, WARM_MAX};
 use crate::daemon::{Fatal, Paths};
 use crate::exec::script::{self, Status, Surroundings};
 use crate::names::{GroupId, GroupName};
+use crate::outside::fence;
 
 /// How much longer than its resource a planned switch may take: less than the cluster waits.
 const SWITCH_GRACE: Duration = Duration::from_secs(3);
@@ -63,7 +69,29 @@ pub(crate) fn settings(config: &Config) -> Settings {
         groups: config.groups.iter().map(|group| group_settings(config, group)).collect(),
         config: config::digests(config),
         damping: config.damping,
+        outside: outside_settings(config),
         past: Past::default(),
+    }
+}
+
+fn outside_settings(config: &Config) -> OutsideSettings {
+    let arbiters = config.arbiters.iter().map(|arbiter| ArbiterSettings {
+        name: arbiter.name.clone(),
+        required: arbiter.required,
+        timeout: arbiter.timeout,
+        lease: match &arbiter.kind {
+            ArbiterKind::Etcd(etcd) => Some(etcd.lease),
+            ArbiterKind::Ping(..) | ArbiterKind::Tcp(..) => None,
+        },
+    });
+    let fenced = config.fences().next().is_some();
+    OutsideSettings {
+        arbiters: arbiters.collect(),
+        fence: fenced.then(|| fence::longest(config.fences())),
+        ping: PingSettings {
+            nodes: u8::try_from(config.ping_nodes.len()).unwrap_or(u8::MAX),
+            ipfail: config.ipfail,
+        },
     }
 }
 
@@ -178,6 +206,13 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let parts = [
         ("node names", old.node == new.node && old.peer == new.peer),
         ("links", old.links == new.links),
+        ("arbiters", old.arbiters == new.arbiters),
+        (
+            "ping nodes, deadping and ipfail",
+            (&old.ping_nodes, old.deadping, old.ipfail)
+                == (&new.ping_nodes, new.deadping, new.ipfail),
+        ),
+        ("fencing devices", old.fence == new.fence),
         ("realtime, rtprio, watchdog and respawn", habits(old) == habits(new)),
     ];
     parts

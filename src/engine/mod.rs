@@ -17,7 +17,7 @@ use std::time::Duration;
 use self::rekey::Pending;
 pub use self::rekey::RekeyError;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
-use crate::cluster::event::{self, Action, Answer, Event, Outcome, Request};
+use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
 use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
 use crate::cluster::{self, Carried, Core, Settings};
 use crate::keys::KeyRing;
@@ -181,6 +181,8 @@ pub enum Output {
         /// The peer's own address there.
         peer: Option<IpAddr>,
     },
+    /// Something to be asked or done outside the pair.
+    Outside(OutsideOrder),
     /// Announce the addresses of an active group again.
     Announce(GroupId),
     /// The end of an operator's request.
@@ -436,6 +438,7 @@ impl<H: Heart> Engine<H> {
                 event::Output::Probe { order, group, peer } => {
                     self.outputs.push_back(Output::Probe { order, group, peer });
                 }
+                event::Output::Outside(order) => self.outputs.push_back(Output::Outside(order)),
                 event::Output::Announce(group) => self.outputs.push_back(Output::Announce(group)),
                 event::Output::Answer { id, answer } => {
                     self.settled(id, &answer);

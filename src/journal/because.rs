@@ -175,7 +175,7 @@ impl Chains {
             Request::Standby(_) => cause == Cause::Standby,
             Request::Takeover(_) => cause == Cause::Takeover,
             Request::Leave => cause == Cause::Leave,
-            Request::Freeze(_) | Request::Restart => false,
+            Request::Freeze(_) | Request::Restart | Request::ConfirmDead => false,
         };
         let mut open = self.open.iter().rev();
         let (id, (_, by)) = open.find(|(_, (request, _))| fits(request))?;

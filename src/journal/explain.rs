@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Event, GroupState, LanAnswer, ServiceLink};
 use crate::cluster::message::{Extent, Hold, Wish};
-use crate::cluster::{Core, Evidence, Expected, GroupView, LinkState, NodeView, PeerLife, View};
+use crate::cluster::{
+    ArbiterView, Core, Evidence, Expected, GroupView, LinkState, NodeView, PeerLife, View,
+};
 use crate::journal::because::{Because, Stall};
 use crate::journal::words::{bar_words, cause_words, freeze_words, state_word};
 use crate::journal::{Happening, Record, printable, wall};
@@ -125,10 +127,18 @@ fn why(links: &[LinkName], because: &Because) -> Vec<String> {
     if evidence.service == ServiceLink::Down {
         lines.push("this node's own way to its clients was down".to_owned());
     }
+    lines.extend(evidence.arbiters.iter().filter_map(arbiter));
+    lines.extend(evidence.fence.as_ref().map(|fence| format!("fencing: {fence}")));
     lines.push(stalls(&because.stalls));
     lines.extend(because.failures.iter().cloned());
     lines.extend(because.overlap_ms.map(|ms| format!("both nodes served for {ms} ms, as agreed")));
     lines
+}
+
+/// What an arbiter said, and when; nothing where it was not asked.
+fn arbiter(view: &ArbiterView) -> Option<String> {
+    let (answer, ago) = (view.answer.as_ref()?, view.ago_ms?);
+    Some(format!("{} (asked {ago} ms before)", answer.words(&view.name)))
 }
 
 fn peer_words(evidence: &Evidence) -> String {
@@ -197,6 +207,8 @@ fn not(seen: &GroupView, view: &View, present: &Present<'_>) -> Vec<String> {
     lines.push(format!("the peer is {}", peer_words(&evidence).replace(" before", " ago")));
     lines.extend(evidence.theirs.map(|it| format!("the peer says: {}", hold_words(it.hold))));
     lines.extend(seen.jeopardy.map(|bar| bar_words(bar).to_owned()));
+    lines.extend(seen.arbiters.iter().filter_map(arbiter));
+    lines.extend(evidence.fence.as_ref().map(|fence| format!("fencing: {fence}")));
     if view.freeze.extent != Extent::Nothing {
         lines.push(freeze_words(view.freeze.extent).to_owned());
     }

@@ -308,6 +308,7 @@ fn answered(request: Request, by: Option<Caller>, answer: &Answer) -> String {
         Request::Freeze(Extent::Nothing) => "unfreeze",
         Request::Freeze(_) => "freeze",
         Request::Restart => "restart",
+        Request::ConfirmDead => "confirm-dead",
     };
     let by = by.map_or_else(|| "a signal".to_owned(), |by| by.to_string());
     let end = match answer {

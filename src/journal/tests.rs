@@ -25,6 +25,8 @@ fn evidence(peer: PeerLife) -> Evidence {
         theirs: None,
         probed: None,
         service: Default::default(),
+        arbiters: Vec::new(),
+        fence: None,
     }
 }
 
@@ -135,7 +137,9 @@ fn a_takeover_is_explained_with_links_stalls_and_failures() {
 fn what_would_happen_is_asked_of_the_core() {
     use crate::cluster::event::Input;
     use crate::cluster::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
-    use crate::cluster::{Core, Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
+    use crate::cluster::{
+        Core, Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings, Side,
+    };
     use crate::names::LinkId;
     let limit = std::time::Duration::from_secs(20);
     let resource = ResourceSettings {
@@ -163,6 +167,7 @@ fn what_would_happen_is_asked_of_the_core() {
         groups: vec![group],
         config: 7.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     };
     let mut core = Core::new(settings, at(1));

@@ -1,10 +1,10 @@
 //! Events of the cluster in words: one sentence each, for log, journal and status alike.
 
-use crate::cluster::Difference;
 use crate::cluster::event::{Bar, Cause, Event, GroupState, Operation, Restraint, ServiceLink};
 use crate::cluster::message::Extent;
+use crate::cluster::{ArbiterAnswer, Difference};
 use crate::journal::Severity;
-use crate::names::{LinkId, LinkName};
+use crate::names::{LinkId, LinkName, NodeName};
 
 /// The stable name of an event, by which scripts know it, and how grave it is.
 pub fn kind(event: &Event) -> (&'static str, Severity) {
@@ -31,6 +31,14 @@ pub fn kind(event: &Event) -> (&'static str, Severity) {
         Event::ConfigDiffers => ("config_differs", Severity::Warning),
         Event::SectionsDiffer { .. } => ("sections_differ", Severity::Warning),
         Event::ConfigAgrees => ("config_agrees", Severity::Info),
+        Event::Arbiter { answer: ArbiterAnswer::Granted, .. } => ("arbiter", Severity::Info),
+        Event::Arbiter { .. } => ("arbiter", Severity::Warning),
+        Event::Fencing { .. } => ("fencing", Severity::Alarm),
+        Event::Fenced { .. } => ("fenced", Severity::Alarm),
+        Event::FenceFailed { .. } => ("fence_failed", Severity::Alarm),
+        Event::ConfirmedDead { .. } => ("confirmed_dead", Severity::Warning),
+        Event::Reach { count, of } if count == of => ("reach", Severity::Info),
+        Event::Reach { .. } => ("reach", Severity::Warning),
         Event::HeldDown { .. } => ("held_down", Severity::Alarm),
         Event::Restrained { .. } => ("restrained", Severity::Alarm),
         Event::Freeze { extent: Extent::Nothing } => ("freeze", Severity::Info),
@@ -79,6 +87,14 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
                 "{group}: both nodes hold it, epoch {mine} here, {theirs} there; the higher keeps it"
             )
         }
+        Event::Arbiter { group, arbiter, answer } => {
+            format!("{group}: {}", answer.words(arbiter))
+        }
+        Event::Fencing { node, tries } => format!("{node} is being fenced, try {tries}"),
+        Event::Fenced { node, how } => format!("{node} is fenced: {how}"),
+        Event::FenceFailed { node, why, again_ms } => fence_failed(node, why, *again_ms),
+        Event::ConfirmedDead { node } => format!("an operator says that {node} is off"),
+        Event::Reach { count, of } => format!("this node reaches {count} of {of} ping nodes"),
         Event::HeldDown { group, seconds } => format!(
             "{group}: it has switched by itself too often; it stays where it is for {seconds} s"
         ),
@@ -103,6 +119,11 @@ pub fn sentence(links: &[LinkName], event: &Event) -> String {
     }
 }
 
+fn fence_failed(node: &NodeName, why: &str, again_ms: u64) -> String {
+    let seconds = again_ms / 1000;
+    format!("{node} is NOT fenced, and nothing is taken from it: {why}; again in {seconds} s")
+}
+
 /// Why a group is not taken from a silent peer.
 pub fn bar_words(why: Bar) -> &'static str {
     match why {
@@ -110,6 +131,14 @@ pub fn bar_words(why: Bar) -> &'static str {
             "jeopardy: the peer is silent on every heartbeat link and still serves it on the service LAN"
         }
         Bar::NoLink => "this node's own way to its clients is down",
+        Bar::Isolated => "none of the ping nodes answers: this node is the one that is cut off",
+        Bar::Held => "an arbiter has granted it to the other node",
+        Bar::Unreachable => {
+            "an arbiter can't be reached; `pairbeat confirm-dead` if the peer is off for certain"
+        }
+        Bar::Unfenced => {
+            "the peer has not been fenced; `pairbeat confirm-dead` if it is off for certain"
+        }
     }
 }
 
@@ -196,6 +225,8 @@ pub fn cause_words(cause: Cause) -> &'static str {
         Cause::HigherEpoch => "the peer holds it with a higher epoch",
         Cause::Leave => "this node is leaving",
         Cause::ServiceLinkDown => "this node can't reach the clients, the peer can",
+        Cause::Connectivity => "the peer reaches more ping nodes",
+        Cause::ArbiterLost => "an arbiter does not let this node hold it without the peer",
         Cause::Completed => "done",
         Cause::Reload => "the configuration has it no more",
         Cause::HandoverFailed => "the hand-over came to nothing",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
-use crate::cluster::{Difference, ResourceState};
+use crate::cluster::{ArbiterView, Difference, FenceView, ReachView, ResourceState};
 use crate::lvs::director::ServiceView;
 
 pub use text::render;
@@ -50,6 +50,12 @@ pub struct Status {
     /// The same for each VIP; an older daemon says nothing of it.
     #[serde(default)]
     pub guards: Vec<GuardStatus>,
+    /// How far the fencing of the peer is; `null` where nothing can fence it.
+    #[serde(default)]
+    pub fence: Option<FenceView>,
+    /// Who reaches how many ping nodes; `null` where there are none.
+    #[serde(default)]
+    pub reach: Option<ReachView>,
     /// The keys of the heartbeats; an older daemon says nothing of them.
     #[serde(default)]
     pub keys: KeysStatus,
@@ -192,6 +198,9 @@ pub struct GroupStatus {
     /// This node's own way to its clients: `up`, `down`, `unknown` (it has no address).
     #[serde(default)]
     pub service_link: String,
+    /// What each arbiter said last of it.
+    #[serde(default)]
+    pub arbiters: Vec<ArbiterView>,
     /// Its resources in order, as written.
     pub resources: Vec<String>,
     /// What each of them is on this node, in the same order.

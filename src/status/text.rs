@@ -40,6 +40,14 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "ipvs  {ipvs}")?;
     }
     writeln!(out, "guard  {}", status.guard)?;
+    if let Some(fence) = &status.fence {
+        writeln!(out, "fencing  {fence}")?;
+    }
+    if let Some(reach) = &status.reach {
+        let count = |it: Option<u8>| it.map_or_else(|| "?".to_owned(), |it| it.to_string());
+        let (mine, theirs) = (count(reach.mine), count(reach.theirs));
+        writeln!(out, "ping nodes  {mine} of {} answer here, {theirs} at the peer", reach.of)?;
+    }
     if let Some(theirs) = status.keys.peer_signing {
         writeln!(out, "keys  {} signs here, {theirs} there", status.keys.signing)?;
     }
@@ -98,6 +106,14 @@ fn write_group(out: &mut String, group: &GroupStatus) -> fmt::Result {
     for (place, resource) in group.resources.iter().enumerate() {
         write!(out, "    {resource}")?;
         write_health(out, group.health.get(place))?;
+    }
+    if let Some(why) = &group.jeopardy {
+        writeln!(out, "    not taken: {why}")?;
+    }
+    for arbiter in &group.arbiters {
+        if let (Some(answer), Some(ms)) = (&arbiter.answer, arbiter.ago_ms) {
+            writeln!(out, "    {}, {ms} ms ago", answer.words(&arbiter.name))?;
+        }
     }
     for note in &group.notes {
         writeln!(out, "    {note}")?;

@@ -30,6 +30,7 @@ const GUARDED: u8 = 0x08;
 const NOTICE: u8 = 0x09;
 const UNREST: u8 = 0x0a;
 const SECTIONS: u8 = 0x10;
+const REACH: u8 = 0x11;
 const CRITICAL: u8 = 0x80;
 
 /// Most sessions echoed in a body: those on trial, and the proven one in a copy of a beat.
@@ -95,6 +96,7 @@ struct Fields {
     config: Option<u64>,
     notice: Option<Notice>,
     guarded: Option<bool>,
+    reach: Option<u8>,
     groups: Vec<GroupClaim>,
     sections: Vec<SectionDigest>,
     candidates: Option<Vec<Echo>>,
@@ -115,6 +117,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Body, Refusal> {
         config: fields.config.ok_or(Refusal::Missing)?,
         notice: Notice {
             guarded: fields.guarded.unwrap_or_default(),
+            reach: fields.reach,
             ..fields.notice.unwrap_or_default()
         },
         groups: fields.groups,
@@ -131,6 +134,7 @@ impl Fields {
             HEARS => once(&mut self.hears, whole(value, Cursor::byte)),
             CONFIG => once(&mut self.config, whole(value, Cursor::u64)),
             GUARDED => once(&mut self.guarded, whole(value, |cursor| flag(cursor.byte()?))),
+            REACH => once(&mut self.reach, whole(value, Cursor::byte)),
             NOTICE => once(&mut self.notice, whole(value, |cursor| notice(cursor))),
             CANDIDATES => once(&mut self.candidates, list(value, ECHOES_MAX, echo)),
             KEYS => once(&mut self.keys, list(value, KEYS_ANNOUNCED_MAX, key_check)),
@@ -238,7 +242,7 @@ fn notice(cursor: &mut Cursor<'_>) -> Option<Notice> {
     let generation = cursor.u32()?;
     let (back_ms, deadtime_ms) = (cursor.u32()?, cursor.u32()?);
     let freeze = Freeze { generation, extent };
-    Some(Notice { freeze, back_ms, deadtime_ms, guarded: false })
+    Some(Notice { freeze, back_ms, deadtime_ms, ..Notice::default() })
 }
 
 fn flag(code: u8) -> Option<bool> {
@@ -287,10 +291,13 @@ pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) ->
     write(&mut out, NODE, &[&[state]]);
     write(&mut out, HEARS, &[&[beat.hears]]);
     write(&mut out, CONFIG, &[&beat.config.to_be_bytes()]);
+    if let Some(count) = beat.notice.reach {
+        write(&mut out, REACH, &[&[count]]);
+    }
     if beat.notice.guarded {
         write(&mut out, GUARDED, &[&[1]]);
     }
-    let rest = Notice { guarded: false, ..beat.notice };
+    let rest = Notice { guarded: false, reach: None, ..beat.notice };
     if rest != Notice::default() {
         write_notice(&mut out, &rest);
     }

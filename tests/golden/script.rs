@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::Extent;
-use pairbeat::cluster::{Damping, GroupSettings, Monitor, Past, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{
+    ArbiterSettings, Damping, GroupSettings, Monitor, OutsideSettings, Past, ResourceSettings,
+    Settings, Side,
+};
 use pairbeat::names::{GroupName, NodeName};
 
+use crate::outside::Switch;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::world::{Agent, Crash, Path, World};
@@ -41,6 +45,7 @@ struct Stage {
     groups: Vec<(String, usize, Vec<Kind>)>,
     failback: bool,
     probe: bool,
+    outside: OutsideSettings,
     links: usize,
     world: Option<World<Session>>,
 }
@@ -50,6 +55,23 @@ impl Stage {
         match words {
             ["failback", "on"] => self.failback = true,
             ["lan", "probed"] => self.probe = true,
+            ["arbiter", kind, rest @ ..] => self.outside.arbiters.push(arbiter(kind, rest)?),
+            ["fencing"] => self.outside.fence = Some(Duration::from_secs(10)),
+            ["ping", nodes, rest @ ..] => {
+                self.outside.ping.nodes = nodes.parse().ok()?;
+                self.outside.ping.ipfail = *rest == ["ipfail"];
+            }
+            ["switch", how] => {
+                self.world().outside.switch = match *how {
+                    "works" => Switch::Works,
+                    "fails" => Switch::Fails,
+                    "hangs" => Switch::Hangs,
+                    "mute" => Switch::Mute,
+                    _ => return None,
+                }
+            }
+            ["lan", "split"] => self.world().lan_split = true,
+            ["lan", "whole"] => self.world().lan_split = false,
             ["links", count] => self.links = count.parse().ok()?,
             ["group", name, home, resources @ ..] => {
                 let resources = resources.iter().map(|word| match *word {
@@ -77,6 +99,13 @@ impl Stage {
     fn command(&mut self, node: usize, words: &[&str]) -> Option<()> {
         match words {
             ["boot"] => self.world().boot(node),
+            ["arbiters", "cut"] => self.world().cut_arbiters(node, true),
+            ["arbiters", "mended"] => self.world().cut_arbiters(node, false),
+            ["reaches", count] => {
+                let count = count.parse().ok()?;
+                self.world().reach(node, count);
+            }
+            ["confirm-dead"] => self.world().request(node, Request::ConfirmDead),
             ["lan", "cut"] => self.world().cut_lan(node, true),
             ["lan", "mended"] => self.world().cut_lan(node, false),
             ["power-off"] => self.world().crash(node, Crash::Power),
@@ -153,9 +182,10 @@ impl Stage {
     /// Made when the first command needs it.
     fn world(&mut self) -> &mut World<Session> {
         let (groups, links) = (&self.groups, self.links.max(1));
-        let (failback, probe) = (self.failback, self.probe);
+        let (failback, probe, outside) = (self.failback, self.probe, &self.outside);
         self.world.get_or_insert_with(|| {
-            let settings = [0, 1].map(|node| settings(node, groups, (failback, probe), links));
+            let settings =
+                [0, 1].map(|node| settings(node, groups, (failback, probe, outside), links));
             let path = Path::clean(Duration::from_millis(1), Duration::from_millis(1));
             let mut world = World::new(settings, vec![[path; 2]; links], Rng::new(1));
             for node in &mut world.nodes {
@@ -171,7 +201,7 @@ impl Stage {
 fn settings(
     node: usize,
     groups: &[(String, usize, Vec<Kind>)],
-    (failback, probe): (bool, bool),
+    (failback, probe, outside): (bool, bool, &OutsideSettings),
     links: usize,
 ) -> Settings {
     let names = ["a", "b"].map(|name| NodeName::new(name).unwrap());
@@ -202,8 +232,20 @@ fn settings(
         groups: groups.collect(),
         config: 1.into(),
         damping: Damping::default(),
+        outside: outside.clone(),
         past: Past::default(),
     }
+}
+
+/// `lease` or `witness`, `optional` behind it.
+fn arbiter(kind: &str, rest: &[&str]) -> Option<ArbiterSettings> {
+    let lease = match kind {
+        "lease" => Some(Duration::from_secs(6)),
+        "witness" => None,
+        _ => return None,
+    };
+    let timeout = Duration::from_secs(1);
+    Some(ArbiterSettings { name: kind.to_owned(), required: rest != ["optional"], timeout, lease })
 }
 
 fn monitor(kind: Kind) -> Option<Monitor> {

@@ -134,6 +134,8 @@ pub(crate) struct GroupChecks {
     expect: Option<(usize, Instant, Instant)>,
     /// It is served in full, and nothing allows a gap.
     gapless: bool,
+    /// Since when both have been up, with something in force that lets only one of them.
+    pub(crate) two: Option<Instant>,
     /// By node: since when the LAN has had an answer from it.
     lit: [Option<Instant>; 2],
     /// Frozen in calm: since when, and who has it.
@@ -419,6 +421,7 @@ impl<D: Delivery> World<D> {
             self.check_overlap(group);
             self.check_expected(group);
             self.check_gap(group);
+            self.check_one(group);
             self.check_frozen(group);
             self.check_stranded(group);
         }
@@ -442,7 +445,7 @@ impl<D: Delivery> World<D> {
         let lit = self.checks.groups[group].lit[1 - node];
         let long = lit.is_some_and(|since| self.now.since(since) > Duration::from_secs(1));
         let lit = long && self.answers(1 - node, group);
-        if probed && lit && !self.nodes[node].lan_cut {
+        if probed && lit && !self.nodes[node].lan_cut && !self.lan_split {
             self.fail(format!("S2: node {node} starts group {group}, which the other one serves"));
         }
     }
@@ -558,7 +561,7 @@ impl<D: Delivery> World<D> {
         let excused = machine.facts.excused.map(|until| until.max(woke.plus(RESTART_LIMIT)));
         let excused = excused.unwrap_or(Instant::BOOT);
         let due = since.plus(settings.deadtime).max(boot).max(slept).max(excused);
-        let due = due.plus(slack).plus(trouble);
+        let due = due.plus(slack).plus(trouble).plus(self.outside_may_take(node));
         // What served, and is mended, will serve again.
         let served =
             |group| machine.hold(group) == Hold::Active || machine.facts.promised.mending(group);
@@ -586,6 +589,7 @@ impl<D: Delivery> World<D> {
         // A kernel without a lease serves on for a process that is dead; nobody takes that twice.
         let free = (0..machine.up.len()).all(|group| !self.answers(1 - node, group));
         let may = free && !machine.facts.promised.frozen();
+        let may = may && self.outside_agrees(node);
         (machine.suspended.is_none() && obeyed && stays && reaches && may).then_some(node)
     }
 }

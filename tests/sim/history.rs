@@ -5,10 +5,12 @@ use std::time::Duration;
 use pairbeat::cluster::event::{Request, Which};
 use pairbeat::cluster::message::{Extent, Freeze, Hold};
 use pairbeat::cluster::{
-    Damping, GroupSettings, Monitor, Past, PeerLife, ResourceSettings, Settings, Side,
+    ArbiterSettings, Damping, GroupSettings, Monitor, OutsideSettings, Past, PeerLife,
+    PingSettings, ResourceSettings, Settings, Side,
 };
 use pairbeat::names::{GroupName, NodeName};
 
+use crate::outside::Switch;
 use crate::rng::Rng;
 use crate::session::Session;
 use crate::world::{Agent, Crash, Path, World};
@@ -147,6 +149,12 @@ impl History {
                 self.world.cut_lan(node, cut);
             }
             37..=44 => self.crash(node),
+            90..=92 => {
+                let cut = self.world.rng.percent(50);
+                self.world.cut_arbiters(node, cut);
+            }
+            93..=94 => self.spoil_outside(node),
+            95 => self.isolate(node),
             45..=57 => self.start(node),
             58..=59 => self.reload(node),
             60..=67 => self.sleep(node),
@@ -157,7 +165,7 @@ impl History {
                 let to = self.world.rng.place(2);
                 self.world.replay(node, to);
             }
-            90..=93 if self.kind == Kind::Wild => self.break_down(node),
+            96..=98 if self.kind == Kind::Wild => self.break_down(node),
             _ if self.kind == Kind::Wild => self.spoil_agent(node),
             _ => self.world.boot(node),
         }
@@ -301,6 +309,27 @@ impl History {
         });
     }
 
+    /// Cut off from everything, for longer than any lease.
+    fn isolate(&mut self, node: usize) {
+        self.world.links.iter_mut().flatten().for_each(|path| path.cut = true);
+        self.world.lan_split = true;
+        self.world.cut_arbiters(node, true);
+        self.world.note(|| "no link and no LAN between them".to_owned());
+        self.pass(self.deadtime() * 2 + Duration::from_secs(30));
+        self.world.lan_split = false;
+    }
+
+    /// The power switch does something else from now on, or another number of ping nodes answers.
+    fn spoil_outside(&mut self, node: usize) {
+        let switch = [Switch::Works, Switch::Works, Switch::Fails, Switch::Hangs, Switch::Mute];
+        self.world.outside.switch = switch[self.world.rng.place(5)];
+        let switch = self.world.outside.switch;
+        self.world.note(|| format!("the power switch {switch:?}"));
+        let nodes = self.world.nodes[node].settings.outside.ping.nodes;
+        let count = self.world.rng.range(0, nodes.into()) as u8;
+        self.world.reach(node, count);
+    }
+
     fn break_down(&mut self, node: usize) {
         let group = self.world.rng.place(self.world.nodes[node].up.len());
         let resource = self.world.rng.place(self.world.nodes[node].up[group].len());
@@ -311,8 +340,12 @@ impl History {
     fn quiet(&mut self) {
         self.world.note(|| "all is mended".to_owned());
         self.world.links.iter_mut().flatten().for_each(mend);
+        self.world.outside.switch = Switch::Works;
         for node in 0..2 {
             self.world.cut_lan(node, false);
+            self.world.cut_arbiters(node, false);
+            let nodes = self.world.nodes[node].settings.outside.ping.nodes;
+            self.world.reach(node, nodes);
             self.world.nodes[node]
                 .agents
                 .iter_mut()
@@ -334,7 +367,9 @@ impl History {
             + actions * 2
             // L7: a hold-down of each node at its longest, one after the other.
             + settings.damping.hold_max * 2
-            + Duration::from_secs(200);
+            + Duration::from_secs(200)
+            // A device that hung, and its longest pause.
+            + Duration::from_secs(100);
         let end = self.world.now.plus(most);
         let mut right_for = 0;
         while self.world.failure.is_none() && right_for < 6 {
@@ -413,6 +448,30 @@ impl History {
     }
 }
 
+/// In half of the histories somebody outside has a say.
+fn outside(rng: &mut Rng) -> OutsideSettings {
+    let mut outside = OutsideSettings::default();
+    let timeout = Duration::from_secs(1);
+    if rng.percent(30) {
+        let (lease, required) = (Some(Duration::from_secs(12)), rng.percent(80));
+        outside.arbiters.push(ArbiterSettings {
+            name: "lease".to_owned(),
+            required,
+            timeout,
+            lease,
+        });
+    }
+    if rng.percent(10) {
+        let (name, required) = ("witness".to_owned(), rng.percent(50));
+        outside.arbiters.push(ArbiterSettings { name, required, timeout, lease: None });
+    }
+    outside.fence = rng.percent(20).then(|| Duration::from_secs(20));
+    if rng.percent(20) {
+        outside.ping = PingSettings { nodes: 2, ipfail: true };
+    }
+    outside
+}
+
 fn mend(path: &mut Path) {
     *path = Path::clean(path.delay_min, path.delay_max);
 }
@@ -434,6 +493,7 @@ fn pair(mut rng: Rng, kind: Kind) -> World<Session> {
         groups,
         config: 1.into(),
         damping: damping(&mut rng),
+        outside: outside(&mut rng),
         past: Past::default(),
     };
     let mut b = a.clone();

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use pairbeat::cluster::event::{
-    Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, Request, ServiceLink,
-    Verdict,
+    Action, Answer, Event, Input, LanAnswer, Operation, Outcome, Output, OutsideOrder, Request,
+    ServiceLink, Verdict,
 };
 use pairbeat::cluster::message::{Beat, GroupClaim, Hold, Notice, Unrest, Wish};
 use pairbeat::cluster::{Carried, Core, RESTART_SERVED, Settings};
@@ -17,6 +17,7 @@ use pairbeat::names::{ActionId, GroupId, LinkId, RequestId};
 use pairbeat::time::Instant;
 
 use crate::checks::Facts;
+use crate::outside::Outside;
 use crate::rng::Rng;
 use crate::session::Delivery;
 
@@ -91,7 +92,7 @@ pub(crate) struct Process<D: Delivery> {
     pub(crate) said: Vec<GroupClaim>,
     inbox: VecDeque<(LinkId, Instant, D::Packet)>,
     ended: VecDeque<(ActionId, Outcome)>,
-    seen: VecDeque<Input>,
+    pub(crate) seen: VecDeque<Input>,
     wake: u64,
 }
 
@@ -144,13 +145,14 @@ pub(crate) struct Paused {
     pub(crate) served_until: Instant,
 }
 
-enum Happening<P> {
+pub(crate) enum Happening<P> {
     Arrive { node: usize, link: LinkId, packet: P },
     Wake { node: usize, token: u64 },
     Acted { node: usize, start: u64, action: Action, outcome: Outcome },
     Resume { node: usize },
     Looked { node: usize, start: u64, order: ActionId, verdict: Verdict },
     Probed { node: usize, start: u64, order: ActionId, group: usize },
+    Outside { node: usize, start: u64, order: OutsideOrder, cut: bool },
 }
 
 /// Everything.
@@ -164,6 +166,11 @@ pub(crate) struct World<D: Delivery> {
     pub(crate) failure: Option<String>,
     /// Loops come late by up to that.
     pub(crate) jitter: Duration,
+    pub(crate) outside: Outside,
+    /// The switch of the service LAN is broken: both have a carrier, and neither reaches the other.
+    pub(crate) lan_split: bool,
+    /// By node: how many ping nodes answer it.
+    pub(crate) reached: [u8; 2],
     queue: BTreeMap<(Instant, u64), Happening<D::Packet>>,
     order: u64,
     sessions: u64,
@@ -173,11 +180,12 @@ pub(crate) struct World<D: Delivery> {
     pub(crate) checks: crate::checks::Checks,
 }
 
-const NAMES: [&str; 2] = ["a", "b"];
+pub(crate) const NAMES: [&str; 2] = ["a", "b"];
 
 impl<D: Delivery> World<D> {
     pub(crate) fn new(settings: [Settings; 2], links: Vec<[Path; 2]>, rng: Rng) -> Self {
         let groups = settings[0].groups.len();
+        let reached = [settings[0].outside.ping.nodes; 2];
         let nodes = settings.map(|settings| Machine::new(settings));
         Self {
             now: Instant::BOOT,
@@ -187,6 +195,9 @@ impl<D: Delivery> World<D> {
             trace: None,
             failure: None,
             jitter: Duration::ZERO,
+            outside: Outside::default(),
+            lan_split: false,
+            reached,
             queue: BTreeMap::new(),
             order: 0,
             sessions: 0,
@@ -209,7 +220,7 @@ impl<D: Delivery> World<D> {
         self.failure.get_or_insert(format!("{now} {text}"));
     }
 
-    fn push(&mut self, at: Instant, happening: Happening<D::Packet>) {
+    pub(crate) fn push(&mut self, at: Instant, happening: Happening<D::Packet>) {
         self.order += 1;
         self.queue.insert((at, self.order), happening);
     }
@@ -258,6 +269,9 @@ impl<D: Delivery> World<D> {
                 if self.nodes[node].starts == start && self.nodes[node].process.is_some() {
                     self.probed(node, order, group);
                 }
+            }
+            Happening::Outside { node, start, order, cut } => {
+                self.outside((node, start), order, cut);
             }
             Happening::Looked { node, start, order, verdict } => {
                 if self.nodes[node].starts == start {
@@ -322,6 +336,7 @@ impl<D: Delivery> World<D> {
             wake: 0,
         });
         self.look(node);
+        self.count_pings(node);
         self.turn(node);
         if let (Some(_), Some(paused)) = (carried, paused) {
             self.check_resumed(node, &paused.said);
@@ -420,7 +435,7 @@ impl<D: Delivery> World<D> {
     // ---- one turn of a node's loop --------------------------------------------------------------
 
     /// As the driver does it: read all that waits, then tick for as long as the core asks for it.
-    fn turn(&mut self, node: usize) {
+    pub(crate) fn turn(&mut self, node: usize) {
         for _ in 0..TURNS_MAX {
             if self.nodes[node].suspended.is_some() {
                 return;
@@ -486,6 +501,7 @@ impl<D: Delivery> World<D> {
                     let at = self.now.plus(PROBE_TAKES);
                     self.push(at, Happening::Probed { node, start, order, group });
                 }
+                Output::Outside(order) => self.order_outside(node, order),
                 Output::Monitor { order, group, resource } => {
                     self.look_at(node, order, (usize::from(group.0), resource));
                 }
@@ -606,7 +622,7 @@ impl<D: Delivery> World<D> {
     }
 
     fn probed(&mut self, node: usize, order: ActionId, group: usize) {
-        let heard = !self.nodes[node].lan_cut && self.answers(1 - node, group);
+        let heard = !self.lan_split && !self.nodes[node].lan_cut && self.answers(1 - node, group);
         let answer = if heard { LanAnswer::Served } else { LanAnswer::Free };
         self.tell(node, Input::Probed { order, answer });
     }
@@ -630,6 +646,15 @@ impl<D: Delivery> World<D> {
             self.look(node);
             self.turn(node);
             self.check_step();
+        }
+    }
+
+    /// The driver's first count of the ping nodes.
+    fn count_pings(&mut self, node: usize) {
+        let machine = &mut self.nodes[node];
+        let Some(process) = &mut machine.process else { return };
+        if machine.settings.outside.ping.nodes > 0 {
+            process.seen.push_back(Input::Reached(Some(self.reached[node])));
         }
     }
 

@@ -66,6 +66,8 @@ def claim(text):
 def bodies(v, keys):
     node = field(0x81, bytes([STATES[v["node"]]])) + field(0x02, bytes([v["hears"]]))
     node += field(0x03, bytes.fromhex(v["config"]))
+    if "reach" in v:
+        node += field(0x11, bytes([v["reach"]]))
     if v.get("guarded"):
         node += field(0x08, b"\1")
     if v.get("notice"):
@@ -129,6 +131,7 @@ def add(title, refused=None, alter=None, **changes):
         lines += ["guarded 1"] * bool(v.get("guarded"))
         lines += ["notice {} {} {} {}".format(*v["notice"])] if v.get("notice") else []
         lines += [f"candidate {s} {q}" for s, q in v.get("candidate", [])]
+        lines += ["reach {}".format(v["reach"])] if "reach" in v else []
         lines += ["group " + text for text in v.get("group", [])]
         lines += ["section {} {:08x} {:08x}".format(*s) for s in v.get("section", [])]
     for frame in frames(v):
@@ -169,6 +172,8 @@ add("a guarded node that restarts with everything held", seq=262, echo=ECHO, nod
     group=ACTIVE, guarded=True, notice=("nothing", 0, 10000, 2000))
 add("frozen but for what is dead", seq=263, echo=ECHO, node="running", hears=3, group=ACTIVE,
     notice=("except-dead", 3, 0, 30000))
+add("two of its ping nodes answer", seq=264, echo=ECHO, node="running", hears=1,
+    reach=2, group=ACTIVE)
 add("an unknown critical field", "critical", body=NEEDED + field(0xFE, b"?"))
 add("one bit of the signature differs", "signature", lambda f: f[:-1] + bytes([f[-1] ^ 1]))
 add("one bit of the sequence number differs", "signature",

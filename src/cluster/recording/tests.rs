@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::*;
 use crate::cluster::event::{Event, GroupState, Outcome};
 use crate::cluster::message::{GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
-use crate::cluster::{Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
+use crate::cluster::{
+    Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings, Side,
+};
 use crate::names::{GroupName, LinkId};
 
 fn settings(preferred: Side) -> Settings {
@@ -35,6 +37,7 @@ fn settings(preferred: Side) -> Settings {
         }],
         config: 7.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::cluster::event::{GroupState, Which};
 use crate::cluster::{
-    Core, Damping, GroupSettings, Past, PeerLife, ResourceSettings, Settings, Side,
+    Core, Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
 };
 use crate::config::{Cast, Key, KeyRing, Link, Medium, Udp};
 use crate::engine::Identity;
@@ -49,6 +49,7 @@ fn settings(me: usize) -> Settings {
         }],
         config: 1.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }
@@ -115,7 +116,7 @@ impl Node {
                 let outcome = Outcome::Done;
                 self.beat.order(Order::Ended { action: action.id, outcome }).unwrap();
             }
-            Note::Announce(_) | Note::Probe { .. } | Note::Monitor { .. } => {}
+            Note::Outside(_) | Note::Announce(_) | Note::Probe { .. } | Note::Monitor { .. } => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
             Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,

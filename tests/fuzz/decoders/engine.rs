@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Outcome, Request, Which};
-use pairbeat::cluster::{Core, Damping, GroupSettings, Past, ResourceSettings, Settings, Side};
+use pairbeat::cluster::{
+    Core, Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings, Side,
+};
 use pairbeat::config::{Key, KeyRing};
 use pairbeat::engine::{Engine, Identity, Input, Output};
 use pairbeat::names::{ActionId, GroupName, LinkId, NodeName, RequestId};
@@ -65,6 +67,7 @@ fn settings(me: usize) -> Settings {
         groups: [("web", 0, true), ("mail", 1, false)].map(group).to_vec(),
         config: 0x0123_4567_89ab_cdef.into(),
         damping: Damping::default(),
+        outside: OutsideSettings::default(),
         past: Past::default(),
     }
 }
@@ -113,7 +116,8 @@ impl World {
                 Output::Gasp(all) => all.into_iter().for_each(|(_, bytes)| self.check(me, &bytes)),
                 Output::Run(action) => self.running.push((me, action.id)),
                 // Nobody looks at the LAN here: the core must do without an answer.
-                Output::Probe { .. } | Output::Monitor { .. } | Output::Announce(_) => {}
+                Output::Probe { .. } | Output::Monitor { .. } => {}
+                Output::Outside(_) | Output::Announce(_) => {}
                 // Nor is there a disk.
                 Output::Carry { .. } | Output::Paused => {}
                 Output::Answer { .. } | Output::Report(_) | Output::Left => {}
