@@ -33,7 +33,7 @@ declare -A about=(
   [director]="the director's second day: reload, tampering, black holes, open connections"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs"
   [watchdog]="the watchdog with the kernel's softdog"
-  [faults]="bad networks, a jumping clock, no IPVS, troubled checks, want of memory, CPU, descriptors, children"
+  [faults]="bad networks, a jumping clock, troubled checks, want of memory, CPU, descriptors"
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
@@ -134,7 +134,7 @@ step_watchdog() {
   in_lab "${most[watchdog]}" watchdog.sh
 }
 
-# In the virtual machine whatever this kernel has: it sets the clock and unloads modules.
+# In the virtual machine whatever this kernel has: it sets the clock.
 step_faults() {
   build_for_lab
   LAB_VM=1 in_lab "${most[faults]}" faults.sh

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Faults that need a kernel of their own: bad networks, a clock that jumps, IPVS taken away, checks that meet trouble,
-# processes starved of memory, time, descriptors and children. A client asks for the page the whole time.
+# Faults that need a kernel of their own: bad networks, a clock that jumps, checks that meet trouble, processes starved
+# of memory, time and descriptors. A client asks for the page the whole time.
 #
 #   faults.sh      needs root, IPVS, netem, cgroup v2, PAIRBEAT, PROBER; runs in the virtual machine only, as it sets
-#                  the clock and unloads modules
+#                  the clock
 # Functions are called by name, through claim.
 # shellcheck disable=SC2317
 set -euo pipefail
@@ -42,8 +42,8 @@ served() {
   claim "$what: $(probe_value /marks/0/answered) requests answered, none failed" test "$failed" = 0
 }
 
-quiet() { ! grep -qE 'is dead|link .* is down|starting here|late heartbeat' <(tail -n "+$1" "$LAB_RUN/log/$2"); }
-# undisturbed LINE...: since the line of each node's log, nobody was called dead and nothing moved.
+quiet() { ! grep -qE 'is dead|link .* is down|starting here' <(tail -n "+$1" "$LAB_RUN/log/$2"); }
+# nobody_died: since `remember`, nobody was called dead and nothing moved.
 marks_of_logs() { for node in "${NODES[@]}"; do wc -l <"$LAB_RUN/log/$node"; done; }
 same_roles() { node_active server101 && node_standby server105; }
 nobody_died() { quiet "$((log_lines[0] + 1))" server101 && quiet "$((log_lines[1] + 1))" server105; }
@@ -109,7 +109,6 @@ a_bad_network() {
 }
 
 clock_jumps() {
-  local step
   headline "The wall clock jumps"
   remember
   served "an hour on and two back, in the middle of it" jump
@@ -124,34 +123,6 @@ jump() {
     sleep 2
   done
 }
-
-# The table goes, then the module; it can't be loaded again until the end.
-ipvs_unloaded() {
-  headline "IPVS is emptied and unloaded under the active node"
-  mkdir -p /run/modprobe.d
-  echo 'install ip_vs /bin/false' >/run/modprobe.d/faults.conf
-  claim "the module is gone" wait_for 10 "unloaded" unload
-  claim "the status says so and what to do" wait_for 5 "an honest status" says_no_module
-  claim "heartbeats go on" node_is server105 /peer/state up
-  rm /run/modprobe.d/faults.conf
-  modprobe ip_vs && modprobe ip_vs_rr
-  claim "with the module back, the table is back" wait_for 10 "both" both
-  claim "and the status is good" wait_for 5 "ok" node_is server101 /ipvs ok
-}
-
-unload() {
-  local host try
-  for host in "${NODES[@]}"; do lab_exec "$host" ipvsadm -C 2>/dev/null || true; done
-  # What has just been removed is let go of a moment later; what is removed is put back within a second.
-  for try in 1 2 3 4 5 6 7 8; do
-    # The schedulers and whatever came with them hold the module.
-    lsmod | awk '/^ip_vs_/ {print $1}' | xargs -r -n 1 rmmod 2>/dev/null || true
-    ! rmmod ip_vs 2>/dev/null || return 0
-    sleep 0.0"$try"
-  done
-  [[ ! -e /proc/net/ip_vs ]]
-}
-says_no_module() { [[ $(node_value server101 /ipvs) == *modprobe* ]]; }
 
 # Real servers as nobody wants them, beside the two good ones.
 troubled_checks() {
@@ -176,7 +147,7 @@ RULES
   remember
   served "two good servers beside seven bad ones" reload_and_wait
   claim "each bad one is down, with its reason" all_bad
-  claim "heartbeats are on time, nothing moves" nobody_died
+  claim "nobody is called dead, nothing moves" nobody_died
   claim "the checker has taken no more than 64 MB" test "$(checker_memory)" -le 65536
   mark_bad
   kill -KILL "${pids[@]}"
@@ -291,38 +262,6 @@ starved() {
 }
 starved_switch() { node_ask server101 standby >"$LAB_RUN/log/standby" 2>&1 && node_active server105; }
 
-# A group with a script, on a node that can't fork when it has to start it.
-out_of_processes() {
-  headline "A node that can't fork has to take over a group with a script"
-  local core count
-  nodes_stop || true
-  mkdir -p "$NODE_CONFIG/resource.d"
-  cat >"$NODE_CONFIG/resource.d/thing" <<SCRIPT
-#!/bin/sh
-case \$1 in
-start) : >"$LAB_RUN/thing" ;;
-stop) rm -f "$LAB_RUN/thing" ;;
-status) if [ -e "$LAB_RUN/thing" ]; then echo running; else echo stopped; fi ;;
-esac
-SCRIPT
-  chmod +x "$NODE_CONFIG/resource.d/thing"
-  echo "server101 IPaddr2::$VIP/24/eth0 thing" >"$NODE_CONFIG/haresources"
-  node_start server101
-  node_start server105
-  wait_for 10 "server101 active" node_active server101 || die "no group with a script"
-  wait_for 10 "server105 standby" node_standby server105 || die "no standby"
-  core=$(node_core server105)
-  count=$(find "/proc/$core/task" -mindepth 1 -maxdepth 1 | wc -l)
-  in_group childless pids.max "$count" "$core"
-  node_crash server101 "$LAB_RUN/marks2"
-  rm -f "$LAB_RUN/thing"
-  claim "the start fails in words" wait_for 10 "a failure" grep -q 'thing.*failed' "$LAB_RUN/log/server105"
-  claim "and the core lives" test -d "/proc/$core"
-  echo max >"$cgroup/childless/pids.max"
-  claim "as soon as it can fork, it has the group" wait_for 30 "server105 active" node_active server105
-  claim "with the script started" test -e "$LAB_RUN/thing"
-}
-
 leave() {
   local code=$?
   if ((code != 0 || faults > 0)); then
@@ -338,14 +277,14 @@ leave() {
 
 lab_warm
 modprobe -qa sch_netem nft_reject_inet 2>/dev/null || true
-for controller in memory cpu pids; do echo "+$controller" >"$cgroup/cgroup.subtree_control" || say "no $controller"; done
+for controller in memory cpu; do echo "+$controller" >"$cgroup/cgroup.subtree_control" || say "no $controller"; done
 trap leave EXIT
 lab_up
 nodes_configure
 # shellcheck disable=SC2034 # set by remember
 log_lines=(0 0)
 start
-for what in ${FAULTS:-a_bad_network clock_jumps ipvs_unloaded troubled_checks out_of_memory out_of_descriptors starved out_of_processes}; do
+for what in ${FAULTS:-a_bad_network clock_jumps troubled_checks out_of_memory out_of_descriptors starved}; do
   "$what"
 done
 ((faults == 0)) || die "$faults claims did not hold"
