@@ -22,6 +22,7 @@
 //!  group   one group's role                      requests  what operators asked for
 //! ```
 
+mod answer;
 mod arbiter;
 mod awake;
 pub mod calm;
