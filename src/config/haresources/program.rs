@@ -140,7 +140,7 @@ fn lookup(name: Word<'_>, context: &Context<'_, '_>) -> Option<(PathBuf, bool)> 
 pub(crate) fn found(name: Word<'_>, context: &mut Context<'_, '_>) -> Option<(PathBuf, bool)> {
     let found = lookup(name, context);
     if found.is_none() {
-        missing(name, name, context);
+        missing(name, context);
     }
     found
 }
@@ -150,7 +150,7 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.contains('/') && !name.starts_with('.')
 }
 
-fn missing(word: Word<'_>, name: Word<'_>, context: &mut Context<'_, '_>) {
+fn missing(name: Word<'_>, context: &mut Context<'_, '_>) {
     if name.text.contains('/') || name.text.starts_with('.') {
         let help = "the name of a script in resource.d or /etc/init.d";
         context.faults.fault(name.span(), "a resource is a name, not a path").help(help);
@@ -181,7 +181,7 @@ fn wrapped(
 ) -> Option<Program> {
     let known = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name.text);
     let Some((_, names)) = known.filter(|_| is_agent((HEARTBEAT, name.text), context)) else {
-        missing(word, name, context);
+        missing(name, context);
         return None;
     };
     if let Some(extra) = args.get(names.len()) {

@@ -29,15 +29,8 @@ pub(super) const MONITOR: Monitor = Monitor {
 /// What a mail is about where nothing is said, as in Heartbeat.
 const MAIL_SUBJECT: &str = "Resource Group";
 /// What is built in, for suggestions.
-pub(super) const BUILT_IN: &[&str] = &[
-    "IPaddr",
-    "IPaddr2",
-    "IPv6addr",
-    "LVSSyncDaemonSwap",
-    "MailTo",
-    "SendArp",
-    "ldirectord",
-];
+pub(super) const BUILT_IN: &[&str] =
+    &["IPaddr", "IPaddr2", "IPv6addr", "LVSSyncDaemonSwap", "MailTo", "SendArp", "ldirectord"];
 
 /// What reading a resource needs.
 pub(crate) struct Context<'c, 's> {
