@@ -5,6 +5,7 @@
 //! off the clock that everything in the core runs on, so that it is nobody's silence. On this clock
 //! a stall is a single instant; a beat that came in meanwhile came in at that instant.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,13 +13,27 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::settings::Settings;
 use crate::time::Instant;
 
+/// Stalls remembered: one right after another, before what came in during the first has been read.
+/// Whoever is stopped more often in so short a time may take an old beat for an older one.
+const STALLS_MAX: usize = 8;
+
+/// A time in which we did not run.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Stall {
+    /// The lag before it.
+    lag: Duration,
+    /// The awake instant at which it happened.
+    frozen: Instant,
+    /// Its end on the boot clock.
+    end: Instant,
+}
+
 /// The clock, and the lateness that is too much.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Awake {
     lag: Duration,
-    /// The last stall: the lag before it, the awake instant at which it happened, and its end on
-    /// the boot clock.
-    stall: (Duration, Instant, Instant),
+    /// The last ones, oldest first.
+    stalls: VecDeque<Stall>,
     bearable: Duration,
     /// The last instant it gave: it never goes back.
     last: Instant,
@@ -27,12 +42,7 @@ pub(super) struct Awake {
 impl Awake {
     pub(super) fn new(settings: &Settings, now: Instant) -> Self {
         let bearable = settings.keepalive.min(settings.deadtime / 4);
-        Self {
-            lag: Duration::ZERO,
-            stall: (Duration::ZERO, now, Instant::BOOT),
-            bearable,
-            last: now,
-        }
+        Self { lag: Duration::ZERO, stalls: VecDeque::new(), bearable, last: now }
     }
 
     /// Other settings: what lateness is too much from now on.
@@ -46,7 +56,10 @@ impl Awake {
         let late = now.since(self.outside(due));
         let stall = (late > self.bearable).then_some(late);
         if let Some(late) = stall {
-            self.stall = (self.lag, due, now);
+            if self.stalls.len() == STALLS_MAX {
+                self.stalls.pop_front();
+            }
+            self.stalls.push_back(Stall { lag: self.lag, frozen: due, end: now });
             self.lag += late;
         }
         self.last = self.last.max(self.inside(now));
@@ -55,8 +68,10 @@ impl Awake {
 
     /// A point on the boot clock, as awake time.
     pub(super) fn inside(&self, instant: Instant) -> Instant {
-        let (lag, frozen, end) = self.stall;
-        if instant < end { instant.minus(lag).min(frozen) } else { instant.minus(self.lag) }
+        match self.stalls.iter().find(|stall| instant < stall.end) {
+            Some(stall) => instant.minus(stall.lag).min(stall.frozen),
+            None => instant.minus(self.lag),
+        }
     }
 
     /// A point in awake time, on the boot clock.

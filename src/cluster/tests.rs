@@ -568,6 +568,18 @@ fn a_stall_of_ours_is_not_the_peers_silence() {
 }
 
 #[test]
+fn a_beat_that_came_in_before_the_first_of_two_stalls_is_not_older_for_it() {
+    let mut core = running(settings());
+    pass(&mut core, ms(1000));
+    // Stopped, run for an instant in which nothing is read, and stopped again.
+    core.handle(ms(30 * SECOND), Input::Guarded(true));
+    core.handle(ms(60 * SECOND), heard(ms(3 * SECOND), nothing(), 1));
+    settle(&mut core, ms(60 * SECOND));
+    assert_eq!(core.view(ms(60 * SECOND)).peer.state, PeerLife::Alive);
+    assert!(core.view(ms(60 * SECOND)).peer.silent_ms < 1000);
+}
+
+#[test]
 fn after_a_long_stall_nothing_is_taken_or_announced_before_the_peer_has_answered() {
     let mut core = in_role(settings(), idle(Stance::Willing));
     core.handle(ms(60 * SECOND), heard(ms(60 * SECOND), nothing(), 1));
