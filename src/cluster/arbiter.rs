@@ -170,6 +170,14 @@ impl Arbitration {
         }
     }
 
+    /// Whether a grant of a lease has ended, be it while this node stood still: by now the arbiter
+    /// may have granted the group to a peer that is back.
+    fn ran_out(&self, arbiters: &[ArbiterSettings], now: Instant) -> bool {
+        self.voices.iter().zip(arbiters).any(|(voice, arbiter)| {
+            arbiter.lease.is_some() && voice.until.is_some_and(|until| now >= until)
+        })
+    }
+
     /// What each of them said last.
     pub(super) fn view(&self, arbiters: &[ArbiterSettings], now: Instant) -> Vec<ArbiterView> {
         let said = |place: usize| self.voices.get(place).and_then(|voice| voice.said.as_ref());
@@ -275,7 +283,10 @@ impl Group {
     fn keep(&mut self, turn: &mut Turn<'_>) {
         let alone = match turn.peer.state() {
             PeerState::Dead => true,
-            PeerState::Left => turn.peer.silent(turn.now) >= self.farewell_patience(turn),
+            PeerState::Left => {
+                turn.peer.silent(turn.now) >= self.farewell_patience(turn)
+                    || self.arbitration.ran_out(&turn.settings.outside.arbiters, turn.now)
+            }
             PeerState::Alive => turn.peer.is_deaf(),
             PeerState::Unknown => false,
         };

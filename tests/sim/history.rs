@@ -90,7 +90,8 @@ impl History {
     /// L3, L4: both start, and whatever one link does, nothing moves after that.
     fn mild(&mut self) {
         self.world.boot(0);
-        self.pass(self.deadtime());
+        // One that comes up just when the other one's patience ends may be fenced for it.
+        self.pass(self.deadtime() / 2);
         self.world.boot(1);
         let settle = self.world.nodes[0].settings.initdead * 2 + Duration::from_secs(5);
         self.world.run_for(settle);

@@ -653,9 +653,8 @@ impl<D: Delivery> World<D> {
     pub(crate) fn sync(&mut self, node: usize, fresh: bool) {
         let word = if fresh { "fresh" } else { "stale" };
         self.note(|| format!("{} sync {word}", NAMES[node]));
-        let now = self.local(node);
         let Some(process) = &mut self.nodes[node].process else { return };
-        process.core.handle(now, Input::Synced { group: GroupId(0), fresh });
+        process.seen.push_back(Input::Synced { group: GroupId(0), fresh });
         self.turn(node);
         self.check_step();
     }
