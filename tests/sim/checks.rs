@@ -22,6 +22,8 @@ use crate::world::{Agent, Machine, World};
 
 /// So long must a service link have been up again before a core relies on it.
 const LAN_SETTLES: Duration = Duration::from_secs(2);
+/// An answer of the LAN may be as old as that when it is acted upon.
+const PROBE_UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// What is known of one start of a machine, from outside.
 pub(crate) struct Facts {
@@ -436,16 +438,17 @@ impl<D: Delivery> World<D> {
         }
     }
 
-    /// S2: with the lease in force nobody starts what the LAN has had an answer for all the time;
-    /// a second is for probes under way.
+    /// S2: with the lease in force nobody starts what the LAN has had an answer for all the time.
     fn check_lan(&mut self, node: usize, group: usize) {
         let other = &self.nodes[1 - node];
         let told = other.guarded && !other.old;
         let probed = self.nodes[node].settings.groups[group].probe && told;
         let lit = self.checks.groups[group].lit[1 - node];
-        let long = lit.is_some_and(|since| self.now.since(since) > Duration::from_secs(1));
+        let long = lit.is_some_and(|since| self.now.since(since) > PROBE_UNDER_WAY);
         let lit = long && self.answers(1 - node, group);
-        if probed && lit && !self.nodes[node].lan_cut && !self.lan_split {
+        let whole = !self.nodes[node].lan_cut && !self.lan_split;
+        let asked = self.nodes.iter().all(|it| it.lan_back.plus(PROBE_UNDER_WAY) < self.now);
+        if probed && lit && whole && asked {
             self.fail(format!("S2: node {node} starts group {group}, which the other one serves"));
         }
     }

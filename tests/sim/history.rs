@@ -321,7 +321,7 @@ impl History {
         self.world.cut_arbiters(node, true);
         self.world.note(|| "no link and no LAN between them".to_owned());
         self.pass(self.deadtime() * 2 + Duration::from_secs(30));
-        self.world.lan_split = false;
+        self.world.join_lan();
     }
 
     /// The power switch does something else from now on, or another number of ping nodes answers.

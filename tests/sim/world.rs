@@ -649,6 +649,15 @@ impl<D: Delivery> World<D> {
         }
     }
 
+    /// The service LAN is one again.
+    pub(crate) fn join_lan(&mut self) {
+        self.note(|| "one LAN again".to_owned());
+        self.lan_split = false;
+        for node in &mut self.nodes {
+            node.lan_back = self.now;
+        }
+    }
+
     /// The kernel here has heard of every connection of the first group's holder, or has not.
     pub(crate) fn sync(&mut self, node: usize, fresh: bool) {
         let word = if fresh { "fresh" } else { "stale" };
