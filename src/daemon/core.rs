@@ -140,6 +140,8 @@ struct Core {
     curious: Curious,
     /// The watch over the groups' service links.
     watching: Option<tokio::task::JoinHandle<()>>,
+    /// Asks the ping nodes.
+    pinging: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// What wakes the loop.
@@ -224,6 +226,7 @@ impl Core {
             chronicle,
             curious: Curious::default(),
             watching: None,
+            pinging: None,
         };
         core.enter_service(&resumed).await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
@@ -536,11 +539,19 @@ impl Core {
         }
     }
 
+    /// Asks the ping nodes as the configuration says now.
+    fn watch_pings(&mut self) {
+        let pings = outside::watch(Rc::clone(&self.config), self.beat.orders());
+        let before = self.pinging.replace(tokio::task::spawn_local(pings));
+        if let Some(before) = before {
+            before.abort();
+        }
+    }
+
     /// Begins to look at the service links, the ping nodes and our own addresses.
     async fn watch(&mut self) {
         self.watch_service();
-        let pings = outside::watch(Rc::clone(&self.config), self.beat.orders());
-        let _until_the_end = tokio::task::spawn_local(pings);
+        self.watch_pings();
         self.tell_vias().await;
     }
 

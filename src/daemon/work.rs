@@ -224,11 +224,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("node names", old.node == new.node && old.peer == new.peer),
         ("links", old.links == new.links),
         ("arbiters", old.arbiters == new.arbiters),
-        (
-            "ping nodes, deadping and ipfail",
-            (&old.ping_nodes, old.deadping, old.ipfail)
-                == (&new.ping_nodes, new.deadping, new.ipfail),
-        ),
+        ("ping nodes and ipfail", (&old.ping_nodes, old.ipfail) == (&new.ping_nodes, new.ipfail)),
         ("fencing devices", old.fence == new.fence),
         ("realtime, rtprio, watchdog and respawn", habits(old) == habits(new)),
     ];

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::sys::child::isolate;
@@ -60,14 +61,18 @@ fn hear(child: &mut Child, until: Instant) -> io::Result<Vec<u8>> {
             return Err(io::ErrorKind::TimedOut.into());
         }
         let timeout = clock::timespec(Instant::BOOT.plus(left));
-        let ready =
-            poll(&mut [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)], Some(&timeout))?;
-        if ready == 0 {
-            continue;
+        let mut pipes = [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN)];
+        // Other threads have children, and a handler for the signal of their ends.
+        match poll(&mut pipes, Some(&timeout)) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
         }
-        match pipe.read(&mut chunk)? {
-            0 => return Ok(text),
-            count => text.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+        match pipe.read(&mut chunk) {
+            Ok(0) => return Ok(text),
+            Ok(count) => text.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -68,7 +68,8 @@ fn timing_and_auto_failback_change_by_a_reload_and_nobody_looks_dead() {
     };
     slow.write(&pair.a.config, KEY);
     ha_cf(&pair.a);
-    assert_eq!(pair.a.ask(&["reload"]).code, Some(0));
+    let said = pair.a.ask(&["reload"]);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.err, pair.a.log());
     pair.a.wait("longer lease", |status| status.0["guard"] == "lease of 1000 ms");
     pair.a.becomes("active");
     pair.b.becomes("standby");

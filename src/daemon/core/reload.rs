@@ -223,6 +223,7 @@ impl Core {
         }
         log::configure(&self.config.service.log);
         self.watch_service();
+        self.watch_pings();
         self.vias.clear();
         self.tell_vias().await;
         self.chronicle.links(&self.config);
