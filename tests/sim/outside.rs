@@ -147,8 +147,12 @@ impl<D: Delivery> World<D> {
         let settings = &self.nodes[0].settings;
         let lease = settings.outside.arbiters.iter().any(|it| it.required && it.lease.is_some());
         let in_force = lease || settings.outside.fence.is_some();
+        // Fencing alone does not part two that were just handing over (docs/GAPS.md).
+        let offers =
+            |node: &Machine<D>| node.claim(group).is_some_and(|claim| claim.wish == Wish::Offer);
+        let agreed = self.nodes.iter().any(offers);
         // A kernel without a lease serves on for a process that does not run; only fencing ends that.
-        let fenced = settings.outside.fence.is_some();
+        let fenced = settings.outside.fence.is_some() && !agreed;
         let blind = |node: &Machine<D>| {
             (node.process.is_none() || node.suspended.is_some()) && !node.guarded && !fenced
         };
@@ -163,11 +167,6 @@ impl<D: Delivery> World<D> {
         // A hand-over that is cut in two is an overlap until the peer is dead.
         let noticed = settings.deadtime * 2 + settings.keepalive * 2;
         let limit = noticed + agents * actions + self.heal() + Duration::from_secs(1);
-        // Fencing alone does not part two that were just handing over (docs/GAPS.md).
-        let agreed = self
-            .nodes
-            .iter()
-            .any(|node| node.claim(group).is_some_and(|claim| claim.wish == Wish::Offer));
         let begun = if agreed && !lease { Instant::NEVER } else { self.now };
         let since = *self.checks.groups[group].two.get_or_insert(begun);
         if self.now.since(since) > limit {
