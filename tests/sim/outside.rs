@@ -157,8 +157,13 @@ impl<D: Delivery> World<D> {
             (node.process.is_none() || node.suspended.is_some()) && !node.guarded && !fenced
         };
         let blind = self.nodes.iter().any(blind);
-        let both = self.answers(0, group) && self.answers(1, group) && !blind;
-        if !in_force || !both || self.checks.troubled {
+        let both = self.answers(0, group) && self.answers(1, group);
+        // Until one of them has nothing of it any more, also if one is not heard for a while.
+        let excused = self.checks.groups[group].two == Some(Instant::NEVER);
+        if excused && self.nodes.iter().all(|node| node.up[group].contains(&true)) {
+            return;
+        }
+        if !in_force || !both || blind || self.checks.troubled {
             self.checks.groups[group].two = None;
             return;
         }
