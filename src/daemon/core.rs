@@ -49,7 +49,7 @@ use crate::kernel::handover;
 use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
-use crate::sys::{log, sched, signal};
+use crate::sys::{log, signal};
 
 /// Notes of the beat thread that wait for this loop: a few per group and request.
 const NOTES_MAX: usize = 256;
@@ -163,11 +163,7 @@ impl Core {
         force: bool,
     ) -> Result<(Self, UnixListener), Fatal> {
         let system = |e: &dyn std::fmt::Display| Fatal::System(e.to_string());
-        if config.service.realtime
-            && let Err(why) = sched::lock_memory()
-        {
-            warn!("memory is not locked, the kernel may swap this process out: {why}");
-        }
+        begin::lock_memory(&config);
         signal::leave_to_supervisor().map_err(|e| system(&e))?;
         let lock = begin::only_core(paths).await?;
         let supervisor = channel::from_stdin().map_err(|e| system(&e))?;

@@ -14,12 +14,21 @@ use crate::daemon::beat::{BeatHandle, Habits, Pulse};
 use crate::daemon::{Fatal, Paths, work};
 use crate::engine::{Engine, Identity};
 use crate::link::Links;
-use crate::sys::clock;
+use crate::sys::{clock, sched};
 
 /// Longest wait for an earlier core of this node to end.
 const EARLIER_CORE_MAX: Duration = Duration::from_secs(5);
 /// From one look for it to the next.
 const EARLIER_CORE_LOOK: Duration = Duration::from_millis(50);
+
+/// Keeps this process in memory, where it is configured to run in real time.
+pub(super) fn lock_memory(config: &Config) {
+    if config.service.realtime
+        && let Err(why) = sched::lock_memory()
+    {
+        warn!("memory is not locked, the kernel may swap this process out: {why}");
+    }
+}
 
 /// Drawn at random for this start.
 pub(super) fn session() -> Result<[u8; 16], Fatal> {
