@@ -27,6 +27,7 @@ mod session;
 #[path = "sim/world.rs"]
 mod world;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use history::History;
@@ -34,18 +35,27 @@ use history::History;
 /// For `cargo test`: a second or two.
 const SEEDS_DEFAULT: u64 = 300;
 
+/// Broken histories after which a run ends: as many as somebody wants to look at in one go.
+const BROKEN_MAX: usize = 8;
+
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-fn fail(seed: u64) -> ! {
-    // The same history again, this time written down.
-    let (trace, failure) = History::run(seed, true);
-    let failure =
-        failure.unwrap_or_else(|| "not repeated: the simulator is not deterministic".to_owned());
+fn fail(seeds: &[u64]) -> ! {
+    let said = seeds.iter().map(|seed| {
+        // The same history again, this time written down.
+        let (trace, failure) = History::run(*seed, true);
+        let failure = failure
+            .unwrap_or_else(|| "not repeated: the simulator is not deterministic".to_owned());
+        (trace, format!("seed {seed}: {failure}"))
+    });
+    let (traces, faults): (Vec<_>, Vec<_>) = said.unzip();
     panic!(
-        "{}\nseed {seed}: {failure}\nreplay: PAIRBEAT_SIM_SEED={seed} cargo test --test sim -- --nocapture",
-        trace.join("\n")
+        "{}\n{}\nreplay: PAIRBEAT_SIM_SEED={} cargo test --test sim -- --nocapture",
+        traces.first().map(|trace| trace.join("\n")).unwrap_or_default(),
+        faults.join("\n"),
+        seeds.first().copied().unwrap_or_default()
     );
 }
 
@@ -59,32 +69,35 @@ fn no_random_history_breaks_an_invariant() {
     }
     let first = number("PAIRBEAT_SIM_FIRST").unwrap_or(0);
     let seeds = number("PAIRBEAT_SIM_SEEDS").unwrap_or(SEEDS_DEFAULT);
-    if let Some(seed) = first_broken(first, first + seeds) {
-        fail(seed);
+    let broken = broken(first, first + seeds);
+    if !broken.is_empty() {
+        fail(&broken);
     }
 }
 
-/// The lowest seed of `next..end` whose history breaks something. Every worker takes the next
-/// seed that nobody has; none goes on beyond one that is broken.
-fn first_broken(next: u64, end: u64) -> Option<u64> {
-    let (next, broken) = (AtomicU64::new(next), AtomicU64::new(end));
+/// The seeds of `next..end` whose histories break something, until there are [`BROKEN_MAX`] of
+/// them. Every worker takes the next seed that nobody has.
+fn broken(next: u64, end: u64) -> Vec<u64> {
+    let (next, broken) = (AtomicU64::new(next), Mutex::new(Vec::new()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= broken.load(Ordering::Relaxed) {
+                    if seed >= end || broken.lock().unwrap().len() >= BROKEN_MAX {
                         break;
                     }
                     if History::run(seed, false).1.is_some() {
-                        broken.fetch_min(seed, Ordering::Relaxed);
+                        broken.lock().unwrap().push(seed);
                     }
                 }
             });
         }
     });
-    Some(broken.into_inner()).filter(|seed| *seed < end)
+    let mut broken = broken.into_inner().unwrap();
+    broken.sort_unstable();
+    broken
 }
 
 /// The longest split that Heartbeat users know is the second one: every heal must be as the first.

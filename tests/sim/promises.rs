@@ -45,10 +45,13 @@ impl Promised {
     }
 
     /// A process that goes on where another one ended begins with what that one had reported.
-    pub(crate) fn begin(&mut self, view: &View) {
+    pub(crate) fn begin(&mut self, now: Instant, view: &View) {
         self.freeze = view.freeze;
         for (said, group) in self.groups.iter_mut().zip(&view.groups) {
             said.state = group.state;
+            // Rounded up to seconds.
+            let seconds = group.held_down_s.unwrap_or_default().saturating_sub(1);
+            said.held_down = now.plus(Duration::from_secs(seconds));
         }
     }
 

@@ -325,7 +325,7 @@ impl<D: Delivery> World<D> {
             Some(carried) => Core::resumed(machine.settings.clone(), now, carried),
             None => Core::new(machine.settings.clone(), now),
         };
-        machine.facts.promised.begin(&core.view(now));
+        machine.facts.promised.begin(self.now, &core.view(now));
         machine.process = Some(Process {
             core,
             session,
