@@ -110,8 +110,7 @@ tampered() {
   claim "and counts as fresh only after a whole round" node_is server105 /sync/fresh false
   lab_exec server105 ipvsadm --start-daemon master --mcast-interface eth0
   claim "a master on the standby is stopped" wait_for 4 "backup only" runs_as server105 backup
-  lab_exec server101 ipvsadm --stop-daemon master
-  lab_exec server101 ipvsadm --start-daemon master --mcast-interface eth0 --syncid 9
+  replace_master || bad "no other master could be started"
   claim "a master on another interface is put right" wait_for 4 "eth1" master_on_eth1
   resources eth9
   node_ask server105 reload >"$LAB_RUN/log/reload" 2>&1 || bad "reload: $(tail -1 "$LAB_RUN/log/reload")"
@@ -121,6 +120,17 @@ tampered() {
   resources eth1
   node_ask server105 reload >"$LAB_RUN/log/reload" 2>&1 || bad "reload: $(tail -1 "$LAB_RUN/log/reload")"
   claim "mended by a reload" wait_for 30 "in sync" settled server101
+}
+
+# Another master in the place of ours, before ours is started again: a few may be too late.
+replace_master() {
+  local try
+  for try in 1 2 3 4 5 6 7 8; do
+    lab_exec server101 ipvsadm --stop-daemon master
+    ! lab_exec server101 ipvsadm --start-daemon master --mcast-interface eth0 --syncid 9 || return 0
+    say "  try $try: pairbeat was faster"
+  done
+  return 1
 }
 
 master_on_eth1() { lab_exec server101 ipvsadm -l --daemon | grep -q 'master.*eth1.*syncid=1'; }
