@@ -25,7 +25,7 @@ say "   $where"
 
 headline "Installing"
 need_packages "${build_packages[@]}" "${lab_packages[@]}"
-command -v cargo >/dev/null || die "cargo is not installed: https://rustup.rs or apt-get install cargo"
+command -v cargo >/dev/null || die "cargo is not installed: https://rustup.rs (Debian 12 has one that is too old)"
 
 headline "Building"
 build_for_lab
