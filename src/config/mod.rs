@@ -294,6 +294,8 @@ pub trait Environment {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
     /// Port of a service name (`http`), from /etc/services.
     fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16>;
+    /// Whether /etc/passwd has a user of that name.
+    fn user(&self, name: &str) -> bool;
 }
 
 /// An [`Environment`] that remembers which files were read: those that a change must be looked
@@ -339,6 +341,10 @@ impl Environment for Recording<'_> {
 
     fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16> {
         self.environment.service(name, protocol)
+    }
+
+    fn user(&self, name: &str) -> bool {
+        self.environment.user(name)
     }
 }
 

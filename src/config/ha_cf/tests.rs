@@ -309,11 +309,12 @@ fn log_watchdog_and_priority_are_read() {
 }
 
 #[test]
-fn programs_to_keep_running_must_be_there() {
+fn programs_to_keep_running_and_their_users_must_be_there() {
     let world = World::default().with("/opt/x.d/watcher", "#!/bin/sh\n");
     let text = format!(
         "{GOOD}respawn nobody /opt/x.d/watcher --all 3 # comment\nfailfast root /opt/x.d/watcher\n\
-         respawn hacluster /usr/lib/heartbeat/dopd\nrespawn root /opt/none\nrespawn root\n"
+         respawn hacluster /usr/lib/heartbeat/dopd\nrespawn root /opt/none\nrespawn root\n\
+         failfast nosuchuser /opt/x.d/watcher\n"
     );
     let (value, found) = read(&Source::literal("ha.cf", &text), &world);
     assert_eq!(
@@ -322,6 +323,7 @@ fn programs_to_keep_running_must_be_there() {
             "6 warning: `/usr/lib/heartbeat/dopd` speaks to Heartbeat, so it is not started",
             "7 fault: `/opt/none` is not an executable file",
             "8 fault: `respawn` needs a user and a program",
+            "9 fault: no user `nosuchuser` in /etc/passwd",
         ]
     );
     let programs = value.service.respawn;

@@ -9,6 +9,7 @@ const CLUSTER: &str = "[cluster]\nnodes = [\"a\", \"b\"]\n[[link]]\npeers = [\"1
 fn loaded(text: &str) -> (Option<Config>, Vec<String>) {
     let world = World::default()
         .with("/p/pairbeat.toml", text)
+        .with("/opt/x.d/watcher", "#!/bin/sh\n")
         .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
     let node = NodeName::new("a").unwrap();
     let (config, found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
@@ -199,6 +200,10 @@ fn the_service_and_its_programs_are_read() {
         (
             "[[respawn]]\nuser = \"x\"\ncommand = [\"x\"]",
             "7 fault: `x` is not the absolute path of an executable file",
+        ),
+        (
+            "[[respawn]]\nuser = \"nosuchuser\"\ncommand = [\"/opt/x.d/watcher\"]\nvital = true",
+            "6 fault: no user `nosuchuser` in /etc/passwd",
         ),
     ] {
         let found = loaded(&format!("{CLUSTER}{line}")).1;

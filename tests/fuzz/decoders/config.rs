@@ -58,6 +58,10 @@ impl Environment for World<'_> {
     fn service(&self, name: &str, _: Protocol) -> Option<u16> {
         (name == "http").then_some(80)
     }
+
+    fn user(&self, name: &str) -> bool {
+        name == "nobody"
+    }
 }
 
 /// What a reader found can be shown, and hides nothing of a terminal's.
