@@ -4,14 +4,16 @@
 //! they become a [`Config`], or faults at the marks.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
 use crate::config::link::{self, DraftLink};
 use crate::config::outside::Outside;
-use crate::config::{AutoFailback, Config, Group, KeyRing, ResourceKind, Service, Timing};
+use crate::config::{
+    AutoFailback, Config, Environment, Group, KeyRing, ResourceKind, Service, Timing,
+};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::Director;
 use crate::names::{DirectorName, NodeName};
@@ -71,11 +73,16 @@ pub(super) struct Draft {
 pub(super) fn finish(
     mut draft: Draft,
     node: &NodeName,
+    environment: &dyn Environment,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Config> {
     let file = Mark::file(&draft.file);
     draft.outside.check(&draft.nodes, &draft.timing, found);
     let peer = nodes(&draft, node, &file, found);
+    if let Some(peer) = &peer {
+        let directory = draft.file.parent().unwrap_or(Path::new(""));
+        draft.outside.check_fences(peer, directory, environment, found);
+    }
     draft.links = link::without_doubles(draft.links, found);
     let names = draft.groups.iter().map(|group| group.group.name.as_str().len());
     let beat = frame::lengths(names, draft.keys.keys.len());

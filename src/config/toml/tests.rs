@@ -110,6 +110,7 @@ fn ping_nodes_and_fencing_devices_are_read_and_secrets_come_from_a_file_of_their
     let world = World::default()
         .with("/p/pairbeat.toml", &text)
         .with("/p/secret", "# of b\npassword = hunter = 2\n")
+        .with("/p/fence.d/fence_ipmilan", "#!/bin/sh\n")
         .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
     let node = NodeName::new("a").unwrap();
     let (config, found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
@@ -126,6 +127,40 @@ fn ping_nodes_and_fencing_devices_are_read_and_secrets_come_from_a_file_of_their
         [("ip", "10.0.0.5"), ("lanplus", "true"), ("port", "623"), ("password", "hunter = 2")]
     );
     assert!(!format!("{config:?}").contains("hunter"));
+}
+
+#[test]
+fn a_fencing_program_that_this_node_would_call_must_be_there() {
+    let fences = |text: &str, program: &str| {
+        let world = World::default()
+            .with("/p/pairbeat.toml", &format!("{CLUSTER}{text}"))
+            .with(program, "#!/bin/sh\n")
+            .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
+        let node = NodeName::new("a").unwrap();
+        let (_, mut found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
+        found.retain(|it| !it.message.starts_with("no resource group"));
+        let help = found.first().and_then(|it| it.help.clone()).unwrap_or_default();
+        (brief(&found), help)
+    };
+    let agent = "[[fence]]\nagent = \"fence_it\"\n";
+    let silent = "while it is missing nothing is taken from a silent peer";
+    let (found, help) = fences(agent, "/p/bin/fence_it");
+    assert_eq!(found, [format!("5 fault: no fencing program fence_it; {silent}")]);
+    assert!(help.contains("fence-agents") && help.contains("/p/fence.d, /usr/sbin, "), "{help}");
+    let (found, _) = fences(&agent.repeat(2), "/p/bin/fence_it");
+    let idle = "5 fault: no fencing program fence_it; this device can't fence anybody";
+    assert_eq!(found[0], idle, "the other one might");
+    for place in ["/p/fence.d/fence_it", "/usr/sbin/fence_it", "/usr/local/bin/fence_it"] {
+        let (found, _) = fences(agent, place);
+        assert_eq!(found, Vec::<String>::new(), "{place}");
+    }
+    let plugin = "[[fence]]\nplugin = \"rps10\"\n";
+    let (found, help) = fences(plugin, "/usr/bin/rps10");
+    assert_eq!(found, [format!("5 fault: no fencing program stonith; {silent}")]);
+    assert!(help.contains("cluster-glue"), "{help}");
+    let mine = format!("{agent}node = \"a\"\n");
+    let (found, _) = fences(&mine, "/usr/bin/other");
+    assert_eq!(found, ["5 warning: no device fences b, the peer of this node"]);
 }
 
 #[test]
@@ -169,8 +204,8 @@ fn what_is_wrong_outside_is_said_with_its_place() {
         ),
     ] {
         let text = CLUSTER.replace("[[link]]", "[[link]]\n") + line;
-        let found = loaded(&text).1;
-        let found: Vec<_> = found.iter().filter(|it| it.contains("fault")).collect();
+        let mut found = loaded(&text).1;
+        found.retain(|it| it.contains("fault") && !it.contains("no fencing program x"));
         assert_eq!(found, [want], "{line:?}");
     }
 }

@@ -47,7 +47,7 @@ impl Environment for World<'_> {
     }
 
     fn executable(&self, path: &Path) -> bool {
-        path.starts_with("/etc/ha.d/resource.d")
+        path.starts_with("/etc/ha.d/resource.d") || path.to_string_lossy().contains("/fence.d/")
     }
 
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
