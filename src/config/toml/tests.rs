@@ -85,17 +85,41 @@ fn what_was_read_is_known_afterwards() {
 
 #[test]
 fn a_path_that_is_no_configuration_is_named() {
-    let world = World::default().with("/c/other", "");
-    let node = NodeName::new("a").unwrap();
-    for (path, want) in [
-        ("/c", "/c: fault: no ha.cf in this directory"),
-        ("/nowhere.toml", "/nowhere.toml: fault: cannot read: entity not found"),
-    ] {
-        assert!(world.read(Path::new(path)).is_err());
-        let (config, found) = load(Path::new(path), &node, &world);
+    let fault = |world: &World, path: &str| {
+        assert!(world.read(Path::new(path)).is_err() || path.ends_with("ha.cf"));
+        let node = NodeName::new("a").unwrap();
+        let (config, found) = load(Path::new(path), &node, world);
         assert!(config.is_none());
-        assert!(found[0].to_string().starts_with(want), "{}", found[0]);
+        let fault = format!("{}: {}", found[0].place, found[0].message);
+        (fault, found[0].help.clone().unwrap_or_default())
+    };
+    let neither =
+        "/etc/ha.d: neither /etc/pairbeat/pairbeat.toml nor /etc/ha.d/ha.cf is there".to_owned();
+    let empty = World::default();
+    assert_eq!(fault(&empty, "/etc/ha.d").0, neither);
+    assert_eq!(fault(&empty, "/nowhere.toml").0, "/nowhere.toml: cannot read: entity not found");
+    let world = World::default().with("/etc/ha.d/README", "").with("/c/other", "");
+    assert_eq!(fault(&world, "/etc/ha.d").0, neither);
+    let (message, _) = fault(&world, "/c");
+    assert_eq!(message, "/c: neither ha.cf nor pairbeat.toml in this directory");
+    let world = World::default().with("/etc/ha.d/ha.cf", "").with("/c/other", "");
+    for (path, directory) in [("/etc/ha.d/ha.cf", "/etc/ha.d"), ("/c/ha.cf", "/c")] {
+        let (message, help) = fault(&world, path);
+        assert_eq!(message, format!("{path}: one file of several in ha.d layout"));
+        assert_eq!(help, format!("give the directory: `--config {directory}`"));
     }
+}
+
+#[test]
+fn a_directory_with_a_toml_file_is_read_and_ha_cf_comes_first() {
+    let key = keys::key_file(1, b"32 bytes nobody could ever guess");
+    let world = World::default().with("/p/pairbeat.toml", CLUSTER).with("/p/keys", &key);
+    let node = NodeName::new("a").unwrap();
+    let (config, found) = load(Path::new("/p"), &node, &world);
+    assert_eq!(config, load(Path::new("/p/pairbeat.toml"), &node, &world).0);
+    assert!(config.is_some(), "{found:?}");
+    let (_, found) = load(Path::new("/p"), &node, &world.with("/p/ha.cf", "foo\n"));
+    assert!(found.iter().any(|it| it.place.file.ends_with("ha.cf")), "{found:?}");
 }
 
 #[test]
