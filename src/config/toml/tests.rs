@@ -84,6 +84,25 @@ fn what_was_read_is_known_afterwards() {
 }
 
 #[test]
+fn a_service_whose_address_no_group_holds_is_warned_of_unless_something_is_faulty() {
+    let services = |resources: &str, service: &str| {
+        let text = format!(
+            "{CLUSTER}[[group]]\nname=\"g\"\npreferred=\"a\"\nresources=[{resources}{{director=\"d\"}}]\n\
+             [[director.d.service]]\n{service}\nreal=[\"10.1.0.0\"]\ncheck=\"ping\"\n"
+        );
+        loaded(&text).1
+    };
+    let address = "address=\"10.9.9.9:80\"";
+    let unheld = "10 warning: no group holds 10.9.9.9: clients do not reach this service here";
+    assert_eq!(services("", address), [unheld]);
+    assert_eq!(services("\"10.9.9.8\",", address), [unheld]);
+    for (resources, service) in [("\"10.9.9.9\",", address), ("", "mark=7")] {
+        assert_eq!(services(resources, service), Vec::<String>::new());
+    }
+    assert_eq!(services("\"10.9.9.9/99\",", address), ["8 fault: `99` is not a netmask"]);
+}
+
+#[test]
 fn a_path_that_is_no_configuration_is_named() {
     let fault = |world: &World, path: &str| {
         assert!(world.read(Path::new(path)).is_err() || path.ends_with("ha.cf"));
