@@ -85,7 +85,7 @@ use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end};
 use self::reach::Reach;
 use self::requests::{Direction, Requests, answer};
 pub use self::restart::{
-    Carried, CarriedGroup, CarriedStance, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
+    Carried, CarriedGroup, CarriedStance, RESTART_BACK, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
 };
 pub use self::settings::{GroupSettings, Past, ResourceSettings, Settings, Side};
 pub use self::view::{

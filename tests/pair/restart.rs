@@ -223,3 +223,41 @@ fn an_upgrade_is_run_by_a_restart_and_one_that_can_not_run_changes_nothing() {
     assert_eq!(runs().unwrap(), program);
     assert!(pair.a.holds(VIP));
 }
+
+#[test]
+fn what_a_reload_refuses_is_taken_over_by_a_restart_but_for_an_armed_watchdog() {
+    if !possible() {
+        return;
+    }
+    let mut pair = Pair::new(&Setup::patient());
+    let file = pair.a.config.join("ha.cf");
+    // There is no such device, and nothing is armed; the rule goes by the configuration.
+    let device = pair.scratch.0.join("nowhere/watchdog");
+    let plain = std::fs::read_to_string(&file).unwrap();
+    let watched = format!("{plain}\nwatchdog {}\n", device.display());
+    std::fs::write(&file, &watched).unwrap();
+    pair.start();
+    pair.a.wait("the address", |status| status.state(0) == "active");
+    let more = format!("{watched}bcast eth0\nping 192.168.2.105\nrtprio 9\n");
+    std::fs::write(&file, &more).unwrap();
+    let said = pair.a.ask(&["reload"]);
+    assert_eq!(said.err.matches("`pairbeat restart` takes them over").count(), 3, "{}", said.err);
+    let (before, links) = (epoch(&pair.a), pair.a.status().unwrap().0["links"].clone());
+    let said = pair.a.ask(&["restart"]);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.err, pair.a.log());
+    assert!(said.out.contains("held all the time: "), "{}", said.out);
+    let now = pair.a.status().unwrap();
+    let count = |links: &serde_json::Value| links.as_array().unwrap().len();
+    assert_eq!((epoch(&pair.a), count(&now.0["links"])), (before, count(&links) + 1));
+    std::fs::write(&file, more.replace("watchdog ", "# ")).unwrap();
+    let said = pair.a.ask(&["reload"]);
+    assert!(said.err.contains("the watchdog device can't be changed"), "{}", said.err);
+    let core = pair.a.role("core");
+    for command in [&["restart"][..], &["stop", "--hold"]] {
+        let said = pair.a.ask(command);
+        assert_eq!(said.code, Some(4), "{}", said.err);
+        assert!(said.err.contains("`pairbeat stop` hands over"), "{}", said.err);
+    }
+    assert_eq!(pair.a.role("core"), core);
+    assert!(pair.a.holds(VIP));
+}

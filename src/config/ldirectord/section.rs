@@ -64,7 +64,13 @@ pub(super) enum Service {
     None,
     /// Known to ldirectord, not to us yet.
     NotYet(&'static str),
+    /// A fault that has been reported.
+    Unusable,
 }
+
+/// What there is instead of a service that can't be checked.
+pub(super) const SERVICE_HELP: &str =
+    "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
 
 /// The services of ldirectord with their default ports.
 const SERVICES: &[(&str, u16)] = &[
@@ -218,7 +224,7 @@ fn set<'a>(section: &mut Section<'a>, entry: &Entry<'a>, context: &mut Context<'
         "persistent" => section.persistent = address::number(word, 1, PERSISTENT_MAX, faults),
         "netmask" => section.netmask = Some(address::first(word, faults)),
         "ops" => section.ops = address::yes_no(word, faults).map(|on| (on, span)),
-        "service" => section.service = service(word, context).map(|s| (s, span)),
+        "service" => section.service = Some((service(word, context), span)),
         "checktype" => section.check_type = Some((check_type(word, context), span)),
         "checkport" => {
             let port = address::number(word, 1, u32::from(u16::MAX), faults);
@@ -282,16 +288,13 @@ pub(in crate::config) fn known_scheduler<'a>(
     Some(name)
 }
 
-fn service(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Service> {
+fn service(word: Word<'_>, context: &mut Context<'_, '_>) -> Service {
     let first = address::first(word, context.faults);
-    let service = Service::named(first.text);
-    if service.is_none() {
-        let names: Vec<&str> = SERVICES.iter().map(|(name, _)| *name).collect();
+    Service::named(first.text).unwrap_or_else(|| {
         let message = format!("`{}` is not a service of ldirectord", first.text);
-        let help = format!("one of {}", names.join(", "));
-        context.faults.fault(first.span(), message).help(help);
-    }
-    service
+        context.faults.fault(first.span(), message).help(SERVICE_HELP);
+        Service::Unusable
+    })
 }
 
 fn check_type(word: Word<'_>, context: &mut Context<'_, '_>) -> CheckType {

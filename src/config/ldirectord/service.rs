@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::config::diag::{Span, Word};
 use crate::config::ldirectord::lines::Entry;
-use crate::config::ldirectord::section::{Carrier, CheckType, Common, Section, Service, Sorry};
+use crate::config::ldirectord::section::{
+    Carrier, CheckType, Common, SERVICE_HELP, Section, Service, Sorry,
+};
 use crate::config::ldirectord::{Context, address, server};
 use crate::config::{Family, value};
 use crate::lvs::check::CheckKind;
@@ -264,17 +266,20 @@ fn method(
         Service::Http => Some(Method::Http { tls: false, connects }),
         Service::Https => Some(Method::Http { tls: true, connects }),
         Service::None => Some(Method::Fixed(without_service(section, key, span, context))),
+        Service::NotYet(name) if section.service.is_some() => {
+            let message = format!("service={name} is not supported yet");
+            context.faults.fault(span, message).help(SERVICE_HELP);
+            None
+        }
         Service::NotYet(name) => {
-            let message = if section.service.is_some() {
-                format!("service={name} is not supported yet")
-            } else {
-                format!("this port is checked as service={name}, which is not supported yet")
-            };
+            let message =
+                format!("this port is checked as service={name}, which is not supported yet");
             let help = "`checktype=connect` sees whether the port takes connections, \
                         `checktype=ping` whether the server is there";
             context.faults.fault(span, message).help(help);
             None
         }
+        Service::Unusable => None,
     }
 }
 

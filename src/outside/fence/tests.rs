@@ -20,7 +20,7 @@ impl Place {
     fn new(name: &str) -> Self {
         let path =
             std::env::temp_dir().join(format!("pairbeat-fence-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(path.join(OWN_DIRECTORY)).unwrap();
+        std::fs::create_dir_all(path.join(FENCE_DIRECTORY)).unwrap();
         Self(path)
     }
 
@@ -29,7 +29,7 @@ impl Place {
         std::fs::write(&text, format!("#!/bin/sh\nHERE={}\n{body}\n", self.0.display())).unwrap();
         // Written by another process, as a child of another test may hold our descriptor (ETXTBSY).
         let mut install = std::process::Command::new("install");
-        install.args(["-m", "755"]).arg(&text).arg(self.0.join(OWN_DIRECTORY).join(name));
+        install.args(["-m", "755"]).arg(&text).arg(self.0.join(FENCE_DIRECTORY).join(name));
         assert!(install.status().unwrap().success());
     }
 
