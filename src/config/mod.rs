@@ -49,8 +49,8 @@ pub use link::{
     Udp,
 };
 pub use outside::{
-    FENCE_DIRECTORY, FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX, FenceDevice,
-    FenceKind, FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,
+    FENCE_ACTIONS, FENCE_DIRECTORY, FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX,
+    FenceDevice, FenceKind, FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,
 };
 pub use service::{ENV_MAX, Facility, Log, PRIORITY, PRIORITY_MAX, RESPAWNS_MAX, Respawn, Service};
 pub use source::{FILE_LEN_MAX, Source};

@@ -40,6 +40,9 @@ const EXTERNAL_DIRECTORIES: &[&str] = &[
     "/usr/lib64/stonith/plugins/external",
     "/usr/local/lib/stonith/plugins/external",
 ];
+/// What a fencing device can be told to do by its parameter `action`: whatever else it can do puts
+/// nothing out of service.
+pub const FENCE_ACTIONS: &[&str] = &["off", "reboot", "reset", "cycle"];
 
 /// Parts of the names of parameters that hold a secret, in fencing and resource agents alike.
 const SECRET_NAMES: &[&str] = &["passw", "secret", "token", "community", "pwd"];
@@ -168,6 +171,7 @@ impl Outside {
     ) {
         self.check_pings(nodes, timing, found);
         for draft in &mut self.fence {
+            draft.check_action(found);
             draft.bind(nodes, found);
         }
         if let Some(draft) = self.fence.get(FENCES_MAX) {
@@ -256,6 +260,15 @@ fn deadping_fault(deadping: Duration, timing: &Timing, at: &Mark) -> Option<Diag
 }
 
 impl DraftFence {
+    fn check_action(&self, found: &mut Vec<Diagnostic>) {
+        let FenceParams::Named(params) = &self.device.params else { return };
+        let mut actions = params.iter().filter(|(name, _)| name == "action");
+        if actions.any(|(_, action)| !FENCE_ACTIONS.contains(&action.reveal())) {
+            let fault = self.at.fault("the `action` of this fencing device fences nobody");
+            found.push(fault.with_help(format!("one of {}", FENCE_ACTIONS.join(", "))));
+        }
+    }
+
     fn bind(&mut self, nodes: &[(NodeName, Mark)], found: &mut Vec<Diagnostic>) {
         let (name, mark) = match &self.whom {
             Whom::Peer => return,

@@ -78,7 +78,7 @@ pub enum FenceError {
         device: String,
         /// The node.
         node: NodeName,
-        /// Those that it knows.
+        /// Those that it knows, without secrets; of many, the first.
         known: String,
     },
     /// No device is configured for the node.
@@ -154,7 +154,7 @@ async fn fence_by(
 async fn fence_by_agent(call: &Call<'_>) -> Result<String, FenceError> {
     const OFF: i32 = 2;
     const ON: i32 = 0;
-    let action = call.action("off");
+    let action = call.action("off")?;
     done(call, &action, call.device.timeout).await?;
     if action != "off" {
         return Ok(format!("has done `{action}`"));
@@ -176,17 +176,18 @@ async fn fence_by_agent(call: &Call<'_>) -> Result<String, FenceError> {
 
 /// These programs know nothing of a node's state; whom they can reset is asked before.
 async fn fence_by_external(call: &Call<'_>) -> Result<String, FenceError> {
+    let action = call.action("reset")?;
     let look = call.device.timeout.min(LOOK_MAX);
     let said = done(call, "gethosts", look).await?;
     let mut known = said.split_whitespace().map(str::to_lowercase);
     if !known.any(|host| host == call.node.as_str()) {
+        let known: Vec<&str> = said.split_whitespace().collect();
         return Err(FenceError::Stranger {
             device: name(call.device),
             node: call.node.clone(),
-            known: said.split_whitespace().collect::<Vec<_>>().join(" "),
+            known: call.concealed(&known.join(" ")),
         });
     }
-    let action = call.action("reset");
     done(call, &action, call.device.timeout).await?;
     Ok(format!("has done `{action}`"))
 }

@@ -221,6 +221,10 @@ fn what_is_wrong_outside_is_said_with_its_place() {
             "8 fault: `passwd` is a secret, and this file is no place for it",
         ),
         (
+            "[[fence]]\nagent = \"x\"\nparams.action = \"monitor\"",
+            "6 fault: the `action` of this fencing device fences nobody",
+        ),
+        (
             "[[fence]]\nagent = \"x\"\nparams = { \"a b\" = \"c\" }",
             "8 fault: letters, digits, `_` and `-` make the name of a parameter",
         ),

@@ -178,6 +178,36 @@ fn an_external_program_that_does_not_know_the_node_is_not_used() {
 }
 
 #[test]
+fn a_device_that_is_told_to_do_something_else_has_not_fenced_and_is_not_called() {
+    let place = Place::new("monitor");
+    place.program("switch", "echo \"$*\" >>$HERE/heard; exit 0");
+    for kind in [FenceKind::Agent, FenceKind::External] {
+        for action in ["monitor", "status", "on", "OFF", ""] {
+            let errors = place.fence(&[device(kind, "switch", &[("action", action)])]).unwrap_err();
+            let [error] = errors.as_slice() else { panic!("{errors:?}") };
+            let why = "fences nobody; it is one of off, reboot, reset, cycle";
+            assert!(error.ends_with(&format!(": the action `{action}` {why}")), "{error}");
+        }
+    }
+    assert_eq!(place.read("heard"), "");
+}
+
+#[test]
+fn what_a_program_says_of_hosts_and_parameters_is_cut_and_shows_no_secret() {
+    let place = Place::new("talk");
+    let long = "seq -s ' ' 5000";
+    place.program("switch", &format!("case $1 in\ngethosts) echo hunter22; {long};;\nesac"));
+    let stranger = device(FenceKind::External, "switch", &[("pass", "hunter22")]);
+    place.program("names", &format!("case $1 in\ngetconfignames) {long};;\nesac"));
+    let mut nameless = device(FenceKind::External, "names", &[]);
+    nameless.params = FenceParams::Positional(Secret::new("hunter22"));
+    let errors = place.fence(&[stranger, nameless]).unwrap_err();
+    assert!(errors[0].contains("only (secret) 1 2 3 "), "{errors:?}");
+    assert!(errors[1].contains("the parameters 2 3 4 "), "{errors:?}");
+    assert!(errors.iter().all(|error| error.len() < 400), "{errors:?}");
+}
+
+#[test]
 fn stonith_gets_parameters_without_names_through_a_pipe() {
     let place = Place::new("stonith");
     place.program("stonith", "echo \"$*\" >$HERE/args; cat >$HERE/heard");
