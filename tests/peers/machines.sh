@@ -83,8 +83,11 @@ machine_init() { tr -d " " <"/proc/${MACHINE_PID[$1]}/task/${MACHINE_PID[$1]}/ch
 
 # machine_off NAME: power off. Its addresses go with it, as those of a machine would.
 machine_off() {
+  local job
   kill -KILL "${MACHINE_PID[$1]}" 2>/dev/null || true
   wait "${MACHINE_PID[$1]}" 2>/dev/null || true
+  # An nsenter stops with the process that it waits for, and does not see its end until it goes on.
+  for job in $(jobs -p); do pkill -CONT -P "$job" nsenter 2>/dev/null || true; done
   ip -n "$(net_of "$1")" address delete "$VIP/24" dev eth0 2>/dev/null || true
 }
 
