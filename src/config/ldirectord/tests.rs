@@ -122,7 +122,10 @@ fn blanks_comments_and_quotes_never_stop_a_file() {
         ),
         ("\tscheduler=rr\n\treceive=OK\n", "4 warning: read as \"OK\": quotes are missing"),
         ("\tscheduler=rr\n\treceive=\"OK\" junk\n", "4 warning: `junk` is ignored"),
-        ("\tscheduler=rr\n\treceive=\"a#b\"\n", ""),
+        (
+            "\tscheduler=rr\n\treceive=\"a#b\"\n",
+            "4 warning: a `#` in quotes is part of the text; in a section ldirectord cuts it there",
+        ),
         ("\tscheduler=rr\n\tpersistent=10m\n", "4 warning: read as 10, as ldirectord does"),
         ("\tscheduler=rr\nquiescent=yes # now\n", "4 warning: comment behind a global value"),
         ("\tscheduler=lc\n\tscheduler=rr\n", "4 warning: `scheduler` again; this one counts"),

@@ -1,0 +1,117 @@
+//! Why a file is read otherwise than by ldirectord: the whole list.
+//!
+//! A reason counts only where it was said: in our own words when the file is refused or means
+//! something else, and by a warning when ldirectord refuses it.
+
+use pairbeat::config::diag::{Diagnostic, Severity};
+
+/// Our fault, and why it is one although ldirectord takes the file.
+const REFUSED: &[(&str, &str)] = &[
+    ("has no port", "a VIP without a port is no firewall mark"),
+    ("is not a whole number of 1 or more", "there is no firewall mark 0"),
+    ("port 0 is every port", "the kernel refuses it"),
+    ("is not a weight", "the kernel refuses it"),
+    ("is not a whole number of 1 to 2678400", "ipvsadm refuses it"),
+    ("not a regular expression that can be used", "ldirectord dies of it at the first check"),
+    ("no sorry server", "nothing is not 127.0.0.1"),
+    ("is not a netmask", "ipvsadm refuses it"),
+    ("is neither an address nor a known host", "ldirectord looks at a part of the word only"),
+    ("is not a flag of a scheduler", "ipvsadm refuses it"),
+    ("in a check of service=", "it would be asked for as a path"),
+    ("a request has no blanks", "no HTTP request has"),
+    ("no port to check at", "the check would always fail"),
+    ("is not a host name", "no HTTP request has such a host"),
+];
+
+/// What ldirectord says of a file that we take.
+pub(super) struct Accepted {
+    /// Part of its message.
+    err: &'static str,
+    pub(super) why: &'static str,
+    /// There is nothing to warn about.
+    pub(super) silent: bool,
+}
+
+const fn accepted_for(err: &'static str, why: &'static str) -> Accepted {
+    Accepted { err, why, silent: false }
+}
+
+const ACCEPTED: &[Accepted] = &[
+    accepted_for(
+        "Unknown command",
+        "indents, blank lines, letter case and quotes: what was meant is clear",
+    ),
+    accepted_for(
+        "must be 'yes' or 'no'",
+        "a blank, a comment or another word: what was meant is clear",
+    ),
+    accepted_for("duplicate virtual server", "ldirectord reads a last line without servers twice"),
+    accepted_for("invalid address for virtual server", "quotes: what was meant is clear"),
+    accepted_for("invalid SMTP server address", "quotes: what was meant is clear"),
+    accepted_for("forward method must be", "a comment: what was meant is clear"),
+    accepted_for("Invalid real server line", "a blank before a comma: what was meant is clear"),
+    accepted_for("IPv6 is not supported", "ranges of IPv6 addresses"),
+    accepted_for("\"virtual6\" instead", "the address says its family"),
+    accepted_for("\"fallback6\" instead", "the other family's sorry server is not used"),
+    accepted_for("please use \"fallback", "the other family's sorry server is not used"),
+    accepted_for("please use \"real", "the address says its family"),
+    accepted_for("dotted quad notation", "a prefix length is as clear"),
+    Accepted {
+        err: "unable to open",
+        why: "reading opens no log and no monitorfile",
+        silent: true,
+    },
+    Accepted {
+        err: "invalid port for fallback server",
+        why: "a port name is looked up for the protocol of the service alone",
+        silent: true,
+    },
+    Accepted { err: "invalid netmask", why: "a prefix length is as clear", silent: true },
+];
+
+/// What we say, and the values that differ then.
+const OTHERWISE: &[(&str, &[&str], &str)] = &[
+    (
+        "this server's own request and receive are used",
+        &["request", "receive", "l-threshold", "u-threshold"],
+        "ldirectord ignores what a line says behind a request with a slash",
+    ),
+    ("`u:` before `l:` counts too", &["u-threshold"], "ldirectord forgets `u:` before `l:`"),
+    (
+        "an IPv4 address in brackets",
+        &["server", "port"],
+        "ldirectord takes the port for the address",
+    ),
+    ("one colon too many", &["server", "port"], "ldirectord takes the port for the address"),
+    (
+        "ldirectord takes these quotes as part of the value",
+        &["execute", "maintdir", "fallbackcommand"],
+        "quotes are not part of a name",
+    ),
+    (
+        "a range is all addresses",
+        &["server", "port", "forward", "weight"],
+        "ldirectord compares addresses as texts and finds no server",
+    ),
+];
+
+/// The reason of a refusal: every fault must have one; that of the first is given.
+pub(super) fn refused(found: &[Diagnostic]) -> Option<&'static str> {
+    let mut first = None;
+    for fault in found.iter().filter(|found| found.severity == Severity::Fault) {
+        let (_, why) = REFUSED.iter().find(|(ours, _)| fault.message.contains(ours))?;
+        first = first.or(Some(*why));
+    }
+    first
+}
+
+pub(super) fn accepted(err: &str) -> Option<&'static Accepted> {
+    ACCEPTED.iter().find(|reason| err.contains(reason.err))
+}
+
+/// The reason why the value `key` differs.
+pub(super) fn otherwise(key: &str, found: &[Diagnostic]) -> Option<&'static str> {
+    let said = |ours: &str| found.iter().any(|found| found.message.contains(ours));
+    let named = |keys: &[&str]| key.split(' ').any(|word| keys.contains(&word));
+    OTHERWISE.iter().find(|(ours, keys, _)| said(ours) && named(keys)).map(|(_, _, why)| *why)
+}
