@@ -28,9 +28,6 @@ enum Method {
 pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> VirtualService {
     let method = method(from, context);
     let reals = reals(from, method.as_ref(), context);
-    if from.reals.is_empty() {
-        context.faults.warn(from.head, "no real server: only the sorry server can serve");
-    }
     if matches!(from.key, ServiceKey::Address { port: 0, .. }) && from.persistent.is_none() {
         let message = "port 0 is every port, and the kernel takes that only with persistence";
         context.faults.fault(from.head, message).help("add `persistent=300`");
@@ -123,10 +120,12 @@ fn without_service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> CheckKi
     let span = from.check.service_at.unwrap_or(from.head);
     let tcp = matches!(from.key, ServiceKey::Address { protocol: Protocol::Tcp, .. });
     if tcp || from.check.port.is_some() {
-        context
-            .faults
-            .warn(span, "nothing to negotiate: a connect check is made instead")
-            .help("ldirectord takes such servers as always up; say `checktype=connect`, or `on`");
+        let message = "nothing to negotiate: a connect check is made instead";
+        if let Some(warning) = context.faults.warn_once(span, message) {
+            let help =
+                "ldirectord takes such servers as always up; say `checktype=connect`, or `on`";
+            warning.help(help);
+        }
         CheckKind::Connect(Protocol::Tcp)
     } else {
         context.faults.warn(span, "nothing to check: the servers are taken as always up").help(

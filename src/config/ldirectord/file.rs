@@ -395,12 +395,12 @@ pub struct Real<'a> {
     pub request: Option<Word<'a>>,
     /// Its own answer; never empty. It counts when there is a request of its own.
     pub receive: Option<Word<'a>>,
-    /// `l:N`: connections under which it takes new ones again; 0: no limit.
+    /// `l:N`: connections under which it takes new ones again; 0: none.
     pub lower: u32,
-    /// `u:N`: connections above which it takes no new one; 0: no limit.
+    /// `u:N`: connections above which it takes no new one; 0: none.
     pub upper: u32,
-    /// Where the limits stand, if there are any.
-    pub limits_at: Option<Span>,
+    /// Where the thresholds stand, if there are any.
+    pub thresholds_at: Option<Span>,
 }
 
 impl<'a> Real<'a> {

@@ -42,7 +42,7 @@ const fn both(directive: &'static str, consequence: &'static str) -> Row {
 const MAIL: &str = " yet: no mail is sent";
 const COMMAND: &str = " yet: the command is not run";
 
-/// Directives; the checks are in [`check`], connection limits in [`limits`].
+/// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
 pub(super) const ROWS: &[Row] = &[
     section("schedflags", |_| true, " yet: the scheduler runs without flags"),
     section("monitorfile", |_| true, " yet: checks are not written to a file"),
@@ -112,7 +112,7 @@ pub(super) fn say(file: &File<'_>, faults: &mut Faults<'_>) {
             }
         }
         check(section, faults);
-        limits(section, faults);
+        thresholds(section, faults);
     }
 }
 
@@ -160,9 +160,9 @@ fn negotiation(service: Service, at: Option<Span>, head: Span) -> (Span, String)
     }
 }
 
-/// Connection limits of real servers.
-fn limits(section: &Virtual<'_>, faults: &mut Faults<'_>) {
-    for span in section.reals.iter().filter_map(|real| real.limits_at) {
-        faults.warn_once(span, "connection limits are not applied yet");
+/// Connection thresholds of real servers.
+fn thresholds(section: &Virtual<'_>, faults: &mut Faults<'_>) {
+    for span in section.reals.iter().filter_map(|real| real.thresholds_at) {
+        faults.warn_once(span, "connection thresholds are not applied yet");
     }
 }

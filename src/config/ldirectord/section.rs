@@ -166,9 +166,8 @@ fn phases(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Phases> {
     let mut phases = Phases::NONE;
     for word in &list {
         match word.text {
-            "all" | "none" if list.len() > 1 => {
-                let message = format!("`{}` stands alone", word.text);
-                faults.fault(word.span(), message);
+            "none" if list.len() > 1 => {
+                faults.fault(word.span(), "`none` stands alone");
                 return None;
             }
             "all" => phases = Phases::ALL,

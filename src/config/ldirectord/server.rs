@@ -85,7 +85,7 @@ fn line<'a>(
         receive: tail.receive,
         lower: tail.lower,
         upper: tail.upper,
-        limits_at: tail.limits_at,
+        thresholds_at: tail.thresholds_at,
     };
     Some((real, last?))
 }
@@ -113,12 +113,12 @@ struct Tail<'a> {
     receive: Option<Word<'a>>,
     lower: u32,
     upper: u32,
-    limits_at: Option<Span>,
+    thresholds_at: Option<Span>,
 }
 
 fn tail<'a>(rest: Word<'a>, context: &mut Context<'_, '_>) -> Option<Tail<'a>> {
     let mut tail =
-        Tail { weight: 1, request: None, receive: None, lower: 0, upper: 0, limits_at: None };
+        Tail { weight: 1, request: None, receive: None, lower: 0, upper: 0, thresholds_at: None };
     let mut rest = rest.trim();
     if rest.text.starts_with(|c: char| c.is_ascii_digit()) {
         let end = rest.text.find(|c: char| c.is_whitespace() || c == '"');
@@ -138,16 +138,16 @@ fn tail<'a>(rest: Word<'a>, context: &mut Context<'_, '_>) -> Option<Tail<'a>> {
     }
     let words = rest.split(char::is_whitespace);
     for word in &words {
-        limit(*word, &mut tail, context)?;
+        threshold(*word, &mut tail, context)?;
     }
     if let (Some(first), Some(last)) = (words.first(), words.last()) {
-        tail.limits_at = Some(Span { start: first.start, end: last.span().end });
+        tail.thresholds_at = Some(Span { start: first.start, end: last.span().end });
     }
     Some(tail)
 }
 
 /// `l:N` or `u:N`.
-fn limit(word: Word<'_>, tail: &mut Tail<'_>, context: &mut Context<'_, '_>) -> Option<()> {
+fn threshold(word: Word<'_>, tail: &mut Tail<'_>, context: &mut Context<'_, '_>) -> Option<()> {
     let number = |prefix| word.strip_prefix(prefix).and_then(|number| number.text.parse().ok());
     if let Some(lower) = number("l:") {
         tail.lower = lower;
@@ -177,9 +177,9 @@ fn own_texts(request: Word<'_>, receive: Word<'_>, context: &mut Context<'_, '_>
             warning.help("ldirectord ignores both when the request begins with a slash");
         }
     }
-    let limit = |word: Word<'_>| word.text.starts_with("l:") || word.text.starts_with("u:");
-    if limit(request) || limit(receive) {
-        let message = "in quotes this is a request or an answer, not a limit of connections";
+    let threshold = |word: Word<'_>| word.text.starts_with("l:") || word.text.starts_with("u:");
+    if threshold(request) || threshold(receive) {
+        let message = "in quotes this is a request or an answer, not a threshold";
         context.faults.warn(request.span(), message).help("`l:10 u:20`, without quotes");
     }
 }

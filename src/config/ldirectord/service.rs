@@ -28,6 +28,10 @@ pub(super) fn resolve<'a>(
     context: &mut Context<'_, '_>,
 ) -> Option<Virtual<'a>> {
     let key = key(head, &section, context)?;
+    if section.reals.is_empty() {
+        let message = "no real server: only the sorry server can serve";
+        context.faults.warn(head.value.span(), message);
+    }
     let reals = server::reals(&key, &section.reals, context);
     let (own, all) = (&section.settings, &globals.settings);
     Some(Virtual {

@@ -9,6 +9,9 @@
 //! all files of a directory, with the `file`, `rc`, `err` and `out` of its `oracle.jsonl`. Both
 //! print what is read otherwise.
 
+#![expect(clippy::print_stderr, reason = "the list of what differs is for whoever asks for it")]
+#![expect(clippy::indexing_slicing, reason = "a JSON value has null for what is not there")]
+
 mod ours;
 mod reasons;
 mod theirs;
@@ -205,5 +208,14 @@ fn unjudged(directory: &Path, judged: &[Case]) {
         let read = reading(&source, &DirectorName::new("ldirectord.cf").unwrap(), &world);
         let faults = read.found.iter().filter(|found| found.severity == Severity::Fault).count();
         eprintln!("     {name}: {faults} faults, not asked of ldirectord");
+    }
+}
+
+#[test]
+fn every_reason_stands_in_the_documentation() {
+    let page = include_str!("../../../docs/LDIRECTORD.md");
+    for why in reasons::all() {
+        let end = format!("{}\n", why.split_once(": ").map_or(why, |(_, end)| end));
+        assert!(page.contains(&end), "{why}");
     }
 }

@@ -9,6 +9,9 @@ use pairbeat::lvs::model::ServiceKey;
 
 use super::Values;
 
+/// Where ldirectord's log goes when nothing is said.
+const LOG: &str = "/var/log/ldirectord.log";
+
 pub(super) fn values(file: &File<'_>) -> Values {
     let mut values = Values::new();
     globals(&file.globals, &mut values);
@@ -49,6 +52,7 @@ fn globals(globals: &Globals<'_>, values: &mut Values) {
     put(values, key("autocheck"), switch(globals.auto_reload, false));
     put(values, key("callback"), text(globals.callback));
     let log = globals.log.map(|(Log::File(word) | Log::Facility(word))| word.text);
+    let log = log.filter(|log| *log != LOG);
     put(values, key("ldirlog"), log);
     put(values, key("emailalertfrom"), text(globals.mail_from));
     put(values, key("supervised"), switch(globals.supervised, false));
@@ -111,7 +115,6 @@ fn section_values(prefix: &str, section: &Virtual<'_>, values: &mut Values) {
     put(values, key("monitorfile"), text(section.monitor_file));
     put(values, key("servicename"), text(section.service_name));
     put(values, key("comment"), text(section.comment));
-    put(values, key("load"), text(section.load));
     check_values(prefix, section, values);
     for (index, real) in section.reals.iter().enumerate() {
         real_values(&format!("{prefix}real {index} "), real, section, values);

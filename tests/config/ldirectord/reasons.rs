@@ -18,9 +18,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("is neither an address nor a known host", "ldirectord looks at a part of the word only"),
     ("is not a flag of a scheduler", "ipvsadm refuses it"),
     ("in a check of service=", "it would be asked for as a path"),
-    ("a request has no blanks", "no HTTP request has"),
+    ("a request has no blanks", "no HTTP request has such a thing"),
     ("no port to check at", "the check would always fail"),
-    ("is not a host name", "no HTTP request has such a host"),
+    ("is not a host name", "no HTTP request has such a thing"),
 ];
 
 /// What ldirectord says of a file that we take.
@@ -32,41 +32,32 @@ pub(super) struct Accepted {
     pub(super) silent: bool,
 }
 
-const fn accepted_for(err: &'static str, why: &'static str) -> Accepted {
+const fn warned(err: &'static str, why: &'static str) -> Accepted {
     Accepted { err, why, silent: false }
 }
 
+const fn silent(err: &'static str, why: &'static str) -> Accepted {
+    Accepted { err, why, silent: true }
+}
+
 const ACCEPTED: &[Accepted] = &[
-    accepted_for(
-        "Unknown command",
-        "indents, blank lines, letter case and quotes: what was meant is clear",
+    warned("Unknown command", "indents, blank lines, letter case, quotes: the meaning is clear"),
+    // A blank behind the word is nothing that anybody sees.
+    silent("must be 'yes' or 'no'", "blanks, comments, other words: the meaning is clear"),
+    warned("duplicate virtual server", "ldirectord reads a last line without servers twice"),
+    warned("invalid address for virtual server", "quotes: the meaning is clear"),
+    warned("invalid SMTP server address", "quotes: the meaning is clear"),
+    warned("forward method must be", "a comment: the meaning is clear"),
+    warned("Invalid real server line", "a blank before a comma: the meaning is clear"),
+    warned("IPv6 is not supported", "ranges of IPv6 addresses"),
+    warned("\"virtual6\" instead", "the address says its family"),
+    warned("please use \"fallback", "the other family's sorry server is not used"),
+    silent("dotted quad notation", "a prefix length is as clear"),
+    silent("unable to open", "reading opens no log and no monitorfile"),
+    silent(
+        "invalid port for fallback",
+        "a port name is looked up for the service's protocol alone",
     ),
-    accepted_for(
-        "must be 'yes' or 'no'",
-        "a blank, a comment or another word: what was meant is clear",
-    ),
-    accepted_for("duplicate virtual server", "ldirectord reads a last line without servers twice"),
-    accepted_for("invalid address for virtual server", "quotes: what was meant is clear"),
-    accepted_for("invalid SMTP server address", "quotes: what was meant is clear"),
-    accepted_for("forward method must be", "a comment: what was meant is clear"),
-    accepted_for("Invalid real server line", "a blank before a comma: what was meant is clear"),
-    accepted_for("IPv6 is not supported", "ranges of IPv6 addresses"),
-    accepted_for("\"virtual6\" instead", "the address says its family"),
-    accepted_for("\"fallback6\" instead", "the other family's sorry server is not used"),
-    accepted_for("please use \"fallback", "the other family's sorry server is not used"),
-    accepted_for("please use \"real", "the address says its family"),
-    accepted_for("dotted quad notation", "a prefix length is as clear"),
-    Accepted {
-        err: "unable to open",
-        why: "reading opens no log and no monitorfile",
-        silent: true,
-    },
-    Accepted {
-        err: "invalid port for fallback server",
-        why: "a port name is looked up for the protocol of the service alone",
-        silent: true,
-    },
-    Accepted { err: "invalid netmask", why: "a prefix length is as clear", silent: true },
 ];
 
 /// What we say, and the values that differ then.
@@ -114,4 +105,11 @@ pub(super) fn otherwise(key: &str, found: &[Diagnostic]) -> Option<&'static str>
     let said = |ours: &str| found.iter().any(|found| found.message.contains(ours));
     let named = |keys: &[&str]| key.split(' ').any(|word| keys.contains(&word));
     OTHERWISE.iter().find(|(ours, keys, _)| said(ours) && named(keys)).map(|(_, _, why)| *why)
+}
+
+/// Every reason, for the page that explains them.
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    let refused = REFUSED.iter().map(|(_, why)| *why);
+    let accepted = ACCEPTED.iter().map(|reason| reason.why);
+    refused.chain(accepted).chain(OTHERWISE.iter().map(|(_, _, why)| *why))
 }

@@ -43,7 +43,6 @@ const SECTION: &[&str] = &[
     "passwd",
     "database",
     "secret",
-    "load",
     "monitorfile",
     "servicename",
     "comment",
@@ -97,7 +96,7 @@ fn value(name: &str, value: &Value) -> Option<String> {
         "ldirlog" => LOGS.contains(&text.as_str()),
         "request" => text == "/",
         "httpmethod" => text == "GET",
-        "login" => ["anonymous", "ldirectord@HOST"].contains(&text.as_str()),
+        "login" | "passwd" => ["anonymous", "ldirectord@HOST"].contains(&text.as_str()),
         _ => false,
     };
     if default || text.is_empty() {
@@ -161,8 +160,8 @@ fn section_values(prefix: &str, section: &Value, global: &Value, values: &mut Va
     // Both count under a condition only.
     let one_packet = text("ops", "no") == "yes" && protocol == "udp";
     put(values, key("ops"), one_packet.then(|| "yes".to_owned()));
-    let netmask = section["netmask"].as_str().filter(|_| !section["persistent"].is_null());
-    put(values, key("netmask"), netmask.and_then(prefix_length));
+    let netmask = plain(&section["netmask"]).filter(|_| !section["persistent"].is_null());
+    put(values, key("netmask"), netmask.and_then(|mask| prefix_length(&mask)));
     for (index, real) in section["real"].as_array().into_iter().flatten().enumerate() {
         real_values(&format!("{prefix}real {index} "), real, values);
     }
