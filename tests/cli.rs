@@ -57,6 +57,32 @@ fn help_and_version_exit_0() {
 }
 
 #[test]
+fn a_document_that_help_names_is_there() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let help = |words: &[&str]| {
+        let output = pairbeat(words);
+        assert_eq!(code(&output), 0, "{words:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let overview = help(&["--help"]);
+    let list = overview.split("Options:").next().unwrap_or_default();
+    let lines = list.lines().filter_map(|line| line.strip_prefix("  "));
+    let commands = lines.filter_map(|line| line.split(' ').next().filter(|it| !it.is_empty()));
+    let commands: Vec<&str> = commands.filter(|it| *it != "help").collect();
+    assert!(commands.contains(&"events") && commands.contains(&"status"), "{commands:?}");
+    let mut named = 0;
+    for command in commands {
+        let text = help(&[command, "--help"]);
+        let fit = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+        for word in text.split(|c| !fit(c)).filter(|word| word.starts_with("docs/")) {
+            named += 1;
+            assert!(project.join(word).is_file(), "`{command} --help` names {word}");
+        }
+    }
+    assert!(named > 0, "`status --help` names its schema");
+}
+
+#[test]
 fn called_as_hb_standby_it_is_that_command() {
     let directory = std::env::temp_dir().join(format!("pairbeat-cli-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory");

@@ -404,6 +404,10 @@ impl Environment for Changed<'_> {
     fn service(&self, name: &str, _: Protocol) -> Option<u16> {
         (name == "http").then_some(80)
     }
+
+    fn user(&self, name: &str) -> bool {
+        Machine::default().user(name)
+    }
 }
 
 /// A generator that is good enough to make a mess of a file (xorshift64).

@@ -7,13 +7,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::events::Since;
 use crate::cluster::event::Which;
+use crate::config::{DEFAULT, DEFAULT_LEGACY};
 use crate::daemon::Paths;
 use crate::names::NodeName;
-
-/// Native configuration, tried first.
-const CONFIG: &str = "/etc/pairbeat/pairbeat.toml";
-/// Heartbeat's configuration, used as it is where [`CONFIG`] is absent.
-const CONFIG_LEGACY: &str = "/etc/ha.d";
 
 /// Two-node high-availability cluster manager for Linux directors.
 #[derive(Debug, Parser)]
@@ -102,7 +98,7 @@ pub(super) enum Command {
         /// Go on with what happens from now on
         #[arg(long)]
         follow: bool,
-        /// One JSON record a line (docs/journal.md)
+        /// One JSON record a line
         #[arg(long)]
         json: bool,
         /// Not before: `90s`, `10m`, `2h`, `7d` ago, or a time as in the output
@@ -119,7 +115,7 @@ pub(super) enum Command {
     Explain {
         /// Which group [default: all of them]
         group: Option<String>,
-        /// As JSON (docs/journal.md)
+        /// As JSON
         #[arg(long)]
         json: bool,
     },
@@ -200,7 +196,7 @@ impl Invocation {
     /// A sentence about a node name that is none.
     pub(super) fn paths(&self) -> Result<Paths, String> {
         let config = self.config.clone().unwrap_or_else(|| {
-            PathBuf::from(if Path::new(CONFIG).exists() { CONFIG } else { CONFIG_LEGACY })
+            PathBuf::from(if Path::new(DEFAULT).exists() { DEFAULT } else { DEFAULT_LEGACY })
         });
         let name = self
             .node

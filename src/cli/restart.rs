@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::ask::{moved, quietly};
 use super::exit::Code;
 use super::out;
-use crate::cluster::RESTART_LIMIT;
 use crate::cluster::event::{Answer, GroupState};
+use crate::cluster::{RESTART_BACK, RESTART_LIMIT};
 use crate::control::client::CallError;
 use crate::control::protocol::{Call, Moved, Restarting, Successor};
 use crate::daemon::Paths;
@@ -21,14 +21,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) fn hold(paths: &Paths) -> Code {
     match asked(paths, Successor::Service) {
         Ok(_) => {
-            out::line(&format!(
-                "stopped with everything held; the peer takes over if no daemon is started within {} s",
-                RESTART_LIMIT.as_secs()
-            ));
+            out::line(&stopped());
             Code::Well
         }
         Err(code) => code,
     }
+}
+
+/// What the operator has time for. Both times count from the request, which is a moment old.
+fn stopped() -> String {
+    format!(
+        "stopped with everything held for a daemon that is started within {} s; a later one begins \
+         with nothing, and without one the peer takes over after {} s",
+        RESTART_BACK.as_secs(),
+        RESTART_LIMIT.as_secs()
+    )
 }
 
 /// Restarts the daemon, and waits until the new one is in service.
@@ -91,4 +98,21 @@ fn restarted(before: &Status, now: &Status, took: Duration) -> Code {
     let held = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
     out::line(&format!("pairbeat {program} runs after {millis} ms; held all the time: {held}"));
     Code::Well
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Carried, Past};
+
+    #[test]
+    fn the_time_that_is_named_is_the_one_in_which_what_was_left_is_gone_by() {
+        let asked = crate::time::Instant::BOOT.plus(Duration::from_secs(1000));
+        let until = asked.plus(RESTART_LIMIT);
+        let carried = Carried { until, past: Past::default(), groups: Vec::new() };
+        assert!(carried.is_timely(asked.plus(RESTART_BACK)));
+        assert!(!carried.is_timely(asked.plus(RESTART_BACK + Duration::from_millis(1))));
+        let text = stopped();
+        assert!(text.contains("started within 8 s") && text.contains("after 10 s"), "{text}");
+    }
 }

@@ -5,12 +5,13 @@
 //! time: who holds the group keeps it alive, so that the other is refused in a split.
 //!
 //! ```text
-//!   taker    peer dead - LAN free - asks ------- granted --- silent for deadtime + lease/3 - starts
+//!   taker    peer dead - LAN free - asks ---- granted - silent for 2 deadtimes + lease/3 - starts
 //!   holder   renews at every third - no answer - silent peer: stops when a third is left
 //! ```
 //!
 //! The last third is the time that a stop may take; a holder without a grant stops as soon as the
-//! peer is dead to it, and the taker leaves it the same third for that. The policy is a table in
+//! peer is dead to it, which may be a deadtime later than the other way round, and the taker leaves
+//! it the same third for that. The policy is a table in
 //! docs/ARBITERS.md. Neighbours: `clearance` asks before it lets a group be taken.
 
 use std::time::Duration;
@@ -142,7 +143,8 @@ impl Voice {
             (ArbiterAnswer::Granted, None) if fresh => Word::Yes,
             (ArbiterAnswer::Granted, Some(_)) => {
                 let good = self.until.is_some_and(|it| turn.now < it.minus(arbiter.margin()));
-                let left = turn.settings.deadtime + arbiter.margin();
+                // The holder may have heard us for almost a deadtime after we last heard it.
+                let left = turn.settings.deadtime * 2 + arbiter.margin();
                 if good && turn.now >= contact.plus(left) { Word::Yes } else { Word::Wait }
             }
             (ArbiterAnswer::Unreachable(_), _) if arbiter.required && !turn.fence.confirmed() => {
@@ -288,7 +290,8 @@ impl Group {
                     || self.arbitration.ran_out(&turn.settings.outside.arbiters, turn.now)
             }
             PeerState::Alive => turn.peer.is_deaf(),
-            PeerState::Unknown => false,
+            // It went on with what an earlier process held, and has heard nobody since.
+            PeerState::Unknown => turn.peer.silent(turn.now) >= turn.settings.deadtime,
         };
         self.arbitration.alone = match self.arbitration.alone {
             _ if !alone => None,

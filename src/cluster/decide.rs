@@ -162,6 +162,7 @@ impl Group {
     ) {
         let mine = match (stance, asking) {
             (_, Some(_)) => Rank::Asking,
+            (Stance::Willing | Stance::Relieved, None) if turn.standing.settled => Rank::Yielded,
             (Stance::Willing | Stance::Relieved, None) => Rank::Willing,
             (Stance::Yielded, None) => Rank::Yielded,
             (Stance::Failed(_), None) => Rank::Unable,

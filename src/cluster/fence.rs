@@ -32,6 +32,9 @@ pub(super) enum Fence {
         since: Instant,
         until: Instant,
         tries: u32,
+        /// The peer was heard meanwhile: whatever the answer, it is one about another life of it.
+        #[serde(default)]
+        void: bool,
     },
     Waiting {
         again: Instant,
@@ -94,7 +97,7 @@ impl Group {
         };
         let order = turn.outbox.new_action();
         let until = turn.now.plus(limit).plus(ANSWER_GRACE);
-        *turn.fence = Fence::Running { order, since: turn.now, until, tries };
+        *turn.fence = Fence::Running { order, since: turn.now, until, tries, void: false };
         turn.outbox.report(Event::Fencing { node: turn.settings.peer.clone(), tries });
         turn.outbox.push(Output::Outside(OutsideOrder::Fence { order }));
         false
@@ -109,12 +112,12 @@ impl Core {
         order: ActionId,
         said: &Result<String, String>,
     ) -> bool {
-        let Fence::Running { order: asked, tries, .. } = self.fence else { return false };
+        let Fence::Running { order: asked, tries, void, .. } = self.fence else { return false };
         if asked != order {
             return false;
         }
         let node = self.settings.peer.clone();
-        if self.peer.state() != PeerState::Dead {
+        if void || self.peer.state() != PeerState::Dead {
             // It has come back meanwhile; whatever was done to it will be heard, or not heard.
             self.fence = Fence::Idle;
             return true;
@@ -136,11 +139,15 @@ impl Core {
 
     /// Time passes: an answer is overdue, or the peer is there again.
     pub(super) fn step_fence(&mut self, now: Instant) {
+        let there = self.peer.state() != PeerState::Dead;
+        if let Fence::Running { void, .. } = &mut self.fence {
+            *void |= there;
+        }
         match self.fence {
             Fence::Running { order, until, .. } if now >= until => {
                 self.fenced(now, order, &Err("no answer in time".to_owned()));
             }
-            Fence::Waiting { .. } | Fence::Done { .. } if self.peer.state() != PeerState::Dead => {
+            Fence::Waiting { .. } | Fence::Done { .. } if there => {
                 self.fence = Fence::Idle;
             }
             _ => {}

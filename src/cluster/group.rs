@@ -216,8 +216,9 @@ impl Group {
         }
     }
 
-    /// What the peer is told.
-    pub(super) fn claim(&self, licence: Licence, now: Instant) -> GroupClaim {
+    /// What the peer is told. `standing`: the licence, and whether the peer should have what nobody
+    /// holds, for it reaches more of the world.
+    pub(super) fn claim(&self, standing: (Licence, bool), now: Instant) -> GroupClaim {
         let (hold, epoch) = match self.role {
             Role::Idle { .. } => (Hold::Nothing, self.seen),
             Role::Claiming { epoch, .. } => (Hold::Claiming, epoch),
@@ -227,15 +228,16 @@ impl Group {
             Role::Stuck { epoch, .. } => (Hold::Stuck, epoch),
         };
         let via = if hold == Hold::Active { self.settings.via } else { None };
-        let (wish, unrest) = (self.wish(licence), self.calm.unrest(now));
+        let (wish, unrest) = (self.wish(standing), self.calm.unrest(now));
         GroupClaim { group: self.settings.name.clone(), epoch, hold, wish, via, unrest }
     }
 
-    fn wish(&self, licence: Licence) -> Wish {
+    fn wish(&self, (licence, worse): (Licence, bool)) -> Wish {
         match self.role {
             Role::Idle { .. } if licence == Licence::Leave => Wish::Decline,
             Role::Idle { asking: Some(_), .. } => Wish::Take,
             Role::Idle { .. } if self.clearance.cut_off() => Wish::Decline,
+            Role::Idle { stance: Stance::Willing | Stance::Relieved, .. } if worse => Wish::Offer,
             Role::Active { offer: Some(_), .. } => Wish::Offer,
             Role::Starting { .. } | Role::Mending { .. } | Role::Active { .. } => Wish::Content,
             Role::Idle { stance, .. }

@@ -85,7 +85,7 @@ use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end};
 use self::reach::Reach;
 use self::requests::{Direction, Requests, answer};
 pub use self::restart::{
-    Carried, CarriedGroup, CarriedStance, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
+    Carried, CarriedGroup, CarriedStance, RESTART_BACK, RESTART_LIMIT, RESTART_MAX, RESTART_SERVED,
 };
 pub use self::settings::{GroupSettings, Past, ResourceSettings, Settings, Side};
 pub use self::view::{
@@ -244,7 +244,7 @@ impl Core {
             wish: Wish::Decline,
             via: None,
             unrest: Unrest::default(),
-            ..group.claim(Licence::Leave, self.ticked)
+            ..group.claim((Licence::Leave, false), self.ticked)
         });
         let groups = groups.collect();
         Beat { groups, node: NodeState::Gone, sections: Vec::new(), ..self.compose() }
@@ -394,6 +394,7 @@ impl Core {
         self.ticked = now;
         self.peer.judge(now, &mut self.outbox);
         self.step_phase(now);
+        self.step_doubt(now);
         self.step_fence(now);
         self.step_reach(now);
         let (mut turn, groups, requests) = self.turn(now);
@@ -424,10 +425,19 @@ impl Core {
             }
             self.phase = Phase::Running { since: now, doubt };
         }
-        let Phase::Running { doubt: Some(doubt), .. } = self.phase else { return };
+    }
+
+    /// Whether we are still what we were before we stood still is known, or begins to be. Also
+    /// while the node boots: it may have begun with what an earlier process held.
+    fn step_doubt(&mut self, now: Instant) {
+        let (Phase::Booting { doubt: Some(doubt), .. } | Phase::Running { doubt: Some(doubt), .. }) =
+            self.phase
+        else {
+            return;
+        };
         let heard = self.peer.echo() >= doubt.sequence;
         if heard || (now >= doubt.until && self.rechecked(now)) {
-            if let Phase::Running { doubt, .. } = &mut self.phase {
+            if let Phase::Booting { doubt, .. } | Phase::Running { doubt, .. } = &mut self.phase {
                 *doubt = None;
             }
             let (mut turn, groups, _) = self.turn(now);
@@ -471,8 +481,15 @@ impl Core {
             return (now, "something new");
         }
         let phase = match &self.phase {
-            Phase::Booting { since, .. } => {
+            Phase::Booting { since, doubt: None } => {
                 Some((boot_end(&self.settings, *since, self.peer.presence()), "initdead"))
+            }
+            Phase::Booting { since, doubt: Some(doubt) } => {
+                let end = boot_end(&self.settings, *since, self.peer.presence());
+                Some((
+                    if doubt.until > self.ticked { end.min(doubt.until) } else { end },
+                    "initdead",
+                ))
             }
             Phase::Running { doubt: Some(doubt), .. } => Some((doubt.until, "validation")),
             Phase::Restarting(restart) => Some((restart.latest(), "restart")),

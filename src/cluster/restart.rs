@@ -36,6 +36,9 @@ pub const RESTART_SERVED: Duration = Duration::from_secs(6);
 /// So long before that moment the next process gives up: it must be heard before the peer acts.
 const BACK_BEFORE: Duration = Duration::from_secs(2);
 
+/// How long after the request the next process may begin: later ones find what was left too old.
+pub const RESTART_BACK: Duration = RESTART_LIMIT.saturating_sub(BACK_BEFORE);
+
 /// A restart under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Restart {

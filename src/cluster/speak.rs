@@ -75,13 +75,13 @@ impl Core {
             Phase::Leaving(_) => NodeState::Leaving,
             Phase::Goodbye { .. } | Phase::Ended => NodeState::Gone,
         };
-        let licence = self.licence();
+        let standing = (self.licence(), self.standing(self.ticked).settled);
         Beat {
             node,
             hears: self.peer.hears(),
             config: self.settings.config.whole,
             notice: self.notice(),
-            groups: self.groups.iter().map(|group| group.claim(licence, self.ticked)).collect(),
+            groups: self.groups.iter().map(|group| group.claim(standing, self.ticked)).collect(),
             sections: self.sections(),
         }
     }

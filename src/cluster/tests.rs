@@ -3,19 +3,19 @@
 
 use std::time::Duration;
 
-use super::OutsideSettings;
 use super::calm::Damping;
 use super::decide::{Rank, candidate};
 use super::epoch::Numbering;
 use super::event::{
-    Action, Answer, Cause, Event, GroupState, Input, Manner, Operation, Outcome, Output, Request,
-    Which,
+    Action, Answer, Cause, Event, GroupState, Input, Manner, Operation, Outcome, Output,
+    OutsideOrder, Request, Which,
 };
 use super::group::{Asking, Offer, Retry, Role, Stance};
 use super::list::Order;
 use super::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
 use super::phase::Phase;
 use super::view::{LinkState, NodeView, PeerLife};
+use super::{ArbiterSettings, OutsideSettings};
 use super::{Core, GroupSettings, ResourceSettings, Settings, Side};
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
 use crate::time::Instant;
@@ -765,4 +765,57 @@ fn of_other_groups_those_that_stay_go_on_and_those_that_are_gone_are_not_spoken_
     assert!(matches!(reconfigured(&mut core, other), Answer::Done { .. }));
     let told = core.compose().groups;
     assert_eq!((told.len(), told[0].group.as_str()), (1, "mail"));
+}
+
+#[test]
+fn a_fencing_that_ends_after_the_peer_was_heard_again_is_none() {
+    let mut settings = settings();
+    settings.outside.fence = Some(Duration::from_secs(20));
+    let mut core = running(settings);
+    let outputs = pass(&mut core, ms(3 * SECOND));
+    let ordered = outputs.iter().find_map(|it| match it {
+        Output::Outside(OutsideOrder::Fence { order }) => Some(*order),
+        _ => None,
+    });
+    let order = ordered.unwrap_or_else(|| panic!("nobody is fenced: {outputs:?}"));
+    // It was reset, took the group, and falls silent again.
+    let again = claim(Hold::Active, Wish::Content, 2);
+    core.handle(ms(4 * SECOND), heard(ms(4 * SECOND), again, 1));
+    settle(&mut core, ms(4 * SECOND));
+    pass(&mut core, ms(7 * SECOND));
+    assert_eq!(core.view(ms(7 * SECOND)).peer.state, PeerLife::Dead);
+    core.handle(ms(7 * SECOND), Input::Fenced { order, said: Ok("off".to_owned()) });
+    let outputs = settle(&mut core, ms(7 * SECOND));
+    assert!(!outputs.iter().any(|it| matches!(it, Output::Run(_))), "{outputs:?}");
+    // The next one is about the life that is silent now.
+    let fences = |it: &Output| matches!(it, Output::Outside(OutsideOrder::Fence { .. }));
+    assert!(outputs.iter().any(fences), "{outputs:?}");
+}
+
+#[test]
+fn a_stall_of_a_holder_that_boots_is_over_after_a_deadtime_not_after_initdead() {
+    let mut core = Core::new(settings(), ms(0));
+    core.groups[0].role = Role::Active { epoch: MINE, from: None, offer: None };
+    settle(&mut core, ms(0));
+    settle(&mut core, ms(3 * SECOND));
+    assert!(core.in_doubt());
+    pass(&mut core, ms(5 * SECOND));
+    assert!(!core.in_doubt());
+    assert_eq!(core.view(ms(5 * SECOND)).state, NodeView::Booting);
+}
+
+#[test]
+fn a_holder_that_has_heard_nobody_since_it_went_on_gives_up_without_its_required_lease() {
+    let mut settings = settings();
+    settings.outside.arbiters = vec![ArbiterSettings {
+        name: "lease".to_owned(),
+        required: true,
+        timeout: Duration::from_secs(1),
+        lease: Some(Duration::from_secs(6)),
+    }];
+    let mut core = Core::new(settings, ms(0));
+    core.groups[0].role = Role::Active { epoch: MINE, from: None, offer: None };
+    let outputs = pass(&mut core, ms(3 * SECOND));
+    let stops = |it: &Output| matches!(it, Output::Run(Action { operation: Operation::Stop, .. }));
+    assert!(outputs.iter().any(stops), "{outputs:?}");
 }

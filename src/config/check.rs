@@ -3,17 +3,21 @@
 //! The readers hand over a [`Draft`]: values that are good by themselves, with their marks. Here
 //! they become a [`Config`], or faults at the marks.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
 use crate::config::link::{self, DraftLink};
 use crate::config::outside::Outside;
-use crate::config::{AutoFailback, Config, Group, KeyRing, ResourceKind, Service, Timing};
+use crate::config::{
+    AutoFailback, Config, Environment, Group, KeyRing, ResourceKind, Script, ScriptStyle, Service,
+    Timing,
+};
 use crate::lvs::check::CHECKS_MAX;
-use crate::lvs::model::Director;
+use crate::lvs::model::{Director, ServiceKey};
 use crate::names::{DirectorName, NodeName};
 use crate::wire::frame;
 
@@ -71,11 +75,16 @@ pub(super) struct Draft {
 pub(super) fn finish(
     mut draft: Draft,
     node: &NodeName,
+    environment: &dyn Environment,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Config> {
     let file = Mark::file(&draft.file);
     draft.outside.check(&draft.nodes, &draft.timing, found);
     let peer = nodes(&draft, node, &file, found);
+    if let Some(peer) = &peer {
+        let directory = draft.file.parent().unwrap_or(Path::new(""));
+        draft.outside.check_fences(peer, directory, environment, found);
+    }
     draft.links = link::without_doubles(draft.links, found);
     let names = draft.groups.iter().map(|group| group.group.name.as_str().len());
     let beat = frame::lengths(names, draft.keys.keys.len());
@@ -87,6 +96,7 @@ pub(super) fn finish(
     groups(&draft, found);
     addresses(&draft, found);
     directors(&draft, found);
+    unheld(&draft, found);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Fault) {
         return None;
     }
@@ -229,5 +239,45 @@ fn directors(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 found.push(at.fault(format!("over {CHECKS_MAX} real servers in all")));
             }
         }
+    }
+}
+
+/// A service on an address that no group holds is mostly a slip of the pen. Not looked for next to
+/// faults: the address may be what is faulty.
+fn unheld(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Fault) {
+        return;
+    }
+    let resources = || draft.groups.iter().flat_map(|group| &group.group.resources);
+    let held: BTreeSet<IpAddr> = resources().filter_map(|resource| held(&resource.kind)).collect();
+    let runs = |draft: &&DraftDirector| {
+        let name = &draft.director.name;
+        resources().any(|it| matches!(&it.kind, ResourceKind::Director(other) if other == name))
+    };
+    for DraftDirector { director, services } in draft.directors.iter().filter(runs) {
+        for (service, at) in director.services.iter().zip(services) {
+            let ServiceKey::Address { address, .. } = &service.key else { continue };
+            if !held.contains(address) {
+                let message =
+                    format!("no group holds {address}: clients do not reach this service here");
+                let help = "name it among the resources of a group, unless something else \
+                            brings it to the active node";
+                found.push(at.warning(message).with_help(help));
+            }
+        }
+    }
+}
+
+/// The address that is on the active node with this resource.
+fn held(resource: &ResourceKind) -> Option<IpAddr> {
+    match resource {
+        ResourceKind::Address(address) | ResourceKind::Announce(address) => Some(address.ip),
+        ResourceKind::Script(Script { style: ScriptStyle::Ocf(agent), .. }) => {
+            agent.parameters.get("ip")?.parse().ok()
+        }
+        ResourceKind::Script(_)
+        | ResourceKind::Director(_)
+        | ResourceKind::Sync(_)
+        | ResourceKind::Mail(_) => None,
     }
 }

@@ -182,14 +182,24 @@ impl<'a> Reader<'a> {
     }
 
     fn auto_failback(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
-        let Some(word) = self.one(directive, args) else { return };
-        if word.text.eq_ignore_ascii_case("legacy") {
-            self.faults
-                .warn(word.span(), "`legacy` is read as `off`")
-                .help("`on`: a returning node takes its groups back; `off`: it stays standby");
-            self.auto_failback = Some(AutoFailback::Off);
-        } else if let Some(on) = self.switch(word) {
-            self.auto_failback = Some(if on { AutoFailback::On } else { AutoFailback::Off });
+        let value = match self.one(directive, args) {
+            Some(word) if word.text.eq_ignore_ascii_case("legacy") => {
+                self.faults
+                    .warn(word.span(), "`legacy` is read as `off`")
+                    .help("`on`: a returning node takes its groups back; `off`: it stays standby");
+                AutoFailback::Off
+            }
+            Some(word) if self.switch(word) == Some(true) => AutoFailback::On,
+            // What is faulty has been said, and is there all the same.
+            Some(_) | None => AutoFailback::Off,
+        };
+        self.failback(directive, value);
+    }
+
+    fn failback(&mut self, directive: Word<'a>, value: AutoFailback) {
+        if self.auto_failback.replace(value).is_some_and(|before| before != value) {
+            let message = "`auto_failback` is given twice; this one counts";
+            self.faults.warn(directive.span(), message);
         }
     }
 
@@ -231,7 +241,7 @@ impl<'a> Reader<'a> {
                     "`nice_failback` is obsolete and read as `auto_failback off`",
                 )
                 .help("write `auto_failback off`");
-            self.auto_failback = Some(AutoFailback::Off);
+            self.failback(directive, AutoFailback::Off);
         }
     }
 

@@ -49,14 +49,22 @@ pub use link::{
     Udp,
 };
 pub use outside::{
-    FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX, FenceDevice, FenceKind,
-    FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,
+    FENCE_ACTIONS, FENCE_DIRECTORY, FENCE_PARAMS_MAX, FENCE_TIMEOUT, FENCE_TIMEOUT_MAX, FENCES_MAX,
+    FenceDevice, FenceKind, FenceParams, PING_MEMBERS_MAX, PING_NODES_MAX, PingNode,
 };
 pub use service::{ENV_MAX, Facility, Log, PRIORITY, PRIORITY_MAX, RESPAWNS_MAX, Respawn, Service};
 pub use source::{FILE_LEN_MAX, Source};
 pub use sync::Sync;
 
-/// Reads the configuration of `node` from `path`: a TOML file, or a directory in ha.d layout.
+/// Native configuration, tried first where no path is given.
+pub const DEFAULT: &str = "/etc/pairbeat/pairbeat.toml";
+/// Heartbeat's configuration, used as it is where [`DEFAULT`] is absent.
+pub const DEFAULT_LEGACY: &str = "/etc/ha.d";
+/// The TOML file of a directory.
+const TOML: &str = "pairbeat.toml";
+
+/// Reads the configuration of `node` from `path`: a TOML file, a directory in ha.d layout, or one
+/// with a `pairbeat.toml` and no `ha.cf`.
 ///
 /// All faults and warnings are returned, in the order of the files; there is a configuration
 /// exactly when no fault is among them.
@@ -65,27 +73,51 @@ pub fn load(
     node: &NodeName,
     environment: &dyn Environment,
 ) -> (Option<Config>, Vec<Diagnostic>) {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
     let mut found = Vec::new();
     let draft = match environment.read(&path.join(legacy::HA_CF)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if let Err(error) = environment.read(path)
-                && error.kind() == std::io::ErrorKind::IsADirectory
-            {
-                let message = format!("no {} in this directory", legacy::HA_CF);
-                let help = "a directory in the layout of /etc/ha.d, or a TOML file";
-                found.push(Mark::file(path).fault(message).with_help(help));
-                return (None, found);
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
+            match native(path, environment) {
+                Ok(file) => toml::read(&file, environment, &mut found),
+                Err(fault) => {
+                    found.push(*fault);
+                    None
+                }
             }
-            toml::read(path, environment, &mut found)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            toml::read(path, environment, &mut found)
         }
         _ => legacy::read(path, environment, &mut found),
     };
-    let config = draft.and_then(|draft| check::finish(draft, node, &mut found));
+    let config = draft.and_then(|draft| check::finish(draft, node, environment, &mut found));
     in_file_order(&mut found);
     (config, found)
+}
+
+/// The TOML file that a path without an ha.cf below it means.
+fn native(path: &Path, environment: &dyn Environment) -> Result<PathBuf, Box<Diagnostic>> {
+    use std::io::ErrorKind::{IsADirectory, NotFound};
+    let fault =
+        |message: &str, help: &str| Err(Box::new(Mark::file(path).fault(message).with_help(help)));
+    let is = |path: &Path, kind| environment.read(path).is_err_and(|error| error.kind() == kind);
+    let is_directory = is(path, IsADirectory);
+    let file = if is_directory { path.join(TOML) } else { path.to_owned() };
+    if !is_directory && path.ends_with(legacy::HA_CF) {
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let help = format!("give the directory: `--config {}`", directory.display());
+        return fault("one file of several in ha.d layout", &help);
+    }
+    if !is(&file, NotFound) {
+        return Ok(file);
+    }
+    if path == Path::new(DEFAULT_LEGACY) && is(Path::new(DEFAULT), NotFound) {
+        let (ha_d, ha_cf) = (DEFAULT_LEGACY, legacy::HA_CF);
+        let message = format!("neither {DEFAULT} nor {ha_d}/{ha_cf} is there");
+        return fault(&message, "write one of them, or name another with `--config PATH`");
+    }
+    if is_directory {
+        let message = format!("neither {} nor {TOML} in this directory", legacy::HA_CF);
+        return fault(&message, "a directory in the layout of /etc/ha.d, or a TOML file");
+    }
+    Ok(file)
 }
 
 /// Files in the order in which they were read first, their diagnostics by line.
@@ -294,6 +326,8 @@ pub trait Environment {
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
     /// Port of a service name (`http`), from /etc/services.
     fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16>;
+    /// Whether /etc/passwd has a user of that name.
+    fn user(&self, name: &str) -> bool;
 }
 
 /// An [`Environment`] that remembers which files were read: those that a change must be looked
@@ -339,6 +373,10 @@ impl Environment for Recording<'_> {
 
     fn service(&self, name: &str, protocol: crate::lvs::model::Protocol) -> Option<u16> {
         self.environment.service(name, protocol)
+    }
+
+    fn user(&self, name: &str) -> bool {
+        self.environment.user(name)
     }
 }
 

@@ -4,13 +4,14 @@
 //! and `toml::outside` read them, `check` ties their names to the nodes.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::arbiter::Arbiter;
 use crate::config::diag::{Diagnostic, Mark, nearest};
 use crate::config::timing::TIME_MAX;
 use crate::config::value::time_text;
-use crate::config::{Config, Timing};
+use crate::config::{Config, Environment, Timing};
 use crate::keys::Secret;
 use crate::names::NodeName;
 
@@ -27,6 +28,21 @@ pub const FENCE_PARAMS_MAX: usize = 64;
 pub const FENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest that may be asked for; nobody serves meanwhile.
 pub const FENCE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Directory of fencing programs of one's own, beside the configuration: looked into first.
+pub const FENCE_DIRECTORY: &str = "fence.d";
+/// Where `fence-agents` puts its programs, on every distribution.
+const AGENT_DIRECTORIES: &[&str] =
+    &["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin", "/usr/local/bin"];
+/// Where cluster-glue puts them.
+const EXTERNAL_DIRECTORIES: &[&str] = &[
+    "/usr/lib/stonith/plugins/external",
+    "/usr/lib64/stonith/plugins/external",
+    "/usr/local/lib/stonith/plugins/external",
+];
+/// What a fencing device can be told to do by its parameter `action`: whatever else it can do puts
+/// nothing out of service.
+pub const FENCE_ACTIONS: &[&str] = &["off", "reboot", "reset", "cycle"];
 
 /// Parts of the names of parameters that hold a secret, in fencing and resource agents alike.
 const SECRET_NAMES: &[&str] = &["passw", "secret", "token", "community", "pwd"];
@@ -60,6 +76,28 @@ pub struct FenceDevice {
     pub timeout: Duration,
     /// The node that it fences; `None`: whichever is the peer.
     pub node: Option<NodeName>,
+}
+
+impl FenceDevice {
+    /// The file name of its program.
+    fn program(&self) -> &str {
+        match self.kind {
+            FenceKind::Agent | FenceKind::External => &self.name,
+            FenceKind::StonithPlugin => "stonith",
+        }
+    }
+
+    /// Where its program may be, in the order in which it is looked for; `config` is the directory
+    /// of the configuration.
+    pub fn candidates(&self, config: &Path) -> Vec<PathBuf> {
+        let directories = match self.kind {
+            FenceKind::Agent | FenceKind::StonithPlugin => AGENT_DIRECTORIES,
+            FenceKind::External => EXTERNAL_DIRECTORIES,
+        };
+        let own = std::iter::once(config.join(FENCE_DIRECTORY));
+        let all = own.chain(directories.iter().map(PathBuf::from));
+        all.map(|directory| directory.join(self.program())).collect()
+    }
 }
 
 /// How a fencing device is called.
@@ -133,6 +171,7 @@ impl Outside {
     ) {
         self.check_pings(nodes, timing, found);
         for draft in &mut self.fence {
+            draft.check_action(found);
             draft.bind(nodes, found);
         }
         if let Some(draft) = self.fence.get(FENCES_MAX) {
@@ -163,6 +202,44 @@ impl Outside {
         }
     }
 
+    /// Faults of fencing that could never be done: what fences `peer` must be there. `directory` is
+    /// that of the configuration.
+    pub(super) fn check_fences(
+        &self,
+        peer: &NodeName,
+        directory: &Path,
+        environment: &dyn Environment,
+        found: &mut Vec<Diagnostic>,
+    ) {
+        let ours = |it: &&DraftFence| it.device.node.as_ref().is_none_or(|node| node == peer);
+        let ours: Vec<&DraftFence> = self.fence.iter().filter(ours).collect();
+        if let (Some(first), true) = (self.fence.first(), ours.is_empty()) {
+            let message = format!("no device fences {peer}, the peer of this node");
+            let help = "this node takes its groups without fencing it";
+            found.push(first.at.warning(message).with_help(help));
+        }
+        for DraftFence { device, at, .. } in &ours {
+            let candidates = device.candidates(directory);
+            if candidates.iter().any(|path| environment.executable(path)) {
+                continue;
+            }
+            let then = match ours.len() {
+                1 => "while it is missing nothing is taken from a silent peer",
+                _ => "this device can't fence anybody",
+            };
+            let message = format!("no fencing program {}; {then}", device.program());
+            let package = match device.kind {
+                FenceKind::Agent => "fence-agents",
+                FenceKind::External | FenceKind::StonithPlugin => "cluster-glue",
+            };
+            let looked = candidates.iter().filter_map(|path| path.parent());
+            let looked: Vec<String> = looked.map(|it| it.display().to_string()).collect();
+            let help =
+                format!("the package {package} may have it; looked in {}", looked.join(", "));
+            found.push(at.fault(message).with_help(help));
+        }
+    }
+
     /// Silence after which a ping node counts as unreachable; default: deadtime.
     pub(super) fn deadping(&self, timing: &Timing) -> Duration {
         self.deadping.as_ref().map_or(timing.deadtime, |(time, _)| *time)
@@ -183,6 +260,15 @@ fn deadping_fault(deadping: Duration, timing: &Timing, at: &Mark) -> Option<Diag
 }
 
 impl DraftFence {
+    fn check_action(&self, found: &mut Vec<Diagnostic>) {
+        let FenceParams::Named(params) = &self.device.params else { return };
+        let mut actions = params.iter().filter(|(name, _)| name == "action");
+        if actions.any(|(_, action)| !FENCE_ACTIONS.contains(&action.reveal())) {
+            let fault = self.at.fault("the `action` of this fencing device fences nobody");
+            found.push(fault.with_help(format!("one of {}", FENCE_ACTIONS.join(", "))));
+        }
+    }
+
     fn bind(&mut self, nodes: &[(NodeName, Mark)], found: &mut Vec<Diagnostic>) {
         let (name, mark) = match &self.whom {
             Whom::Peer => return,

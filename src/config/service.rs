@@ -16,6 +16,15 @@ pub const PRIORITY_MAX: u32 = 49;
 /// Real-time priority where none is asked for: above ordinary threads.
 pub const PRIORITY: u8 = 10;
 
+/// Where users are looked for, for advice.
+pub(super) const NO_USER_HELP: &str =
+    "the program could never be started; users of a directory service are not seen";
+
+/// What is wrong with a program whose user is unknown.
+pub(super) fn no_user(name: &str) -> String {
+    format!("no user `{name}` in /etc/passwd")
+}
+
 /// What the daemon does beside the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {

@@ -10,7 +10,7 @@ use crate::config::{Environment, Family, SourceFile};
 use crate::lvs::model::Protocol;
 
 /// Files, of which those with an execute bit are programs; the hosts `web1` and `web6`; the
-/// services http, https and domain.
+/// services http, https and domain; the users root and nobody.
 #[derive(Debug, Default)]
 pub(super) struct World {
     files: BTreeMap<PathBuf, SourceFile>,
@@ -59,6 +59,10 @@ impl Environment for World {
             ("domain", _) => Some(53),
             _ => None,
         }
+    }
+
+    fn user(&self, name: &str) -> bool {
+        matches!(name, "root" | "nobody")
     }
 }
 

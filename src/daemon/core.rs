@@ -182,10 +182,11 @@ impl Core {
             director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
-        let engine = begin::engine(&config, (memory.past(), resumed.carried.as_ref()), session)?;
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let config = Rc::new(config);
         let (guard, pulse) = guard::prepare(&config, &hands, &resumed.addresses).await;
+        // Last: what it is not called meanwhile would count as standing still.
+        let engine = begin::engine(&config, (memory.past(), resumed.carried.as_ref()), session)?;
         let habits = begin::habits(&config, pulse);
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;

@@ -22,6 +22,7 @@ use crate::exec::script::{self, Surroundings};
 use crate::journal::Happening;
 use crate::kernel::addr::{AddressError, Addresses, Placement};
 use crate::kernel::announce::{self, Announcement, Confirmation};
+use crate::kernel::handover;
 use crate::net::frames::Mac;
 
 /// How long a start waits for the gateway to confirm. It answers within a millisecond, or not at
@@ -118,10 +119,13 @@ impl Hands {
         };
         match (&resource.kind, operation) {
             (ResourceKind::Address(address), Operation::Start) => {
+                speak(address.ip).await;
                 in_time(resource, limit, self.start_address(address, manner)).await
             }
             (ResourceKind::Address(address), Operation::Stop) => {
-                in_time(resource, limit, self.stop_address(address)).await
+                let outcome = in_time(resource, limit, self.stop_address(address)).await;
+                speak(address.ip).await;
+                outcome
             }
             // These keep the limit by themselves: their children must be ended in order.
             (ResourceKind::Script(program), Operation::Start) => {
@@ -288,6 +292,13 @@ impl Hands {
 
     fn holdings(&self) -> MutexGuard<'_, BTreeMap<IpAddr, Holding>> {
         self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends what a planned switch has left, however it ended: who holds the address next answers for it.
+async fn speak(ip: IpAddr) {
+    if let Err(error) = handover::speak(ip).await {
+        error!(%ip, %error, "nobody may be told where it is");
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ipnet::IpNet;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
 
 use crate::cluster::event::{Input, LanAnswer, ServiceLink};
 use crate::config::{Address, Config};
@@ -32,20 +33,49 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(50);
 /// served tells as much as all.
 const PROBED_MAX: usize = 8;
 
+/// What is known of the interface that an address belongs on.
+#[derive(Debug, Default)]
+struct Known {
+    /// Looked up once: a route that names no interface is gone when the interface is down.
+    ifindex: Option<u32>,
+    /// What was seen last.
+    link: Option<ServiceLink>,
+    /// Whether the kernel did not answer the last look.
+    silent: bool,
+}
+
+impl Known {
+    /// What counts now; a kernel that does not answer says nothing about the link. `None`: it has
+    /// never been seen.
+    fn see(&mut self, ip: IpAddr, seen: Result<ServiceLink, AddressError>) -> Option<ServiceLink> {
+        match seen {
+            Ok(link) => (self.silent, self.link) = (false, Some(link)),
+            Err(error) => {
+                if !std::mem::replace(&mut self.silent, true) {
+                    warn!("{ip}: its link is taken to be as it was: {error}");
+                }
+            }
+        }
+        self.link
+    }
+}
+
 /// Tells the cluster whenever a group's service link comes or goes. Runs until it is dropped.
 pub(super) async fn watch(config: Rc<Config>, hands: Rc<Hands>, orders: Orders) {
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    let mut known: BTreeMap<IpAddr, Known> = BTreeMap::new();
     let mut told: BTreeMap<GroupId, ServiceLink> = BTreeMap::new();
     loop {
         look.tick().await;
-        for index in 0..u16::try_from(config.groups.len()).unwrap_or(u16::MAX) {
-            let group = GroupId(index);
-            let mut link = ServiceLink::Unknown;
+        for group in work::ids(&config) {
+            let mut links = Vec::new();
             for address in work::addresses(&config, group) {
-                link = worse(link, state(address, &hands, &mut known).await);
+                let known = known.entry(address.ip).or_default();
+                let seen = state(address, &hands, &mut known.ifindex).await;
+                links.push(known.see(address.ip, seen));
             }
+            let Some(link) = together(&links) else { continue };
             let news = told.get(&group).is_none_or(|before| *before != link);
             // Full: said at the next look.
             if news && orders.push(Order::Core(Input::Service { group, link })).is_ok() {
@@ -53,6 +83,14 @@ pub(super) async fn watch(config: Rc<Config>, hands: Rc<Hands>, orders: Orders) 
             }
         }
     }
+}
+
+/// The link of a group, by those of its addresses. `None`: nobody knows, and what the cluster has
+/// been told before goes on to count.
+fn together(links: &[Option<ServiceLink>]) -> Option<ServiceLink> {
+    let seen = links.iter().flatten().copied().fold(ServiceLink::Unknown, worse);
+    let all_seen = links.iter().all(Option::is_some);
+    (all_seen || seen == ServiceLink::Down).then_some(seen)
 }
 
 fn worse(one: ServiceLink, other: ServiceLink) -> ServiceLink {
@@ -63,31 +101,33 @@ fn worse(one: ServiceLink, other: ServiceLink) -> ServiceLink {
     }
 }
 
-/// One address's interface. Its number is looked up once: a route that names no interface is gone
-/// when the interface is down.
-async fn state(address: &Address, hands: &Hands, known: &mut BTreeMap<IpAddr, u32>) -> ServiceLink {
-    if let Some(index) = known.get(&address.ip) {
-        match hands.addresses().carrier(*index).await {
-            Ok(Some(true)) => return ServiceLink::Up,
-            Ok(Some(false)) => return ServiceLink::Down,
-            Ok(None) => {}
-            // The kernel is busy, which says nothing about the link.
-            Err(_) => return ServiceLink::Unknown,
-        }
+/// One address's interface.
+///
+/// # Errors
+/// The kernel does not say.
+async fn state(
+    address: &Address,
+    hands: &Hands,
+    ifindex: &mut Option<u32>,
+) -> Result<ServiceLink, AddressError> {
+    let link = |carrier| if carrier { ServiceLink::Up } else { ServiceLink::Down };
+    if let Some(index) = *ifindex
+        && let Some(carrier) = hands.addresses().carrier(index).await?
+    {
+        return Ok(link(carrier));
     }
     match hands.addresses().place(address).await {
         Ok(placement) => {
-            known.insert(address.ip, placement.ifindex);
-            match hands.addresses().carrier(placement.ifindex).await {
-                Ok(Some(false)) => ServiceLink::Down,
-                Ok(Some(true)) => ServiceLink::Up,
-                Ok(None) | Err(_) => ServiceLink::Unknown,
-            }
+            *ifindex = Some(placement.ifindex);
+            let carrier = hands.addresses().carrier(placement.ifindex).await?;
+            // Gone in between.
+            Ok(carrier.map_or(ServiceLink::Down, link))
         }
-        Err(AddressError::NoInterface { .. } | AddressError::Down { .. }) => ServiceLink::Down,
+        Err(AddressError::NoInterface { .. } | AddressError::Down { .. }) => Ok(ServiceLink::Down),
         // Made anew without its networks, or never there.
-        Err(AddressError::NoRoute { .. }) if known.contains_key(&address.ip) => ServiceLink::Down,
-        Err(_) => ServiceLink::Unknown,
+        Err(AddressError::NoRoute { .. }) if ifindex.is_some() => Ok(ServiceLink::Down),
+        Err(error @ (AddressError::Refused { .. } | AddressError::NoAnswer { .. })) => Err(error),
+        Err(_) => Ok(ServiceLink::Unknown),
     }
 }
 
@@ -166,5 +206,27 @@ mod tests {
         assert_eq!(stronger(LanAnswer::Unknown, LanAnswer::Free), LanAnswer::Free);
         assert_eq!(worse(ServiceLink::Up, ServiceLink::Down), ServiceLink::Down);
         assert_eq!(worse(ServiceLink::Unknown, ServiceLink::Up), ServiceLink::Up);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_answer_changes_nothing_of_what_is_known_of_a_link() {
+        let ip: IpAddr = "192.168.2.110".parse().unwrap();
+        let silence = || Err(AddressError::NoAnswer { attempt: "look".to_owned() });
+        let mut known = Known::default();
+        assert_eq!(known.see(ip, silence()), None, "never seen");
+        for link in [ServiceLink::Down, ServiceLink::Up] {
+            assert_eq!(known.see(ip, Ok(link)), Some(link));
+            assert_eq!(known.see(ip, silence()), Some(link));
+            assert_eq!(known.see(ip, silence()), Some(link));
+        }
+    }
+
+    #[test]
+    fn a_group_is_cut_off_by_one_address_whatever_is_not_known_of_the_others() {
+        let (up, down) = (Some(ServiceLink::Up), Some(ServiceLink::Down));
+        assert_eq!(together(&[None, down]), down);
+        assert_eq!(together(&[up, up]), up);
+        assert_eq!(together(&[up, None]), None, "the other one may have been down");
+        assert_eq!(together(&[]), Some(ServiceLink::Unknown), "a group without addresses");
     }
 }

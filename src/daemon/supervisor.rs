@@ -4,6 +4,8 @@
 //! may have held and only then tells the peer, with the datagrams that the core had prepared and
 //! signed, that they are free.
 
+mod farewell;
+
 use std::fs::{File, TryLockError};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -27,23 +29,17 @@ use crate::daemon::watchdog::{Feeder, Proof};
 use crate::daemon::{Fatal, Paths, successor, work};
 use crate::journal;
 use crate::kernel::addr::{AddressError, Addresses};
-use crate::link::{self, Farewell};
+use crate::link::Farewell;
 use crate::lvs::director::STOP_LIMIT;
 use crate::store::carried;
 use crate::sys::files::Machine;
 use crate::sys::signal::HANGING;
-use crate::sys::{clock, log};
+use crate::sys::{clock, log, signal as mask};
 
 /// First pause before a dead process is started again; doubles with each death.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause, and how long a process must have lived for the pause to start over.
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// The released word is sent this often: any one of them is enough, and datagrams get lost.
-const FAREWELL_REPEATS: usize = 3;
-/// Pause between two of them.
-const FAREWELL_PAUSE: Duration = Duration::from_millis(10);
-/// Longest wait for serial lines: three long datagrams at 9600 baud take 4.4 s.
-const FAREWELL_SLOW_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for what a dead core had said before.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 /// Longest wait for the end of a core whose words have ended; then it is killed.
@@ -53,6 +49,8 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for the end of the programs of `respawn` before a restart: they are ended with
 /// signals, and most take the first.
 const PROGRAMS_LIMIT: Duration = Duration::from_secs(1);
+/// Time for a signal that was caught to come through the runtime.
+const SIGNAL_MOMENT: Duration = Duration::from_millis(5);
 /// What a core may take to stop beside its resources and its director: late answers, the last
 /// beats and replies. The core's own limits for these add up to six seconds.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -68,7 +66,8 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let config = load(paths)?;
     log::configure(&config.service.log);
     let _lock = lock(paths)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().on_thread_start(mask::hold_back).build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
     let end =
@@ -208,6 +207,8 @@ impl<'a> Supervisor<'a> {
             interrupt: listen(SignalKind::interrupt())?,
             hangup: listen(SignalKind::hangup())?,
         };
+        // The program before may have left them waiting.
+        mask::let_through();
         let kernel = Addresses::open().map_err(|e| Fatal::System(e.to_string()))?;
         let (addresses, stop_limit) = (config.addresses().collect(), stop_limit(config));
         Ok(Self {
@@ -244,18 +245,17 @@ impl<'a> Supervisor<'a> {
         loop {
             let lived = Instant::now();
             match self.one_core().await? {
-                Ended::Stop | Ended::Paused(Successor::Service) => return Ok(()),
-                Ended::Paused(Successor::Exec) => {
-                    self.hand_on().await;
-                    continue;
-                }
+                Ended::Stop => return Ok(()),
+                Ended::Paused(successor) if self.hand_on(successor).await => return Ok(()),
+                Ended::Paused(_) => continue,
                 Ended::Died if lived.elapsed() > RESTART_PAUSE_MAX => pause = RESTART_PAUSE,
                 Ended::Died => {}
             }
             warn!("the core is started again in {} ms", pause.as_millis());
             tokio::select! {
                 () = sleep(pause) => {}
-                () = self.signals.stop() => return Ok(()),
+                // Scripts that the dead one had started may run: the next one stops them.
+                () = self.signals.stop() => self.stopping = Some(Instant::now() + self.stop_limit),
             }
             pause = (pause * 2).min(RESTART_PAUSE_MAX);
         }
@@ -266,6 +266,9 @@ impl<'a> Supervisor<'a> {
         let mut core = self.start_core()?;
         self.watchdog.prove(Proof::Started(Instant::now()));
         let mut checker = Checker::Unwanted;
+        if self.stopping.is_some() {
+            checker = self.stop(&mut core, checker).await;
+        }
         loop {
             match self.next(&mut core, &mut checker).await {
                 Happening::Said(Some(message)) => {
@@ -364,7 +367,9 @@ impl<'a> Supervisor<'a> {
                 let _not_under_systemd = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
                 info!(node = %self.paths.node, "in service");
                 self.watchdog.alive();
-                self.programs.start();
+                if self.stopping.is_none() {
+                    self.programs.start();
+                }
             }
             FromCore::Alive => self.watchdog.alive(),
             FromCore::Paused(successor) => core.paused = Some(successor),
@@ -431,7 +436,7 @@ impl<'a> Supervisor<'a> {
         while let Ok(Ok(Some(word))) = timeout(LAST_WORDS, core.channel.recv()).await {
             self.listen(&mut core, word);
         }
-        if let Some(successor) = core.paused.filter(|_| self.stopping.is_none()) {
+        if let Some(successor) = core.paused {
             info!("ended with everything held");
             return Ok(Ended::Paused(successor));
         }
@@ -439,7 +444,7 @@ impl<'a> Supervisor<'a> {
         let released = self.release().await;
         self.watchdog.prove(if released { Proof::Released } else { Proof::Held });
         if released && !core.farewell.is_empty() {
-            say_farewell(&core.farewell).await;
+            farewell::say(&core.farewell).await;
         }
         if end.as_ref().is_ok_and(ExitStatus::success) {
             info!("stopped");
@@ -461,17 +466,39 @@ impl<'a> Supervisor<'a> {
         Ok(Ended::Died)
     }
 
-    /// Becomes the program that is on the disk now. Comes back when that can't be: then this one
-    /// goes on itself.
-    async fn hand_on(&mut self) {
+    /// Leaves everything to the successor: true when this process is to end, and never back when
+    /// it becomes the program that is on the disk now. Otherwise this one goes on with another core:
+    /// that program can't be run, or this node was told to stop meanwhile, when the core that ended
+    /// gave nothing away any more.
+    async fn hand_on(&mut self, successor: Successor) -> bool {
+        let stopping = self.stopping.is_some();
+        if !stopping {
+            self.end_programs(successor).await;
+        }
+        mask::hold_back();
+        if stopping || timeout(SIGNAL_MOMENT, self.signals.stop()).await.is_ok() {
+            info!("told to stop: another core goes on with what is held, and gives it away");
+            self.stopping = Some(Instant::now() + self.stop_limit);
+        } else if successor == Successor::Service {
+            return true;
+        } else {
+            // The watchdog stays armed: the next program opens it again, or the machine restarts.
+            let error = successor::become_it();
+            error!("the program on the disk can't be run, this one goes on: {error}");
+            self.programs.again();
+        }
+        mask::let_through();
+        false
+    }
+
+    async fn end_programs(&mut self, successor: Successor) {
+        if successor == Successor::Service {
+            return self.programs.stop().await;
+        }
         let _not_under_systemd = sd_notify::notify(&[sd_notify::NotifyState::Reloading]);
         if timeout(PROGRAMS_LIMIT, self.programs.stop()).await.is_err() {
             warn!("not every program of `respawn` has ended");
         }
-        // The watchdog stays armed: the next program opens it again, or the machine restarts.
-        let error = successor::become_it();
-        error!("the program on the disk can't be run, this one goes on: {error}");
-        self.programs.again();
     }
 
     /// Whatever a core had left for a successor: it has died after that.
@@ -549,39 +576,5 @@ async fn attend(checker: &mut Checker) -> Happening {
             sleep_until(*at).await;
             Happening::CheckerDue
         }
-    }
-}
-
-async fn say_farewell(farewell: &[Farewell]) {
-    let (slow, quick): (Vec<_>, Vec<_>) = farewell.iter().partition(|word| word.is_slow());
-    for repeat in 0..FAREWELL_REPEATS {
-        if repeat > 0 {
-            sleep(FAREWELL_PAUSE).await;
-        }
-        quick.iter().for_each(|word| say_word(word));
-    }
-    say_slowly(slow.into_iter().cloned().collect()).await;
-}
-
-/// Serial lines: closing one waits until it has sent what it has. The next core finds them free,
-/// unless they are stuck.
-async fn say_slowly(words: Vec<Farewell>) {
-    if words.is_empty() {
-        return;
-    }
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let talk = move || {
-        (0..FAREWELL_REPEATS).for_each(|_| words.iter().for_each(say_word));
-        let _nobody_waits = tell.send(());
-    };
-    match std::thread::Builder::new().name("farewell".to_owned()).spawn(talk) {
-        Ok(_) => drop(timeout(FAREWELL_SLOW_MAX, told).await),
-        Err(e) => warn!("no thread for the released word on serial lines: {e}"),
-    }
-}
-
-fn say_word(word: &Farewell) {
-    if let Err(e) = link::say(word) {
-        warn!("the released word can't be sent to {word}: {e}");
     }
 }

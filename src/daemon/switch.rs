@@ -11,7 +11,7 @@ use crate::cluster::event::{Manner, Operation, Outcome};
 use crate::config::Resource;
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
-use crate::kernel::handover::{Hush, PassOn};
+use crate::kernel::handover::{self, PassOn};
 
 /// Longest wait for the director to have verdicts and a programmed table before it counts as
 /// started: servers that have not answered by then are out, and the sorry server is in.
@@ -81,32 +81,28 @@ impl Switch<'_> {
     }
 
     /// Gives the address away; the peer serves already. The `first` one of a group waits for the
-    /// connections of all.
+    /// connections of all. Who gives up half-way leaves silent what the next start and the next stop
+    /// of that address hear of.
     pub(super) async fn give(&self, first: bool) -> Outcome {
-        let hush = if first { self.fall_silent().await } else { self.hush(self.ip).await };
-        if first && hush.is_some() {
+        let silent = if first { self.fall_silent().await } else { self.hush(self.ip).await };
+        if first && silent {
             sleep(drain(self.synced)).await;
         }
         let manner = Manner::Overlap { peer: None };
-        let outcome = self.hands.perform(self.resource, Operation::Stop, manner).await;
-        if let Some(hush) = hush {
-            hush.end().await;
-        }
-        outcome
+        self.hands.perform(self.resource, Operation::Stop, manner).await
     }
 
-    /// Hushes every address of the group; what is kept is that of this one.
-    async fn fall_silent(&self) -> Option<Hush> {
+    /// Hushes every address of the group, each until its own turn; whether this one is.
+    async fn fall_silent(&self) -> bool {
         for other in self.group.iter().filter(|other| **other != self.ip) {
-            // In force until its own turn.
-            let _until_then = self.hush(*other).await;
+            self.hush(*other).await;
         }
         self.hush(self.ip).await
     }
 
-    async fn hush(&self, ip: IpAddr) -> Option<Hush> {
+    async fn hush(&self, ip: IpAddr) -> bool {
         self.hands.hush(ip).await;
-        let hush = Hush::begin(ip).await;
-        hush.inspect_err(|e| warn!("connections that are open now will be cut: {e}")).ok()
+        let hushed = handover::hush(ip).await;
+        hushed.inspect_err(|e| warn!("connections that are open now will be cut: {e}")).is_ok()
     }
 }

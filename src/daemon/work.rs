@@ -183,9 +183,10 @@ pub(crate) fn surroundings(paths: &Paths, config: &Config) -> Surroundings {
     Surroundings { node, ha_dir: ha_dir(paths), env }
 }
 
-/// Heartbeat's directory, which scripts are told: the configuration where that is one.
+/// Heartbeat's directory, which scripts are told: the configuration where that is in its layout.
 fn ha_dir(paths: &Paths) -> PathBuf {
-    if paths.config.is_dir() { paths.config.clone() } else { PathBuf::from("/etc/ha.d") }
+    let is_ha_d = paths.config.join("ha.cf").exists();
+    if is_ha_d { paths.config.clone() } else { PathBuf::from(config::DEFAULT_LEGACY) }
 }
 
 /// Stops every script that an earlier life left running, right to left, but for those of groups
@@ -213,28 +214,47 @@ pub(crate) async fn settle_scripts(
     Ok(())
 }
 
-/// What the daemon does beside the cluster, without the log.
+/// What the daemon does beside the cluster, without the log and the watchdog.
 fn habits(config: &Config) -> Service {
-    Service { log: config::Log::default(), ..config.service.clone() }
+    Service { log: config::Log::default(), watchdog: None, ..config.service.clone() }
 }
 
 /// What differs between two configurations that only a restart can change; one sentence each.
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let stop = stays_armed(old, new);
+    let watchdog = old.service.watchdog == new.service.watchdog;
     let parts = [
-        ("node names", old.node == new.node && old.peer == new.peer),
         ("links", old.links == new.links),
         ("arbiters", old.arbiters == new.arbiters),
         ("ping nodes and ipfail", (&old.ping_nodes, old.ipfail) == (&new.ping_nodes, new.ipfail)),
         ("fencing devices", old.fence == new.fence),
-        ("realtime, rtprio, watchdog and respawn", habits(old) == habits(new)),
+        ("realtime, rtprio, watchdog, env and respawn", {
+            habits(old) == habits(new) && (watchdog || stop)
+        }),
     ];
-    parts
-        .iter()
-        .filter(|(_, same)| !same)
-        .map(|(part, _)| {
-            format!("{part} can't be changed by a reload; hand over with `pairbeat standby`, then restart")
-        })
-        .collect()
+    let refused = needs_stop(old, new).into_iter().map(|part| {
+        format!("{part} can't be changed by a reload; `pairbeat stop` hands over, then start again")
+    });
+    let restarted = parts.iter().filter(|(_, same)| !same).map(|(part, _)| {
+        format!(
+            "{part} can't be changed by a reload; `pairbeat restart` takes them over with \
+             everything held"
+        )
+    });
+    refused.chain(restarted).collect()
+}
+
+/// What differs that not even a restart with everything held can change.
+pub(crate) fn needs_stop(old: &Config, new: &Config) -> Vec<&'static str> {
+    // What is left for the next process is of two nodes by their names.
+    let names = (&old.node, &old.peer) != (&new.node, &new.peer);
+    let parts = [("node names", names), ("the watchdog device", stays_armed(old, new))];
+    parts.into_iter().filter(|(_, differ)| *differ).map(|(part, _)| part).collect()
+}
+
+/// A device stays armed through a restart, and restarts the machine where nobody opens it again.
+fn stays_armed(old: &Config, new: &Config) -> bool {
+    old.service.watchdog.is_some() && old.service.watchdog != new.service.watchdog
 }
 
 impl Config {
@@ -261,5 +281,83 @@ impl Group {
             ResourceKind::Sync(sync) => Some(sync),
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Environment, Family, SourceFile};
+    use crate::lvs::model::Protocol;
+    use crate::names::NodeName;
+
+    /// One ha.cf, and what goes with it.
+    struct World(String);
+
+    impl Environment for World {
+        fn read(&self, path: &Path) -> io::Result<SourceFile> {
+            let key = "5f0c2e8a91d4b7631f9ae2c05d7b48e3a6c1902f7e84d35b60f1c9a7e2483d16";
+            let text = match path.to_str() {
+                Some("/c/ha.cf") => self.0.clone(),
+                Some("/c/haresources") => "alpha 192.168.2.110/24/eth0\n".to_owned(),
+                Some("/c/authkeys") => format!("auth 1\n1 sha256 {key}\n"),
+                _ => return Err(io::ErrorKind::NotFound.into()),
+            };
+            Ok(SourceFile { bytes: text.into_bytes(), mode: 0o600 })
+        }
+
+        fn executable(&self, _: &Path) -> bool {
+            true
+        }
+
+        fn host(&self, _: &str, _: Family) -> Option<IpAddr> {
+            None
+        }
+
+        fn service(&self, _: &str, _: Protocol) -> Option<u16> {
+            None
+        }
+
+        fn user(&self, _: &str) -> bool {
+            true
+        }
+    }
+
+    fn config(lines: &str) -> Config {
+        let peer = if lines.contains("gamma") { "" } else { "node beta\n" };
+        let text = format!("ucast eth0 10.0.0.2\nnode alpha\n{peer}auto_failback off\n{lines}\n");
+        let node = NodeName::new("alpha").unwrap();
+        let (config, found) = config::load(Path::new("/c"), &node, &World(text));
+        config.unwrap_or_else(|| panic!("{found:?}"))
+    }
+
+    #[test]
+    fn what_a_reload_can_not_change_is_said_with_the_command_that_can() {
+        let (restart, stop) = ("`pairbeat restart` takes them over", "`pairbeat stop` hands over");
+        let wd = "watchdog /dev/watchdog";
+        for (before, after, want) in [
+            ("", "deadtime 20\nlogfile /var/log/x", None),
+            ("", "bcast eth1", Some(("links ", restart))),
+            ("", "ping 10.0.0.254", Some(("ping nodes ", restart))),
+            ("", "stonith_host * external/x y", Some(("fencing devices ", restart))),
+            ("", "rtprio 7", Some(("realtime, rtprio, ", restart))),
+            ("", "respawn root /bin/true", Some(("realtime, rtprio, ", restart))),
+            ("", wd, Some(("realtime, rtprio, watchdog, ", restart))),
+            (wd, wd, None),
+            (wd, "", Some(("the watchdog device ", stop))),
+            (wd, "watchdog /dev/watchdog1", Some(("the watchdog device ", stop))),
+            ("", "node gamma", Some(("node names ", stop))),
+        ] {
+            let (old, new) = (config(before), config(after));
+            let said = needs_restart(&old, &new);
+            assert_eq!(said.len(), usize::from(want.is_some()), "{after:?}: {said:?}");
+            if let Some((part, command)) = want {
+                assert!(said[0].starts_with(part) && said[0].contains(command), "{said:?}");
+                assert_eq!(needs_stop(&old, &new).is_empty(), command == restart, "{said:?}");
+            }
+        }
     }
 }

@@ -23,8 +23,9 @@ use crate::kernel::nft::{self, NftError, removal};
 use crate::kernel::sysctl::{self, SysctlError};
 use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceKey};
 use crate::lvs::plan::{Op, ServiceSettings};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Marks of ours begin with these sixteen bits ("pb").
 const MARK_BASE: u32 = 0x7062_0000;
@@ -121,26 +122,39 @@ fn sloppy_end() {
     }
 }
 
-/// The old holder's half, in force until [`Hush::end`].
-#[derive(Debug)]
-pub struct Hush {
-    vip: IpAddr,
+/// VIPs that may be silent: an order to hush one that was given up half-way has perhaps been obeyed.
+/// What an earlier process has left is removed by [`sweep`].
+static SILENT: Mutex<BTreeSet<IpAddr>> = Mutex::new(BTreeSet::new());
+
+fn silent() -> MutexGuard<'static, BTreeSet<IpAddr>> {
+    SILENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Hush {
-    /// Answers no ARP request and no neighbour solicitation for the VIP any more.
-    ///
-    /// # Errors
-    /// What is missing; then nothing is left behind.
-    pub async fn begin(vip: IpAddr) -> Result<Self, HandoverError> {
-        nft::apply(&silence(vip)).await?;
-        Ok(Self { vip })
+/// The old holder's half: answers no ARP request and no neighbour solicitation for the VIP any more,
+/// until [`speak`].
+///
+/// # Errors
+/// What is missing; then nothing is left behind.
+pub async fn hush(vip: IpAddr) -> Result<(), HandoverError> {
+    let new = silent().insert(vip);
+    let done = nft::apply(&silence(vip)).await;
+    if new && matches!(done, Err(NftError::Missing(_) | NftError::Refused(_))) {
+        silent().remove(&vip);
     }
+    Ok(done?)
+}
 
-    /// Takes it back.
-    pub async fn end(self) {
-        let _gone = nft::apply(&removal(&hush_table(self.vip))).await;
+/// Answers for the VIP again; costs nothing where it was not silent.
+///
+/// # Errors
+/// It may still be silent. The next call tries again.
+pub async fn speak(vip: IpAddr) -> Result<(), HandoverError> {
+    if !silent().contains(&vip) {
+        return Ok(());
     }
+    nft::apply(&removal(&hush_table(vip))).await?;
+    silent().remove(&vip);
+    Ok(())
 }
 
 /// Removes what a killed process of ours may have left of both halves.

@@ -12,10 +12,11 @@ mod call;
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{FenceDevice, FenceKind};
+use crate::config::{FENCE_DIRECTORY, FenceDevice, FenceKind};
 use crate::exec::run;
 use crate::names::NodeName;
 
@@ -26,22 +27,10 @@ const LOOK_MAX: Duration = Duration::from_secs(20);
 /// Time that a program which is out of time may still take to go (`exec`: a quarter of its limit,
 /// at most 5 s, then two times one second).
 const END_MAX: Duration = Duration::from_secs(7);
-/// Directory of programs of one's own, beside the configuration: looked into first.
-pub const OWN_DIRECTORY: &str = "fence.d";
-/// Where `fence-agents` puts its programs, on every distribution.
-const AGENT_DIRECTORIES: &[&str] =
-    &["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/bin", "/usr/local/bin"];
-/// Where cluster-glue puts them.
-const EXTERNAL_DIRECTORIES: &[&str] = &[
-    "/usr/lib/stonith/plugins/external",
-    "/usr/lib64/stonith/plugins/external",
-    "/usr/local/lib/stonith/plugins/external",
-];
-
 /// Where fencing programs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
-    /// The directory of the configuration; [`OWN_DIRECTORY`] is below it.
+    /// The directory of the configuration; [`FENCE_DIRECTORY`] is below it.
     pub config: PathBuf,
 }
 
@@ -89,7 +78,7 @@ pub enum FenceError {
         device: String,
         /// The node.
         node: NodeName,
-        /// Those that it knows.
+        /// Those that it knows, without secrets; of many, the first.
         known: String,
     },
     /// No device is configured for the node.
@@ -165,7 +154,7 @@ async fn fence_by(
 async fn fence_by_agent(call: &Call<'_>) -> Result<String, FenceError> {
     const OFF: i32 = 2;
     const ON: i32 = 0;
-    let action = call.action("off");
+    let action = call.action("off")?;
     done(call, &action, call.device.timeout).await?;
     if action != "off" {
         return Ok(format!("has done `{action}`"));
@@ -187,17 +176,18 @@ async fn fence_by_agent(call: &Call<'_>) -> Result<String, FenceError> {
 
 /// These programs know nothing of a node's state; whom they can reset is asked before.
 async fn fence_by_external(call: &Call<'_>) -> Result<String, FenceError> {
+    let action = call.action("reset")?;
     let look = call.device.timeout.min(LOOK_MAX);
     let said = done(call, "gethosts", look).await?;
     let mut known = said.split_whitespace().map(str::to_lowercase);
     if !known.any(|host| host == call.node.as_str()) {
+        let known: Vec<&str> = said.split_whitespace().collect();
         return Err(FenceError::Stranger {
             device: name(call.device),
             node: call.node.clone(),
-            known: said.split_whitespace().collect::<Vec<_>>().join(" "),
+            known: call.concealed(&known.join(" ")),
         });
     }
-    let action = call.action("reset");
     done(call, &action, call.device.timeout).await?;
     Ok(format!("has done `{action}`"))
 }
@@ -213,13 +203,11 @@ async fn done(call: &Call<'_>, action: &str, limit: Duration) -> Result<String, 
 }
 
 fn program(device: &FenceDevice, config: &Path) -> Result<PathBuf, FenceError> {
-    let own = config.join(OWN_DIRECTORY);
-    let (name, directories) = match device.kind {
-        FenceKind::Agent => (device.name.as_str(), AGENT_DIRECTORIES),
-        FenceKind::External => (device.name.as_str(), EXTERNAL_DIRECTORIES),
-        FenceKind::StonithPlugin => ("stonith", AGENT_DIRECTORIES),
-    };
-    let all = std::iter::once(own.clone()).chain(directories.iter().map(PathBuf::from));
-    let mut found = all.map(|directory| directory.join(name)).filter(|path| path.is_file());
+    let mut found = device.candidates(config).into_iter().filter(|path| is_executable(path));
+    let own = config.join(FENCE_DIRECTORY);
     found.next().ok_or_else(|| FenceError::NoProgram { device: device.name.clone(), own })
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Environment, FILE_LEN_MAX, Family, SourceFile};
 use crate::lvs::model::Protocol;
 use crate::sys::ask::ask;
+use crate::sys::users;
 
 /// Where service names are looked up.
 const SERVICES: &str = "/etc/services";
@@ -72,6 +73,10 @@ impl Environment for Machine {
     fn service(&self, name: &str, protocol: Protocol) -> Option<u16> {
         let text = self.read(&self.services).ok()?.bytes;
         service(&String::from_utf8_lossy(&text), name, protocol)
+    }
+
+    fn user(&self, name: &str) -> bool {
+        users::find(name).is_ok()
     }
 }
 

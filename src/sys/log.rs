@@ -28,6 +28,7 @@ use tracing_subscriber::{Registry, reload};
 use self::sink::Sink;
 use crate::config;
 use crate::config::diag::{Diagnostic, Severity};
+use crate::sys::signal;
 
 /// Environment variable that sets what is logged (`debug`, `pairbeat::daemon=trace`).
 pub const FILTER: &str = "PAIRBEAT_LOG";
@@ -121,6 +122,7 @@ fn tell(word: Word) {
 
 /// The log thread.
 fn write(words: &Receiver<Word>) {
+    signal::hold_back();
     let mut sink = Sink::new(&config::Log::default(), Path::new(SYSLOG));
     for word in words {
         match word {

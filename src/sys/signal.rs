@@ -1,6 +1,7 @@
-//! Signals to whole groups of processes.
+//! Signals to whole groups of processes, and who of this one takes them.
 
 use std::io;
+use std::ptr;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,6 +18,32 @@ pub fn leave_to_supervisor() -> io::Result<()> {
         drop(signal(kind)?);
     }
     Ok(())
+}
+
+/// Keeps SIGTERM, SIGINT and SIGHUP from the calling thread, and from those that it starts. Once no
+/// thread takes them they wait in the kernel, also for the program that takes this one's place.
+pub fn hold_back() {
+    mask(libc::SIG_BLOCK);
+}
+
+/// From now on the calling thread takes them again, those first that have waited.
+pub fn let_through() {
+    mask(libc::SIG_UNBLOCK);
+}
+
+#[expect(unsafe_code, reason = "neither std nor rustix changes the signals of a thread")]
+fn mask(how: libc::c_int) {
+    // SAFETY: all zeroes is a set; the four calls are given that set, which outlives them, numbers
+    // of signals that there are, and no place for the old mask.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        // It fails for a `how` that there is not.
+        libc::pthread_sigmask(how, &raw const set, ptr::null_mut());
+    }
 }
 
 /// How a core ends whose main loop hangs.

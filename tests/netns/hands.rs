@@ -8,13 +8,14 @@ use pairbeat::cluster::event::{Manner, Operation, Outcome};
 use pairbeat::config::{Address, Resource, ResourceKind, Script, ScriptStyle};
 use pairbeat::daemon::hands::Hands;
 use pairbeat::exec::script::Surroundings;
+use pairbeat::kernel::handover;
 use pairbeat::names::{DirectorName, NodeName};
 use tokio::time::Instant;
 
 use crate::addresses::{on, vip};
 use crate::announcements::written;
 use crate::lan::{Lan, mac};
-use crate::nets::{Net, possible};
+use crate::nets::{Net, possible, sh};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const VIP: &str = "192.168.2.110";
@@ -220,5 +221,41 @@ fn a_script_runs_in_the_same_hands() {
                 assert_eq!(result == Outcome::Done, outcome, "{path} {operation:?} {result:?}");
             }
         }
+    });
+}
+
+/// What a planned switch has silenced in the network namespace of a node.
+fn silenced(node: &Net) -> usize {
+    let rules = sh(&format!("ip netns exec {} nft list ruleset", node.name()));
+    rules.matches("chain hush").count()
+}
+
+#[test]
+fn what_a_switch_has_silenced_and_not_ended_is_heard_again_at_the_next_start_and_stop() {
+    if !possible() {
+        return;
+    }
+    let lan = Lan::new();
+    lan.node.run(|| async {
+        let hands = hands();
+        let [four, six] = [VIP, "fd00:7::110/64"].map(|text| on("eth0", vip(text))).map(address);
+        let silence = async || {
+            for text in [VIP, "fd00:7::110"] {
+                handover::hush(ip(text)).await.unwrap();
+            }
+            assert_eq!(silenced(&lan.node), 2);
+        };
+        for operation in [Operation::Start, Operation::Stop] {
+            silence().await;
+            assert_eq!(hands.perform(&four, operation, Manner::Alone).await, Outcome::Done);
+            assert_eq!(silenced(&lan.node), 1, "each for itself");
+            assert_eq!(hands.perform(&six, operation, Manner::Alone).await, Outcome::Done);
+            assert_eq!(silenced(&lan.node), 0);
+        }
+        // An order that was given up half-way has perhaps been obeyed.
+        let given_up = tokio::time::timeout(Duration::ZERO, handover::hush(ip(VIP))).await;
+        assert!(given_up.is_err());
+        assert_eq!(hands.perform(&four, Operation::Stop, Manner::Alone).await, Outcome::Done);
+        assert_eq!(silenced(&lan.node), 0);
     });
 }

@@ -223,3 +223,115 @@ fn an_upgrade_is_run_by_a_restart_and_one_that_can_not_run_changes_nothing() {
     assert_eq!(runs().unwrap(), program);
     assert!(pair.a.holds(VIP));
 }
+
+#[test]
+fn what_a_reload_refuses_is_taken_over_by_a_restart_but_for_an_armed_watchdog() {
+    if !possible() {
+        return;
+    }
+    let mut pair = Pair::new(&Setup::patient());
+    let file = pair.a.config.join("ha.cf");
+    // There is no such device, and nothing is armed; the rule goes by the configuration.
+    let device = pair.scratch.0.join("nowhere/watchdog");
+    let plain = std::fs::read_to_string(&file).unwrap();
+    let watched = format!("{plain}\nwatchdog {}\n", device.display());
+    std::fs::write(&file, &watched).unwrap();
+    pair.start();
+    pair.a.wait("the address", |status| status.state(0) == "active");
+    let more = format!("{watched}bcast eth0\nping 192.168.2.105\nrtprio 9\n");
+    std::fs::write(&file, &more).unwrap();
+    let said = pair.a.ask(&["reload"]);
+    assert_eq!(said.err.matches("`pairbeat restart` takes them over").count(), 3, "{}", said.err);
+    let (before, links) = (epoch(&pair.a), pair.a.status().unwrap().0["links"].clone());
+    let said = pair.a.ask(&["restart"]);
+    assert_eq!(said.code, Some(0), "{}\n{}", said.err, pair.a.log());
+    assert!(said.out.contains("held all the time: "), "{}", said.out);
+    let now = pair.a.status().unwrap();
+    let count = |links: &serde_json::Value| links.as_array().unwrap().len();
+    assert_eq!((epoch(&pair.a), count(&now.0["links"])), (before, count(&links) + 1));
+    std::fs::write(&file, more.replace("watchdog ", "# ")).unwrap();
+    let said = pair.a.ask(&["reload"]);
+    assert!(said.err.contains("the watchdog device can't be changed"), "{}", said.err);
+    let core = pair.a.role("core");
+    for command in [&["restart"][..], &["stop", "--hold"]] {
+        let said = pair.a.ask(command);
+        assert_eq!(said.code, Some(4), "{}", said.err);
+        assert!(said.err.contains("`pairbeat stop` hands over"), "{}", said.err);
+    }
+    assert_eq!(pair.a.role("core"), core);
+    assert!(pair.a.holds(VIP));
+}
+
+/// The node has been told to stop while it ended with everything held: whatever was held is given
+/// away in order, and nothing is left behind.
+fn gave_all_away(pair: &mut Pair) {
+    let end = pair.a.ended();
+    assert!(end.success(), "{end}\n{}", pair.a.log());
+    pair.b.becomes("active");
+    assert_eq!(scripts::calls(&pair.a), "first start, last start, last stop, first stop");
+    assert_eq!(scripts::calls(&pair.b), "first start, last start");
+    assert!(!pair.a.holds(VIP) && pair.b.holds(VIP));
+    assert!(!pair.a.runtime_dir().join("carried.json").exists());
+}
+
+/// Asks while the supervisor stands still, tells it to stop when the core has ended, and lets it go
+/// on.
+fn told_to_stop_at_the_end_of_the_core(words: &[&str]) {
+    let mut pair = with_scripts(&Setup::default());
+    let supervisor = pair.a.supervisor();
+    pair.a.signal(supervisor, Signal::STOP);
+    let mut asking = pair.a.asking(std::path::Path::new(BINARY), words);
+    let mut asking = asking.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let ended = until(|| pair.a.role("core").is_none().then_some(()));
+    assert!(ended.is_some(), "{}", pair.a.log());
+    pair.a.signal(supervisor, Signal::TERM);
+    pair.a.signal(supervisor, Signal::CONT);
+    gave_all_away(&mut pair);
+    let _ended_by_itself = asking.kill();
+    asking.wait().unwrap();
+}
+
+#[test]
+fn a_stop_signal_that_meets_a_stop_with_everything_held_gives_all_away() {
+    if !possible() {
+        return;
+    }
+    told_to_stop_at_the_end_of_the_core(&["stop", "--hold"]);
+}
+
+#[test]
+fn a_stop_signal_that_meets_a_restart_gives_all_away() {
+    if !possible() {
+        return;
+    }
+    told_to_stop_at_the_end_of_the_core(&["restart"]);
+}
+
+#[test]
+fn a_stop_signal_before_the_next_program_takes_signals_waits_for_it() {
+    if !possible() {
+        return;
+    }
+    let mut pair = scripts::pair(&Setup::default());
+    let program = own_program(&mut pair.a, &pair.scratch.0);
+    pair.start();
+    let [here, go] = ["here", "go"].map(|name| pair.scratch.0.join(name));
+    assert!(Command::new("mkfifo").arg(&go).status().unwrap().success());
+    // Nothing that a shell would wait for: it takes all signals again then.
+    let slow = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" run \"*)\n: >{}\nread -r go <{};;\nesac\n\
+         exec {BINARY} \"$@\"\n",
+        here.display(),
+        go.display()
+    );
+    replace(&program, |new| std::fs::write(new, slow).unwrap());
+    let mut asking = pair.a.asking(std::path::Path::new(BINARY), &["restart"]);
+    let mut asking = asking.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = until(|| here.exists().then_some(()));
+    assert!(begun.is_some(), "{}", pair.a.log());
+    pair.a.signal(pair.a.supervisor(), Signal::TERM);
+    std::fs::write(&go, "go\n").unwrap();
+    gave_all_away(&mut pair);
+    let _ended_by_itself = asking.kill();
+    asking.wait().unwrap();
+}

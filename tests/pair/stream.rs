@@ -2,11 +2,14 @@
 //!
 //! Both nodes have an echo at the address, so what is measured is the switch and nothing behind it.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use pairbeat::sys::sched;
 
 use crate::nets::{Net, possible};
 use crate::node::Node;
@@ -28,10 +31,13 @@ fn runs() -> u32 {
 }
 
 /// Sends back what comes in for the address, as long as the address is here.
-async fn echo(done: &AtomicBool) {
+async fn echo(ready: &Barrier, done: &AtomicBool) {
     // The address may come and go, the socket stays.
     std::fs::write("/proc/sys/net/ipv4/ip_nonlocal_bind", "1").unwrap();
     let socket = UdpSocket::bind((VIP, PORT)).await.unwrap();
+    // An answer that is late because this machine is busy may find the address gone.
+    sched::realtime(1).unwrap();
+    ready.wait();
     let mut buffer = [0; 64];
     while !done.load(Ordering::Relaxed) {
         let heard = timeout(Duration::from_millis(100), socket.recv_from(&mut buffer)).await;
@@ -107,12 +113,14 @@ fn a_planned_switch_loses_none_of_two_thousand_datagrams() {
     }
     let pair = Pair::settled(&Setup::patient());
     let (a, b) = (&pair.a, &pair.b);
-    let done = AtomicBool::new(false);
+    let (ready, done) = (Barrier::new(3), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for net in [&pair.lan.node, &pair.lan.other] {
-            scope.spawn(|| net.run(|| echo(&done)));
+            scope.spawn(|| net.run(|| echo(&ready, &done)));
         }
         let _end = End(&done);
+        // An echo that can't be had fails here, by the test runner's limit.
+        ready.wait();
         for run in 1..=runs() {
             for (by, word, holder) in
                 [(a, "standby", b), (b, "standby", a), (b, "takeover", b), (a, "takeover", a)]

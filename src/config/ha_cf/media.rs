@@ -19,6 +19,8 @@ const DEVICE: &str = "`serial /dev/ttyS0`";
 #[derive(Default)]
 pub(super) struct Media<'a> {
     written: Vec<Written<'a>>,
+    /// There was a link directive, good or faulty.
+    tried: bool,
     udp_port: Option<u16>,
     baud: Option<Baud>,
 }
@@ -26,7 +28,7 @@ pub(super) struct Media<'a> {
 /// One link directive; what `udpport` and `baud` say may still follow.
 #[derive(Clone, Copy)]
 enum Written<'a> {
-    Ucast { interface: Word<'a>, ip: IpAddr },
+    Ucast { interface: Word<'a>, peer: Word<'a>, ip: IpAddr },
     Bcast { interface: Word<'a> },
     Mcast { interface: Word<'a>, group: MulticastGroup, port: u16, ttl: NonZeroU8, looped: bool },
     Serial { device: Word<'a> },
@@ -71,6 +73,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn ucast(&mut self, directive: Word<'a>, args: &[Word<'a>], family: Family) {
+        self.media.tried = true;
         let [interface, peer, rest @ ..] = args else {
             let message = format!("`{}` needs an interface and an address", directive.text);
             let help = format!("`{} eth1 ADDRESS-OF-THE-OTHER-NODE`", directive.text);
@@ -84,7 +87,8 @@ impl<'a> Reader<'a> {
             return;
         }
         let Some(ip) = self.target(*interface, *peer, family) else { return };
-        self.media.written.push(Written::Ucast { interface: *interface, ip });
+        let (interface, peer) = (*interface, *peer);
+        self.media.written.push(Written::Ucast { interface, peer, ip });
     }
 
     fn target(&mut self, interface: Word<'a>, peer: Word<'a>, family: Family) -> Option<IpAddr> {
@@ -135,6 +139,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn bcast(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        self.media.tried = true;
         if args.is_empty() {
             let message = format!("`{}` needs an interface", directive.text);
             self.faults.fault(directive.span(), message).help("`bcast eth1`");
@@ -147,6 +152,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn mcast(&mut self, directive: Word<'a>, args: &[Word<'a>], family: Family) {
+        self.media.tried = true;
         let [interface, group, port, ttl, looped, rest @ ..] = args else {
             let message = format!("`{}` needs five values", directive.text);
             let help = match family {
@@ -203,6 +209,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn serial(&mut self, directive: Word<'a>, args: &[Word<'a>]) {
+        self.media.tried = true;
         if args.is_empty() {
             self.faults.fault(directive.span(), "`serial` needs a device").help(DEVICE);
         }
@@ -242,8 +249,8 @@ impl<'a> Reader<'a> {
                     self.named(&mut links, device, device.text, Medium::Serial(serial));
                     continue;
                 }
-                Written::Ucast { interface, ip } => {
-                    if self.joins(&mut links, interface, ip) {
+                Written::Ucast { interface, peer, ip } => {
+                    if self.joins(&mut links, interface, (peer, ip)) {
                         continue;
                     }
                     let bound = Some(interface.text.to_owned());
@@ -264,7 +271,7 @@ impl<'a> Reader<'a> {
             let name = numbered(interface.text, links.iter().filter(same).count());
             self.named(&mut links, interface, &name, Medium::Udp(udp));
         }
-        if links.is_empty() {
+        if links.is_empty() && !self.media.tried {
             let help = "`bcast eth1`, `ucast eth1 ADDRESS-OF-THE-OTHER-NODE`, `serial /dev/ttyS0`, \
                         or an mcast line";
             self.faults.fault(Span::FILE, "no heartbeat link").help(help);
@@ -283,7 +290,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether there is a link that the address belongs to; it has it then.
-    fn joins(&mut self, links: &mut [DraftLink], interface: Word<'a>, ip: IpAddr) -> bool {
+    fn joins(
+        &mut self,
+        links: &mut [DraftLink],
+        interface: Word<'a>,
+        (peer, ip): (Word<'a>, IpAddr),
+    ) -> bool {
         let found = links.iter_mut().find_map(|draft| match &mut draft.link.medium {
             Medium::Udp(Udp {
                 cast: Cast::Unicast { interface: Some(bound), targets }, ..
@@ -295,10 +307,10 @@ impl<'a> Reader<'a> {
         });
         let Some(targets) = found else { return false };
         if targets.contains(&ip) {
-            self.faults.warn(interface.span(), format!("{ip} is given twice"));
+            self.faults.warn(peer.span(), format!("{ip} is given twice"));
         } else if targets.len() >= TARGETS_MAX {
             let message = format!("over {TARGETS_MAX} addresses on one link");
-            self.faults.fault(interface.span(), message);
+            self.faults.fault(peer.span(), message);
         } else {
             targets.push(ip);
         }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::config::diag::{Word, nearest};
 use crate::config::ha_cf::Reader;
-use crate::config::service::{ENV_MAX, Facility, PRIORITY_MAX, RESPAWNS_MAX, Respawn};
+use crate::config::service::{
+    ENV_MAX, Facility, NO_USER_HELP, PRIORITY_MAX, RESPAWNS_MAX, Respawn, no_user,
+};
 
 impl<'a> Reader<'a> {
     /// Whether the directive is one of this module; then it has been read.
@@ -101,6 +103,10 @@ impl<'a> Reader<'a> {
         if !self.environment.executable(&path) {
             let message = format!("`{}` is not an executable file", program.text);
             self.faults.fault(program.span(), message);
+            return;
+        }
+        if !self.environment.user(user.text) {
+            self.faults.fault(user.span(), no_user(user.text)).help(NO_USER_HELP);
             return;
         }
         if self.service.respawn.len() >= RESPAWNS_MAX {

@@ -82,7 +82,8 @@ fn each_line_says_what_is_wrong_with_it() {
         ("ucast6 eth1 fe80::1%eth1", &[]),
         ("ucast eth/1 10.0.0.1", &["4 fault: `eth/1` is no interface name"]),
         ("auto_failback legacy", &["4 warning: `legacy` is read as `off`"]),
-        ("auto_failback y", &[]),
+        ("auto_failback y", &["4 warning: `auto_failback` is given twice; this one counts"]),
+        ("auto_failback n", &[]),
         (
             "nice_failback on",
             &["4 warning: `nice_failback` is obsolete and read as `auto_failback off`"],
@@ -201,6 +202,52 @@ fn without_auto_failback_there_is_a_warning_and_it_is_off() {
 }
 
 #[test]
+fn a_fault_is_told_once_and_nothing_follows_from_it() {
+    for (text, want) in [
+        (
+            "node a b\nucast eth1 10.0.0.1\nauto_failback maybe\n",
+            &["3 fault: `maybe` is neither on nor off"][..],
+        ),
+        (
+            "node a b\nucast eth1 10.0.0.1\nauto_failback\n",
+            &["3 fault: `auto_failback` has no value"],
+        ),
+        (
+            "auto_failback off\nnode a b\nucast eth1 nobody\nserial ttyS0\n",
+            &[
+                "3 fault: `nobody` is neither an address nor a known host",
+                "4 fault: `ttyS0` is no path of a device",
+            ],
+        ),
+        ("auto_failback off\nnode a b\nbcast\n", &["3 fault: `bcast` needs an interface"]),
+        ("auto_failback off\nnode a b\nmcast eth1\n", &["3 fault: `mcast` needs five values"]),
+        ("auto_failback off\nnode a b\n", &["0 fault: no heartbeat link"]),
+    ] {
+        let (_, found) = read(&Source::literal("ha.cf", text), &World::default());
+        assert_eq!(brief(&found), want, "{text:?}");
+    }
+}
+
+#[test]
+fn of_two_that_differ_the_later_counts_and_it_is_said() {
+    let twice = "4 warning: `auto_failback` is given twice; this one counts";
+    let (value, found) = after_good("auto_failback on");
+    assert_eq!((value.auto_failback, &*found), (AutoFailback::On, &[twice.to_owned()][..]));
+    assert_eq!(after_good("auto_failback no").1, Vec::<String>::new(), "it says the same");
+    let text = "node a b\nucast eth1 10.0.0.1\nauto_failback on\nnice_failback on\n";
+    let (value, found) = read(&Source::literal("ha.cf", text), &World::default());
+    assert_eq!((value.auto_failback, found.len()), (AutoFailback::Off, 2), "{found:?}");
+}
+
+#[test]
+fn an_address_that_is_given_twice_is_marked_itself() {
+    let text = format!("{GOOD}ucast eth1 10.0.0.1\n");
+    let (_, found) = read(&Source::literal("ha.cf", &text), &World::default());
+    let place = &found[0].place;
+    assert_eq!((place.line, place.column), (4, 12), "{}", found[0]);
+}
+
+#[test]
 fn ping_nodes_have_the_name_that_is_written() {
     let (value, found) =
         after_good("ping 10.0.0.254, web1\nping6 2001:db8::fe\nping_group Up 10.0.0.1 10.0.0.2\n");
@@ -309,11 +356,12 @@ fn log_watchdog_and_priority_are_read() {
 }
 
 #[test]
-fn programs_to_keep_running_must_be_there() {
+fn programs_to_keep_running_and_their_users_must_be_there() {
     let world = World::default().with("/opt/x.d/watcher", "#!/bin/sh\n");
     let text = format!(
         "{GOOD}respawn nobody /opt/x.d/watcher --all 3 # comment\nfailfast root /opt/x.d/watcher\n\
-         respawn hacluster /usr/lib/heartbeat/dopd\nrespawn root /opt/none\nrespawn root\n"
+         respawn hacluster /usr/lib/heartbeat/dopd\nrespawn root /opt/none\nrespawn root\n\
+         failfast nosuchuser /opt/x.d/watcher\n"
     );
     let (value, found) = read(&Source::literal("ha.cf", &text), &world);
     assert_eq!(
@@ -322,6 +370,7 @@ fn programs_to_keep_running_must_be_there() {
             "6 warning: `/usr/lib/heartbeat/dopd` speaks to Heartbeat, so it is not started",
             "7 fault: `/opt/none` is not an executable file",
             "8 fault: `respawn` needs a user and a program",
+            "9 fault: no user `nosuchuser` in /etc/passwd",
         ]
     );
     let programs = value.service.respawn;

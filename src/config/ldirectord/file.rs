@@ -324,6 +324,8 @@ pub enum Service {
     Smtp,
     /// EHLO at another port.
     Submission,
+    /// A fault that has been reported.
+    Unusable,
 }
 
 /// The services with their names and default ports; 0: none.

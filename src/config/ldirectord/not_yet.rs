@@ -4,7 +4,7 @@
 //! A check that can't be made is a fault: a server would be taken as up, or as down, unasked. The
 //! rest works without what is named here, and is a warning.
 
-use crate::config::diag::{Faults, Span};
+use crate::config::diag::Faults;
 use crate::config::ldirectord::file::{CheckType, File, Globals, Service, Virtual, Written};
 
 /// One directive.
@@ -41,6 +41,10 @@ const fn both(directive: &'static str, consequence: &'static str) -> Row {
 
 const MAIL: &str = " yet: no mail is sent";
 const COMMAND: &str = " yet: the command is not run";
+
+/// What there is instead of a service that can't be checked.
+pub(super) const SERVICE_HELP: &str =
+    "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
 
 /// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
 pub(super) const ROWS: &[Row] = &[
@@ -134,8 +138,18 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
             (check.kind_at, format!("`external{perl}` checks are not supported yet"))
         }
         CheckType::Negotiate | CheckType::Every(_) => match check.service {
-            Service::Http | Service::Https | Service::None => return,
-            service => negotiation(service, check.service_at, section.head),
+            Service::Http | Service::Https | Service::None | Service::Unusable => return,
+            service => {
+                let name = service.name();
+                if let Some(span) = check.service_at {
+                    let message = format!("service={name} is not supported yet");
+                    faults.fault(span, message).help(SERVICE_HELP);
+                    return;
+                }
+                let message =
+                    format!("this port is checked as service={name}, which is not supported yet");
+                (section.head, message)
+            }
         },
         CheckType::Connect
         | CheckType::Ping
@@ -146,18 +160,6 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
     let help = "`checktype=connect` sees whether the port takes connections, \
                 `checktype=ping` whether the server is there";
     faults.fault(span, message).help(help);
-}
-
-fn negotiation(service: Service, at: Option<Span>, head: Span) -> (Span, String) {
-    let name = service.name();
-    match at {
-        Some(span) => (span, format!("service={name} is not supported yet")),
-        None => {
-            let message =
-                format!("this port is checked as service={name}, which is not supported yet");
-            (head, message)
-        }
-    }
 }
 
 /// Connection thresholds of real servers.

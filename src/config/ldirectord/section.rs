@@ -6,6 +6,7 @@ use crate::config::ldirectord::file::{
     CheckType, Globals, Log, Phases, Service, Settings, Sorry, Written,
 };
 use crate::config::ldirectord::lines::{self, Entry};
+use crate::config::ldirectord::not_yet::SERVICE_HELP;
 use crate::config::ldirectord::{Context, address, http};
 use crate::keys::Secret;
 use crate::lvs::check::HttpMethod;
@@ -269,7 +270,7 @@ fn set_check<'a>(section: &mut Section<'a>, entry: &Entry<'a>, context: &mut Con
     let span = word.span();
     let faults = &mut *context.faults;
     match entry.directive.name {
-        "service" => section.service = service(word, context).map(|s| (s, span)),
+        "service" => section.service = Some((service(word, context), span)),
         "checktype" => section.check_type = Some((check_type(word, context), span)),
         "checkport" => {
             let port = address::number(word, 1, u32::from(u16::MAX), faults);
@@ -358,19 +359,17 @@ pub(in crate::config) fn known_scheduler<'a>(
     Some(name)
 }
 
-fn service(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Service> {
+fn service(word: Word<'_>, context: &mut Context<'_, '_>) -> Service {
     let first = address::first(word, context.faults);
-    let service = Service::named(first.text);
-    if service.is_none() {
+    Service::named(first.text).unwrap_or_else(|| {
         let message = format!("`{}` is not a service of ldirectord", first.text);
-        let names: Vec<&str> = Service::names().collect();
         let help = match nearest(first.text, Service::names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("one of {}", names.join(", ")),
+            None => SERVICE_HELP.to_owned(),
         };
         context.faults.fault(first.span(), message).help(help);
-    }
-    service
+        Service::Unusable
+    })
 }
 
 fn check_type(word: Word<'_>, context: &mut Context<'_, '_>) -> CheckType {

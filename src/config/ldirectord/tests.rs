@@ -197,6 +197,22 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
 }
 
 #[test]
+fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
+    let instead = "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+    for (head, service, want) in [
+        ("10.0.0.1:8080", "gopher", "`gopher` is not a service of ldirectord"),
+        ("10.0.0.1:80", "gopher", "`gopher` is not a service of ldirectord"),
+        ("10.0.0.1:123\n\tprotocol=udp", "gopher", "`gopher` is not a service of ldirectord"),
+        ("10.0.0.1:8080", "mysql", "service=mysql is not supported yet"),
+    ] {
+        let text = format!("virtual={head}\n\treal=10.0.0.2 gate\n\tservice={service}\n");
+        let (_, found) = load(&text);
+        let [fault] = &found[..] else { panic!("{text:?}: {:?}", brief(&found)) };
+        assert_eq!((fault.message.as_str(), fault.help.as_deref()), (want, Some(instead)));
+    }
+}
+
+#[test]
 fn request_and_receive_of_a_server_are_used() {
     let (services, found) = load(
         "virtual=10.0.0.1:80\n\

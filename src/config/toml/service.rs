@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use crate::config::diag::nearest;
-use crate::config::service::{Facility, PRIORITY_MAX, RESPAWNS_MAX, Respawn, Service};
+use crate::config::service::{
+    Facility, NO_USER_HELP, PRIORITY_MAX, RESPAWNS_MAX, Respawn, Service, no_user,
+};
 use crate::config::toml::walk::{Fields, Item, Walk};
 
 /// Both sections.
@@ -85,6 +87,10 @@ fn program(mut fields: Fields<'_>, walk: &mut Walk<'_>) -> Option<Respawn> {
     if !program.is_absolute() || !walk.environment.executable(&program) {
         let message = format!("`{}` is not the absolute path of an executable file", first.text);
         walk.faults.fault(first.span(), message);
+        return None;
+    }
+    if !walk.environment.user(user.text) {
+        walk.faults.fault(user.span(), no_user(user.text)).help(NO_USER_HELP);
         return None;
     }
     let args = args.iter().map(|word| word.text.to_owned()).collect();

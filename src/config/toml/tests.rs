@@ -9,6 +9,7 @@ const CLUSTER: &str = "[cluster]\nnodes = [\"a\", \"b\"]\n[[link]]\npeers = [\"1
 fn loaded(text: &str) -> (Option<Config>, Vec<String>) {
     let world = World::default()
         .with("/p/pairbeat.toml", text)
+        .with("/opt/x.d/watcher", "#!/bin/sh\n")
         .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
     let node = NodeName::new("a").unwrap();
     let (config, found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
@@ -83,18 +84,61 @@ fn what_was_read_is_known_afterwards() {
 }
 
 #[test]
-fn a_path_that_is_no_configuration_is_named() {
-    let world = World::default().with("/c/other", "");
-    let node = NodeName::new("a").unwrap();
-    for (path, want) in [
-        ("/c", "/c: fault: no ha.cf in this directory"),
-        ("/nowhere.toml", "/nowhere.toml: fault: cannot read: entity not found"),
-    ] {
-        assert!(world.read(Path::new(path)).is_err());
-        let (config, found) = load(Path::new(path), &node, &world);
-        assert!(config.is_none());
-        assert!(found[0].to_string().starts_with(want), "{}", found[0]);
+fn a_service_whose_address_no_group_holds_is_warned_of_unless_something_is_faulty() {
+    let services = |resources: &str, service: &str| {
+        let text = format!(
+            "{CLUSTER}[[group]]\nname=\"g\"\npreferred=\"a\"\nresources=[{resources}{{director=\"d\"}}]\n\
+             [[director.d.service]]\n{service}\nreal=[\"10.1.0.0\"]\ncheck=\"ping\"\n"
+        );
+        loaded(&text).1
+    };
+    let address = "address=\"10.9.9.9:80\"";
+    let unheld = "10 warning: no group holds 10.9.9.9: clients do not reach this service here";
+    assert_eq!(services("", address), [unheld]);
+    assert_eq!(services("\"10.9.9.8\",", address), [unheld]);
+    for (resources, service) in [("\"10.9.9.9\",", address), ("", "mark=7")] {
+        assert_eq!(services(resources, service), Vec::<String>::new());
     }
+    assert_eq!(services("\"10.9.9.9/99\",", address), ["8 fault: `99` is not a netmask"]);
+}
+
+#[test]
+fn a_path_that_is_no_configuration_is_named() {
+    let fault = |world: &World, path: &str| {
+        assert!(world.read(Path::new(path)).is_err() || path.ends_with("ha.cf"));
+        let node = NodeName::new("a").unwrap();
+        let (config, found) = load(Path::new(path), &node, world);
+        assert!(config.is_none());
+        let fault = format!("{}: {}", found[0].place, found[0].message);
+        (fault, found[0].help.clone().unwrap_or_default())
+    };
+    let neither =
+        "/etc/ha.d: neither /etc/pairbeat/pairbeat.toml nor /etc/ha.d/ha.cf is there".to_owned();
+    let empty = World::default();
+    assert_eq!(fault(&empty, "/etc/ha.d").0, neither);
+    assert_eq!(fault(&empty, "/nowhere.toml").0, "/nowhere.toml: cannot read: entity not found");
+    let world = World::default().with("/etc/ha.d/README", "").with("/c/other", "");
+    assert_eq!(fault(&world, "/etc/ha.d").0, neither);
+    let (message, _) = fault(&world, "/c");
+    assert_eq!(message, "/c: neither ha.cf nor pairbeat.toml in this directory");
+    let world = World::default().with("/etc/ha.d/ha.cf", "").with("/c/other", "");
+    for (path, directory) in [("/etc/ha.d/ha.cf", "/etc/ha.d"), ("/c/ha.cf", "/c")] {
+        let (message, help) = fault(&world, path);
+        assert_eq!(message, format!("{path}: one file of several in ha.d layout"));
+        assert_eq!(help, format!("give the directory: `--config {directory}`"));
+    }
+}
+
+#[test]
+fn a_directory_with_a_toml_file_is_read_and_ha_cf_comes_first() {
+    let key = keys::key_file(1, b"32 bytes nobody could ever guess");
+    let world = World::default().with("/p/pairbeat.toml", CLUSTER).with("/p/keys", &key);
+    let node = NodeName::new("a").unwrap();
+    let (config, found) = load(Path::new("/p"), &node, &world);
+    assert_eq!(config, load(Path::new("/p/pairbeat.toml"), &node, &world).0);
+    assert!(config.is_some(), "{found:?}");
+    let (_, found) = load(Path::new("/p"), &node, &world.with("/p/ha.cf", "foo\n"));
+    assert!(found.iter().any(|it| it.place.file.ends_with("ha.cf")), "{found:?}");
 }
 
 #[test]
@@ -109,6 +153,7 @@ fn ping_nodes_and_fencing_devices_are_read_and_secrets_come_from_a_file_of_their
     let world = World::default()
         .with("/p/pairbeat.toml", &text)
         .with("/p/secret", "# of b\npassword = hunter = 2\n")
+        .with("/p/fence.d/fence_ipmilan", "#!/bin/sh\n")
         .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
     let node = NodeName::new("a").unwrap();
     let (config, found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
@@ -128,6 +173,40 @@ fn ping_nodes_and_fencing_devices_are_read_and_secrets_come_from_a_file_of_their
 }
 
 #[test]
+fn a_fencing_program_that_this_node_would_call_must_be_there() {
+    let fences = |text: &str, program: &str| {
+        let world = World::default()
+            .with("/p/pairbeat.toml", &format!("{CLUSTER}{text}"))
+            .with(program, "#!/bin/sh\n")
+            .with("/p/keys", &keys::key_file(1, b"32 bytes nobody could ever guess"));
+        let node = NodeName::new("a").unwrap();
+        let (_, mut found) = load(Path::new("/p/pairbeat.toml"), &node, &world);
+        found.retain(|it| !it.message.starts_with("no resource group"));
+        let help = found.first().and_then(|it| it.help.clone()).unwrap_or_default();
+        (brief(&found), help)
+    };
+    let agent = "[[fence]]\nagent = \"fence_it\"\n";
+    let silent = "while it is missing nothing is taken from a silent peer";
+    let (found, help) = fences(agent, "/p/bin/fence_it");
+    assert_eq!(found, [format!("5 fault: no fencing program fence_it; {silent}")]);
+    assert!(help.contains("fence-agents") && help.contains("/p/fence.d, /usr/sbin, "), "{help}");
+    let (found, _) = fences(&agent.repeat(2), "/p/bin/fence_it");
+    let idle = "5 fault: no fencing program fence_it; this device can't fence anybody";
+    assert_eq!(found[0], idle, "the other one might");
+    for place in ["/p/fence.d/fence_it", "/usr/sbin/fence_it", "/usr/local/bin/fence_it"] {
+        let (found, _) = fences(agent, place);
+        assert_eq!(found, Vec::<String>::new(), "{place}");
+    }
+    let plugin = "[[fence]]\nplugin = \"rps10\"\n";
+    let (found, help) = fences(plugin, "/usr/bin/rps10");
+    assert_eq!(found, [format!("5 fault: no fencing program stonith; {silent}")]);
+    assert!(help.contains("cluster-glue"), "{help}");
+    let mine = format!("{agent}node = \"a\"\n");
+    let (found, _) = fences(&mine, "/usr/bin/other");
+    assert_eq!(found, ["5 warning: no device fences b, the peer of this node"]);
+}
+
+#[test]
 fn what_is_wrong_outside_is_said_with_its_place() {
     for (line, want) in [
         ("[[fence]]", "6 fault: a fencing device is exactly one program"),
@@ -140,6 +219,10 @@ fn what_is_wrong_outside_is_said_with_its_place() {
         (
             "[[fence]]\nagent = \"x\"\nparams.passwd = \"hunter2\"",
             "8 fault: `passwd` is a secret, and this file is no place for it",
+        ),
+        (
+            "[[fence]]\nagent = \"x\"\nparams.action = \"monitor\"",
+            "6 fault: the `action` of this fencing device fences nobody",
         ),
         (
             "[[fence]]\nagent = \"x\"\nparams = { \"a b\" = \"c\" }",
@@ -168,8 +251,8 @@ fn what_is_wrong_outside_is_said_with_its_place() {
         ),
     ] {
         let text = CLUSTER.replace("[[link]]", "[[link]]\n") + line;
-        let found = loaded(&text).1;
-        let found: Vec<_> = found.iter().filter(|it| it.contains("fault")).collect();
+        let mut found = loaded(&text).1;
+        found.retain(|it| it.contains("fault") && !it.contains("no fencing program x"));
         assert_eq!(found, [want], "{line:?}");
     }
 }
@@ -199,6 +282,10 @@ fn the_service_and_its_programs_are_read() {
         (
             "[[respawn]]\nuser = \"x\"\ncommand = [\"x\"]",
             "7 fault: `x` is not the absolute path of an executable file",
+        ),
+        (
+            "[[respawn]]\nuser = \"nosuchuser\"\ncommand = [\"/opt/x.d/watcher\"]\nvital = true",
+            "6 fault: no user `nosuchuser` in /etc/passwd",
         ),
     ] {
         let found = loaded(&format!("{CLUSTER}{line}")).1;

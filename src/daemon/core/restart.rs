@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::control::protocol::{Moved, Restarting, Successor};
 use crate::daemon::beat::Order;
 use crate::daemon::messages::FromCore;
-use crate::daemon::{Paths, successor};
+use crate::daemon::{Paths, successor, work};
 use crate::journal::{Caller, Happening};
 use crate::names::{ActionId, RequestId};
 use crate::store::carried::{self, Leaving};
@@ -134,6 +134,11 @@ async fn same_where_held(
     let read = move || config::load(&paths.config, &paths.node, &Machine::default()).0;
     let read = tokio::task::spawn_blocking(read).await.map_err(|e| e.to_string())?;
     let found = read.ok_or("the configuration has faults; `pairbeat check` prints them")?;
+    if let Some(part) = work::needs_stop(running, &found).first() {
+        return Err(format!(
+            "a restart can't change {part}; `pairbeat stop` hands over, then start again"
+        ));
+    }
     let active = |name| {
         let mut groups = view.iter().flat_map(|view| &view.groups);
         groups.any(|group| group.name == name && group.state == GroupState::Active)

@@ -174,10 +174,12 @@ pub fn refusal(status: u16, body: &[u8]) -> EtcdError {
     }
     let said: Refusal = serde_json::from_slice(body).unwrap_or_default();
     let text = if said.message.is_empty() { said.error } else { said.message };
-    // Without a user where there must be one: "user name is empty", INVALID_ARGUMENT.
+    // Both are INVALID_ARGUMENT (UNKNOWN in older releases): no user where there must be
+    // one, and a token of before users or roles were changed, which a new login mends.
+    const LOGIN: [&str; 2] = ["user name is empty", "revision of auth store is old"];
     match said.code {
         UNAUTHENTICATED => EtcdError::Unauthenticated,
-        _ if text.contains("user name is empty") => EtcdError::Unauthenticated,
+        _ if LOGIN.iter().any(|words| text.contains(words)) => EtcdError::Unauthenticated,
         NOT_FOUND => EtcdError::Refused(format!("not there: {}", one_line(&text, REASON_MAX))),
         _ if text.is_empty() => {
             let said = one_line(String::from_utf8_lossy(body).trim(), REASON_MAX);

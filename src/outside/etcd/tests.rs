@@ -75,6 +75,18 @@ fn a_refusal_says_its_reason_in_one_line() {
 }
 
 #[test]
+fn a_token_of_before_users_were_changed_leads_to_a_new_login() {
+    for (status, code) in [(400, 3), (500, 2)] {
+        let text = "etcdserver: revision of auth store is old";
+        let old = format!(r#"{{"error":"{text}","message":"{text}","code":{code}}}"#);
+        let error = json::refusal(status, old.as_bytes());
+        assert!(matches!(error, EtcdError::Unauthenticated), "{code}: {error}");
+    }
+    let other = r#"{"message":"etcdserver: duplicate key given in txn request","code":3}"#;
+    assert!(matches!(json::refusal(400, other.as_bytes()), EtcdError::Refused(_)));
+}
+
+#[test]
 fn the_key_is_written_only_as_it_was_seen() {
     let absent = json::put_request("k", "v", (None, 7)).to_string();
     assert!(absent.contains(r#""create_revision":"0""#) && absent.contains(r#""lease":"7""#));

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{FenceError, LOOK_MAX, name};
-use crate::config::{FenceDevice, FenceKind, FenceParams};
+use crate::config::{FENCE_ACTIONS, FenceDevice, FenceKind, FenceParams};
 use crate::exec::{Invocation, Ran};
 use crate::keys::Secret;
 use crate::names::NodeName;
 
 /// Search path of the programs, whatever ours is.
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Longest reason, in characters: it goes into a journal line and on a screen.
+/// Longest reason, in characters: it goes by the beat thread, into a journal line and on a screen.
 const REASON_MAX: usize = 300;
 /// Shortest value of a parameter that is taken out of a report: a shorter one, `1` or `on`, is part
 /// of too many words, and guessed anyway.
@@ -47,7 +47,7 @@ impl<'a> Call<'a> {
                 call.named = by_place(&names, line.reveal());
                 if call.named.len() < names.len() {
                     let missing = names.get(call.named.len()..).unwrap_or_default().join(" ");
-                    let why = format!("the parameters {missing} are missing");
+                    let why = call.concealed(&format!("the parameters {missing} are missing"));
                     return Err(FenceError::Failed { device: name(device), why });
                 }
             }
@@ -57,9 +57,20 @@ impl<'a> Call<'a> {
     }
 
     /// What is to be done: as configured.
-    pub(super) fn action(&self, usual: &str) -> String {
+    ///
+    /// # Errors
+    /// It would put nothing out of service, however well it went.
+    pub(super) fn action(&self, usual: &str) -> Result<String, FenceError> {
         let given = self.named.iter().find(|(name, _)| name == ACTION);
-        given.map_or_else(|| usual.to_owned(), |(_, value)| value.reveal().to_owned())
+        let action = given.map_or(usual, |(_, value)| value.reveal());
+        if FENCE_ACTIONS.contains(&action) {
+            return Ok(action.to_owned());
+        }
+        let why = self.concealed(&format!(
+            "the action `{action}` fences nobody; it is one of {}",
+            FENCE_ACTIONS.join(", ")
+        ));
+        Err(FenceError::Failed { device: name(self.device), why })
     }
 
     pub(super) fn invocation(&self, action: &str, limit: Duration) -> Invocation {
@@ -120,14 +131,15 @@ impl<'a> Call<'a> {
         invocation.args = args.into_iter().map(str::to_owned).collect();
     }
 
-    /// A text in one line, without what is secret.
-    fn concealed(&self, text: &str) -> String {
+    /// A text in one line, without what is secret, and not too long.
+    pub(super) fn concealed(&self, text: &str) -> String {
         let mut text = text.to_owned();
         let line = match &self.device.params {
             FenceParams::Positional(line) => line.reveal(),
             FenceParams::Named(_) => "",
         };
-        let named = self.named.iter().map(|(_, value)| value.reveal());
+        let named = self.named.iter().filter(|(name, _)| name != ACTION);
+        let named = named.map(|(_, value)| value.reveal());
         let mut secrets: Vec<&str> = named.chain(line.split_whitespace()).collect();
         // Were a short one first, the rest of a long one would remain.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));

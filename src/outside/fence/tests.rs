@@ -20,7 +20,7 @@ impl Place {
     fn new(name: &str) -> Self {
         let path =
             std::env::temp_dir().join(format!("pairbeat-fence-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(path.join(OWN_DIRECTORY)).unwrap();
+        std::fs::create_dir_all(path.join(FENCE_DIRECTORY)).unwrap();
         Self(path)
     }
 
@@ -29,7 +29,7 @@ impl Place {
         std::fs::write(&text, format!("#!/bin/sh\nHERE={}\n{body}\n", self.0.display())).unwrap();
         // Written by another process, as a child of another test may hold our descriptor (ETXTBSY).
         let mut install = std::process::Command::new("install");
-        install.args(["-m", "755"]).arg(&text).arg(self.0.join(OWN_DIRECTORY).join(name));
+        install.args(["-m", "755"]).arg(&text).arg(self.0.join(FENCE_DIRECTORY).join(name));
         assert!(install.status().unwrap().success());
     }
 
@@ -175,6 +175,36 @@ fn an_external_program_that_does_not_know_the_node_is_not_used() {
     place.program("switch", "case $1 in\ngethosts) echo one two;;\nesac");
     let errors = place.fence(&[device(FenceKind::External, "switch", &[])]).unwrap_err();
     assert_eq!(errors, ["external/switch: does not know server105, only one two"]);
+}
+
+#[test]
+fn a_device_that_is_told_to_do_something_else_has_not_fenced_and_is_not_called() {
+    let place = Place::new("monitor");
+    place.program("switch", "echo \"$*\" >>$HERE/heard; exit 0");
+    for kind in [FenceKind::Agent, FenceKind::External] {
+        for action in ["monitor", "status", "on", "OFF", ""] {
+            let errors = place.fence(&[device(kind, "switch", &[("action", action)])]).unwrap_err();
+            let [error] = errors.as_slice() else { panic!("{errors:?}") };
+            let why = "fences nobody; it is one of off, reboot, reset, cycle";
+            assert!(error.ends_with(&format!(": the action `{action}` {why}")), "{error}");
+        }
+    }
+    assert_eq!(place.read("heard"), "");
+}
+
+#[test]
+fn what_a_program_says_of_hosts_and_parameters_is_cut_and_shows_no_secret() {
+    let place = Place::new("talk");
+    let long = "seq -s ' ' 5000";
+    place.program("switch", &format!("case $1 in\ngethosts) echo hunter22; {long};;\nesac"));
+    let stranger = device(FenceKind::External, "switch", &[("pass", "hunter22")]);
+    place.program("names", &format!("case $1 in\ngetconfignames) {long};;\nesac"));
+    let mut nameless = device(FenceKind::External, "names", &[]);
+    nameless.params = FenceParams::Positional(Secret::new("hunter22"));
+    let errors = place.fence(&[stranger, nameless]).unwrap_err();
+    assert!(errors[0].contains("only (secret) 1 2 3 "), "{errors:?}");
+    assert!(errors[1].contains("the parameters 2 3 4 "), "{errors:?}");
+    assert!(errors.iter().all(|error| error.len() < 400), "{errors:?}");
 }
 
 #[test]

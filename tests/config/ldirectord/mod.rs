@@ -43,6 +43,10 @@ impl Environment for World<'_> {
         false
     }
 
+    fn user(&self, _: &str) -> bool {
+        false
+    }
+
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
         (name == "localhost" && family == Family::V4).then(|| IpAddr::from([127, 0, 0, 1]))
     }

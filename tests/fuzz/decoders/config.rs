@@ -47,7 +47,7 @@ impl Environment for World<'_> {
     }
 
     fn executable(&self, path: &Path) -> bool {
-        path.starts_with("/etc/ha.d/resource.d")
+        path.starts_with("/etc/ha.d/resource.d") || path.to_string_lossy().contains("/fence.d/")
     }
 
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
@@ -57,6 +57,10 @@ impl Environment for World<'_> {
 
     fn service(&self, name: &str, _: Protocol) -> Option<u16> {
         (name == "http").then_some(80)
+    }
+
+    fn user(&self, name: &str) -> bool {
+        name == "nobody"
     }
 }
 
