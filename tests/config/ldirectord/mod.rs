@@ -16,7 +16,7 @@ mod ours;
 mod reasons;
 mod theirs;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -159,9 +159,9 @@ fn cases(path: &Path) -> Vec<Case> {
     lines(path).iter().map(case).collect()
 }
 
-/// All of them, and the list of what is not the same.
-fn told(cases: &[Case]) {
-    let mut count: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+/// All of them, and the list of what is not the same; the result is the reasons that there were.
+fn told(cases: &[Case]) -> BTreeSet<&'static str> {
+    let mut count: BTreeMap<&'static str, Vec<&str>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for case in cases {
         match case.outcome() {
@@ -175,6 +175,7 @@ fn told(cases: &[Case]) {
         eprintln!("{:4} {why}: {names}", count[why].len());
     }
     assert!(wrong.is_empty(), "{} unexplained\n{}", wrong.len(), wrong.join("\n"));
+    count.into_keys().collect()
 }
 
 #[test]
@@ -182,7 +183,9 @@ fn every_file_is_read_as_ldirectord_reads_it_or_there_is_a_reason() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/ldirectord/cases.jsonl");
     let own = cases(&own);
     assert!(own.len() >= 100, "only {} cases", own.len());
-    told(&own);
+    let reasons = told(&own);
+    let unneeded: Vec<_> = reasons::all().filter(|why| !reasons.contains(why)).collect();
+    assert_eq!(unneeded, Vec::<&str>::new(), "a reason without a case");
     if let Some(file) = std::env::var_os("LDIRECTORD_CASES") {
         told(&cases(Path::new(&file)));
     }

@@ -12,6 +12,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("port 0 is every port", "the kernel refuses it"),
     ("is not a weight", "the kernel refuses it"),
     ("is not a whole number of 1 to 2678400", "ipvsadm refuses it"),
+    ("look-around", "no look-around and no back-references: no answer can make a check slow"),
+    ("backreferences", "no look-around and no back-references: no answer can make a check slow"),
+    ("is not a whole number of 1 to 86400", "a check is made once a day at least"),
     ("not a regular expression that can be used", "ldirectord dies of it at the first check"),
     ("no sorry server", "nothing is not 127.0.0.1"),
     ("is not a netmask", "ipvsadm refuses it"),
@@ -62,6 +65,7 @@ const ACCEPTED: &[Accepted] = &[
 
 /// What we say, and the values that differ then.
 const OTHERWISE: &[(&str, &[&str], &str)] = &[
+    ("is ignored", &["virtualhost"], "a host name has no blanks"),
     (
         "this server's own request and receive are used",
         &["request", "receive", "l-threshold", "u-threshold"],
