@@ -180,6 +180,15 @@ impl Arbitration {
         })
     }
 
+    /// Whether an arbiter of a lease, of which there is no grant, says nothing: a peer that is back
+    /// may hear another word from it.
+    fn unheard(&self, arbiters: &[ArbiterSettings]) -> bool {
+        self.voices.iter().zip(arbiters).any(|(voice, arbiter)| {
+            let silent = matches!(&voice.said, Some((ArbiterAnswer::Unreachable(_), _)));
+            arbiter.lease.is_some() && silent && voice.until.is_none()
+        })
+    }
+
     /// What each of them said last.
     pub(super) fn view(&self, arbiters: &[ArbiterSettings], now: Instant) -> Vec<ArbiterView> {
         let said = |place: usize| self.voices.get(place).and_then(|voice| voice.said.as_ref());
@@ -286,8 +295,11 @@ impl Group {
         let alone = match turn.peer.state() {
             PeerState::Dead => true,
             PeerState::Left => {
-                turn.peer.silent(turn.now) >= self.farewell_patience(turn)
-                    || self.arbitration.ran_out(&turn.settings.outside.arbiters, turn.now)
+                let (arbiters, silent) =
+                    (&turn.settings.outside.arbiters, turn.peer.silent(turn.now));
+                silent >= self.farewell_patience(turn)
+                    || self.arbitration.ran_out(arbiters, turn.now)
+                    || (silent >= turn.settings.deadtime && self.arbitration.unheard(arbiters))
             }
             PeerState::Alive => turn.peer.is_deaf(),
             // It went on with what an earlier process held, and has heard nobody since.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::Core;
 use crate::cluster::event::{Bar, Cause, Event, LanAnswer, Manner, Output, ServiceLink};
 use crate::cluster::group::{Group, Role, Stance};
+use crate::cluster::message::Wish;
 use crate::cluster::outbox::{Licence, Turn};
 use crate::cluster::peer::PeerState;
 use crate::cluster::settings::Settings;
@@ -165,6 +166,11 @@ impl Group {
         }
     }
 
+    /// This node stood still: what the LAN said before is old.
+    pub(super) fn stood_still(&mut self) {
+        self.clearance.probe = Probe::Unasked;
+    }
+
     /// The stall is settled: a group that the peer serves by now is the peer's.
     pub(super) fn rechecked(&mut self, turn: &mut Turn<'_>) {
         let recheck = std::mem::take(&mut self.clearance.recheck);
@@ -286,9 +292,12 @@ impl Group {
     /// Gives what it serves to a peer that can reach the clients, when this node can't, or to one
     /// that reaches more of the world.
     pub(super) fn yields_for_its_link(&mut self, turn: &mut Turn<'_>, able: bool) -> bool {
+        let theirs = turn.peer.claim(&self.settings.name);
         let cause = match self.clearance.cut_off() {
             true => Cause::ServiceLinkDown,
-            false if turn.standing.settled => Cause::Connectivity,
+            // One that has just handed it over is asked when it has seen us serve: two that each
+            // offer it would pass it to and fro.
+            false if turn.standing.settled && theirs.wish != Wish::Offer => Cause::Connectivity,
             false => return false,
         };
         if !able || turn.licence != Licence::Take || !self.may_switch(turn) {

@@ -271,7 +271,10 @@ impl Core {
         let (now, stall) = self.awake.wake(now, self.due.0);
         if let Some(late) = stall {
             self.outbox.report(Event::Stalled { late_ms: millis(late) });
-            self.groups.iter_mut().for_each(|group| group.arbitration.stood_still(late));
+            for group in &mut self.groups {
+                group.arbitration.stood_still(late);
+                group.stood_still();
+            }
             self.doubt(now, late);
         }
         now

@@ -87,9 +87,12 @@ good_cable() {
   done
 }
 
+one_link_left() { node_is server101 /links/0/state down && node_is server105 /links/0/state down; }
+
 a_bad_network() {
   headline "Heartbeats over one bad cable: lost, doubled, late, out of order"
   bad_cable loss 10% duplicate 30%
+  claim "the other link is down" wait_for 5 "eth0" one_link_left
   remember
   served "a tenth lost, a third doubled" sleep 5
   claim "nobody is called dead" nobody_died

@@ -159,8 +159,11 @@ impl<D: Delivery> World<D> {
         let blind = self.nodes.iter().any(blind);
         let both = self.answers(0, group) && self.answers(1, group);
         // Until one of them has nothing of it any more, also if one is not heard for a while.
-        let excused = self.checks.groups[group].two == Some(Instant::NEVER);
-        if excused && self.nodes.iter().all(|node| node.up[group].contains(&true)) {
+        let up = self.nodes.iter().all(|node| node.up[group].contains(&true));
+        if up && agreed && !lease {
+            self.checks.groups[group].two = Some(Instant::NEVER);
+        }
+        if up && self.checks.groups[group].two == Some(Instant::NEVER) {
             return;
         }
         if !in_force || !both || blind || self.checks.troubled {
@@ -172,8 +175,7 @@ impl<D: Delivery> World<D> {
         // A hand-over that is cut in two is an overlap until the peer is dead.
         let noticed = settings.deadtime * 2 + settings.keepalive * 2;
         let limit = noticed + agents * actions + self.heal() + Duration::from_secs(1);
-        let begun = if agreed && !lease { Instant::NEVER } else { self.now };
-        let since = *self.checks.groups[group].two.get_or_insert(begun);
+        let since = *self.checks.groups[group].two.get_or_insert(self.now);
         if self.now.since(since) > limit {
             self.fail(format!("S2: both nodes serve group {group} since {since}"));
         }
