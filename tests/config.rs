@@ -7,6 +7,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
+#[path = "config/ldirectord/mod.rs"]
+mod ldirectord;
+
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,9 @@ use pairbeat::lvs::check::CheckKind;
 use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
 use pairbeat::sys::files::Machine;
+
+/// The directory of [`ldirectord`], which is no configuration.
+const CASES_OF_LDIRECTORD: &str = "ldirectord";
 
 /// A copy of a case with its permissions, gone when dropped.
 struct Copy(PathBuf);
@@ -236,7 +242,7 @@ fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = std::fs::read_dir(project().join("tests/config"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
+        .filter(|path| path.is_dir() && !path.ends_with(CASES_OF_LDIRECTORD))
         .collect();
     cases.sort();
     assert!(cases.len() >= 18, "only {} cases", cases.len());
@@ -274,8 +280,7 @@ fn differences(expected: &str, said: &str) -> String {
 
 #[test]
 fn the_name_of_a_case_says_whether_it_can_run() {
-    for entry in std::fs::read_dir(project().join("tests/config")).unwrap() {
-        let case = entry.unwrap().path();
+    for case in cases() {
         let name = case.file_name().unwrap().to_str().unwrap().to_owned();
         let bad = said(&case).lines().any(|line| line.contains(": fault: "));
         assert_eq!(bad, name.starts_with("bad-"), "{name}");
@@ -507,8 +512,8 @@ fn the_command_check_prints_every_fault_of_the_golden_files_and_exits_by_them() 
 fn no_file_however_broken_makes_a_reader_fail() {
     let rounds = if std::env::var_os("PAIRBEAT_LONG").is_some() { 2_000 } else { 40 };
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for entry in std::fs::read_dir(project().join("tests/config")).unwrap() {
-        let copy = Copy::of(&entry.unwrap().path());
+    for case in cases() {
+        let copy = Copy::of(&case);
         let files: Vec<PathBuf> = std::fs::read_dir(&copy.0)
             .unwrap()
             .map(|entry| entry.unwrap().path())

@@ -4,6 +4,7 @@
 //! hold across files use a [`Mark`], which outlives the text it was made from. This module knows
 //! no format and no severity policy; it also never prints, it only renders.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -259,13 +260,38 @@ pub struct Faults<'a> {
     /// Takes the place of what is over the limit.
     spill: Diagnostic,
     spilled: usize,
+    /// Lines that are never shown.
+    hidden: Vec<Span>,
+    /// What was said once: where in `found`, and how often it would have been said again.
+    once: BTreeMap<&'static str, (usize, usize)>,
 }
 
 impl<'a> Faults<'a> {
     /// For a file that is shown as `file` and reads `text`.
     pub fn new(file: &'a Path, text: &'a str, excerpts: Excerpts) -> Self {
         let spill = Mark::file(file).warning("");
-        Self { file, text, excerpts, found: Vec::new(), spill, spilled: 0 }
+        let (found, hidden) = (Vec::new(), Vec::new());
+        Self { file, text, excerpts, found, spill, spilled: 0, hidden, once: BTreeMap::new() }
+    }
+
+    /// Never shows the lines of `span` from now on: there is a secret in them.
+    pub fn hide(&mut self, span: impl Into<Span>) {
+        self.hidden.push(span.into());
+    }
+
+    /// A warning about something that may be there a thousand times: said where it is first, and
+    /// how often it is there. The result is `None` from the second time on.
+    pub fn warn_once(
+        &mut self,
+        span: impl Into<Span>,
+        message: &'static str,
+    ) -> Option<&mut Diagnostic> {
+        if let Some((_, again)) = self.once.get_mut(message) {
+            *again += 1;
+            return None;
+        }
+        self.once.insert(message, (self.found.len(), 0));
+        Some(self.warn(span, message))
     }
 
     /// Something that nothing runs with. The result takes advice ([`Diagnostic::help`]).
@@ -313,9 +339,12 @@ impl<'a> Faults<'a> {
         let line = line.split('\n').next().unwrap_or_default().trim_end();
         let meant = self.text.get(start..end).unwrap_or_default();
         let meant = meant.split('\n').next().unwrap_or_default().trim_end();
+        let line_end = line_start + line.len();
+        let hidden = self.hidden.iter().any(|s| s.start <= line_end && line_start < s.end);
         let excerpt = match self.excerpts {
-            Excerpts::Shown => Some((shown(line), shown_width(column, meant))),
             Excerpts::Hidden => None,
+            Excerpts::Shown if hidden => None,
+            Excerpts::Shown => Some((shown(line), shown_width(column, meant))),
         };
         Mark { place: Place { file: self.file.to_owned(), line: number, column }, excerpt }
     }
@@ -332,6 +361,13 @@ impl<'a> Faults<'a> {
 
     /// Everything found, in the order of the file.
     pub fn into_list(mut self) -> Vec<Diagnostic> {
+        for (at, again) in self.once.into_values().filter(|(_, again)| *again > 0) {
+            if let Some((_, diagnostic)) = self.found.get_mut(at) {
+                let times = if again == 1 { "once" } else { "times" };
+                let count = if again == 1 { String::new() } else { format!("{again} ") };
+                diagnostic.message = format!("{} ({count}{times} more below)", diagnostic.message);
+            }
+        }
         self.found.sort_by_key(|(start, _)| *start);
         // A value that several services take over is read several times.
         self.found.dedup();
@@ -467,6 +503,31 @@ mod tests {
         faults.warn(7..13, "short");
         let list = faults.into_list();
         assert_eq!(list[0].to_string(), "authkeys:1:8: warning: short");
+    }
+
+    #[test]
+    fn a_hidden_line_is_never_quoted_and_the_others_are() {
+        let text = "a=1\npasswd=x\nb=2\n";
+        let mut faults = Faults::new(Path::new("f"), text, Excerpts::Shown);
+        faults.hide(4..12);
+        for at in [0, 4, 11, 13] {
+            faults.fault(at..at + 1, "wrong");
+        }
+        let shown: Vec<_> = faults.into_list().iter().map(|d| d.excerpt.is_some()).collect();
+        assert_eq!(shown, [true, false, false, true]);
+    }
+
+    #[test]
+    fn what_is_said_once_says_how_often_it_is_so() {
+        let mut faults = Faults::new(Path::new("f"), "a b c", Excerpts::Shown);
+        let mut said = Vec::new();
+        for at in [0, 2, 4] {
+            said.push(faults.warn_once(at..at + 1, "odd").is_some());
+        }
+        faults.warn_once(0..1, "single");
+        let list: Vec<_> = faults.into_list().into_iter().map(|d| d.message).collect();
+        assert_eq!(list, ["odd (2 times more below)", "single"]);
+        assert_eq!(said, [true, false, false]);
     }
 
     #[test]

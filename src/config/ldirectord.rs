@@ -1,36 +1,58 @@
 //! `ldirectord.cf`: virtual services, real servers and their checks, as ldirectord 4.12 reads it.
 //!
-//! Three steps: `lines` cuts the text into globals and sections, `section` reads the values of
-//! each, `service` and `server` build [`VirtualService`]s from them. The reader is more tolerant
-//! than ldirectord where a file that people have is refused over blanks, comments or quotes, and
-//! does what the manual page says where ldirectord does something else; each such place is a
-//! warning. Defaults are those of ldirectord's code (`quiescent=no`).
+//! `lines` cuts the text into globals and sections, `section` and `server` read the values,
+//! `service` puts them together: a [`File`], which says everything that the text does. From it
+//! `build` makes the [`VirtualService`]s that the director runs, and `not_yet` names what it can't
+//! act on. The reader is more tolerant than ldirectord where a file that people have is refused
+//! over blanks, comments or quotes, and does what the manual page says where ldirectord does
+//! something else; each such place is a warning. Defaults are those of ldirectord's code
+//! (`quiescent=no`). docs/LDIRECTORD.md is the whole of it, directive by directive.
 //!
 //! Neighbours: `legacy` finds the files, `check` compares services of several directors.
 
 pub(super) mod address;
+pub(super) mod build;
 mod directives;
+pub mod file;
 pub(super) mod http;
 mod lines;
+mod not_yet;
 pub(super) mod section;
 pub(super) mod server;
-pub(super) mod service;
+mod service;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use crate::config::Environment;
 use crate::config::check::DraftDirector;
-use crate::config::diag::{Diagnostic, Excerpts, Faults};
+use crate::config::diag::{Diagnostic, Excerpts, Faults, Span};
 use crate::config::source::Source;
 use crate::lvs::model::Director;
 #[cfg(doc)]
 use crate::lvs::model::VirtualService;
 use crate::names::DirectorName;
 
+pub use file::File;
+
 /// What all steps need.
 pub(super) struct Context<'c, 's> {
     pub(super) faults: &'c mut Faults<'s>,
     pub(super) environment: &'c dyn Environment,
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct Reading<'s> {
+    /// All that it says.
+    pub file: File<'s>,
+    /// What the director runs of it; incomplete where there is a fault.
+    pub director: DraftDirector,
+    /// What is wrong with it, and where it is read otherwise than by ldirectord.
+    pub found: Vec<Diagnostic>,
+    /// What it asks for and is not acted on.
+    pub not_yet: Vec<Diagnostic>,
 }
 
 /// Reads the whole file as the director `name`.
@@ -39,23 +61,57 @@ pub fn read(
     name: &DirectorName,
     environment: &dyn Environment,
 ) -> (DraftDirector, Vec<Diagnostic>) {
+    let Reading { director, mut found, not_yet, .. } = reading(source, name, environment);
+    found.extend(not_yet);
+    found.sort_by_key(|diagnostic| (diagnostic.place.line, diagnostic.place.column));
+    (director, found)
+}
+
+/// The same, with the file as values, and with what is wrong apart from what is not acted on.
+pub fn reading<'s>(
+    source: &'s Source,
+    name: &DirectorName,
+    environment: &dyn Environment,
+) -> Reading<'s> {
     let mut faults = source.legacy_faults(Excerpts::Shown);
-    let file = lines::split(&source.text, &mut faults);
+    let cut = lines::split(&source.text, &mut faults);
     let mut context = Context { faults: &mut faults, environment };
-    let globals = section::common(&file.globals, &mut context);
+    let file = values(&cut, &mut context);
     let mut services = Vec::new();
     let mut marks = Vec::new();
-    for raw in &file.sections {
-        let section = section::read(raw, &mut context);
-        if let Some(service) = service::build(raw.head, &section, &globals, &mut context) {
-            services.push(service);
-            marks.push(context.faults.mark(raw.head.value.span()));
-        }
+    for section in &file.virtuals {
+        services.push(build::service(section, &mut context));
+        marks.push(context.faults.mark(section.head));
     }
-    if file.sections.is_empty() {
-        let help = "`virtual=192.168.2.110:80`, and below it, indented, `real=...` lines";
-        faults.warn(crate::config::diag::Span::FILE, "no virtual service").help(help);
-    }
+    let mut rest = source.faults(Excerpts::Shown);
+    not_yet::say(&file, &mut rest);
     let director = Director { name: name.clone(), services };
-    (DraftDirector { director, services: marks }, faults.into_list())
+    let director = DraftDirector { director, services: marks };
+    Reading { file, director, found: faults.into_list(), not_yet: rest.into_list() }
+}
+
+fn values<'a>(cut: &lines::File<'a>, context: &mut Context<'_, '_>) -> File<'a> {
+    let globals = section::globals(&cut.globals, context);
+    let mut virtuals = Vec::new();
+    let mut keys = BTreeMap::new();
+    for raw in &cut.sections {
+        let section = section::read(raw, context);
+        let head = raw.head;
+        let Some(section) = service::resolve(head, section, &globals, context) else { continue };
+        let span = head.value.span();
+        if let Some(first) = keys.get(&section.key) {
+            let message = format!("the virtual service {:#} is there twice", section.key);
+            let first = context.faults.mark(*first).place;
+            let help = format!("the other one is at {first}");
+            context.faults.fault(span, message).help(help);
+            continue;
+        }
+        keys.insert(section.key, span);
+        virtuals.push(section);
+    }
+    if cut.sections.is_empty() {
+        let help = "`virtual=192.168.2.110:80`, and below it, indented, `real=...` lines";
+        context.faults.warn(Span::FILE, "no virtual service").help(help);
+    }
+    File { globals, virtuals }
 }

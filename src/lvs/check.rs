@@ -84,15 +84,58 @@ pub enum HttpMethod {
 /// The compiled form of [`HttpCheck::receive`].
 ///
 /// Matches bytes, as Perl does on a body that nobody decoded; a pattern that needs Unicode classes
-/// falls back to them. Look-around and back-references do not exist here.
+/// falls back to them. A brace that begins no repetition stands for itself, as in Perl. Look-around
+/// and back-references do not exist here.
 ///
 /// # Errors
 /// What is wrong with the pattern, with a mark at the place.
 pub fn receive_pattern(text: &str) -> Result<regex::bytes::Regex, regex::Error> {
-    regex::bytes::RegexBuilder::new(text)
-        .unicode(false)
-        .build()
-        .or_else(|_| regex::bytes::Regex::new(text))
+    let text = &literal_braces(text);
+    let build = |unicode| {
+        let mut builder = regex::bytes::RegexBuilder::new(text);
+        builder.unicode(unicode).size_limit(PATTERN_SIZE_MAX).build()
+    };
+    build(false).or_else(|_| build(true))
+}
+
+/// Largest compiled pattern, in bytes; a larger one is a mistake or an attack on the checker.
+pub const PATTERN_SIZE_MAX: usize = 1 << 20;
+
+/// The pattern with a backslash before each brace that begins no repetition: `{"up":true}`.
+fn literal_braces(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    let mut class = false;
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => {
+                literal.push(c);
+                let Some(escaped) = rest.next() else { break };
+                literal.push(escaped);
+                // `\x{e9}`, `\p{Greek}`: the brace belongs to it.
+                if "xuUpP".contains(escaped) && rest.as_str().starts_with('{') {
+                    literal.extend(rest.next());
+                }
+                continue;
+            }
+            '[' => class = true,
+            ']' => class = false,
+            '{' if !class && (literal.is_empty() || !is_repetition(rest.as_str())) => {
+                literal.push('\\');
+            }
+            _ => (),
+        }
+        literal.push(c);
+    }
+    literal
+}
+
+/// Whether what follows a brace makes it one: `3}`, `3,}` or `3,5}`.
+fn is_repetition(rest: &str) -> bool {
+    let Some((inside, _)) = rest.split_once('}') else { return false };
+    let (low, high) = inside.split_once(',').unwrap_or((inside, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    !low.is_empty() && digits(low) && digits(high)
 }
 
 /// The end of one check.
@@ -155,4 +198,29 @@ pub enum CheckFailure {
     /// Our own side: no descriptor, no permission, no source address.
     #[error("cannot check: {0}")]
     Local(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brace_is_a_repetition_where_it_can_be_one_and_stands_for_itself_otherwise() {
+        for (pattern, body, want) in [
+            ("{\"up\": ?true}", "{\"up\":true}", true),
+            ("{up}", "up", false),
+            ("^a{2}$", "aa", true),
+            ("^a{2,}$", "aaa", true),
+            ("^a{1,2}$", "aaa", false),
+            ("a{b", "a{b", true),
+            ("^[{}]+$", "{}", true),
+            (r"\x{41}", "A", true),
+            (r"\{x\}", "{x}", true),
+            ("{2}", "{2}", true),
+        ] {
+            let matches = receive_pattern(pattern).unwrap().is_match(body.as_bytes());
+            assert_eq!(matches, want, "{pattern} {body}");
+        }
+        assert!(receive_pattern("(?=a)b").is_err());
+    }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::config::Family;
 use crate::config::diag::{Faults, Word};
 use crate::config::ldirectord::Context;
+use crate::keys::Secret;
 use crate::lvs::model::{Forwarding, Protocol};
 
 /// `HOST[->HOST][:PORT]` cut into its parts.
@@ -73,6 +74,13 @@ pub(in crate::config) fn host(
         let (other, own) = if ip.is_ipv6() { ("IPv6", "IPv4") } else { ("IPv4", "IPv6") };
         let message = format!("an {other} address in an {own} service");
         context.faults.fault(word.span(), message);
+        return None;
+    }
+    if let IpAddr::V6(v6) = ip
+        && v6.to_ipv4_mapped().is_some()
+    {
+        let message = format!("{ip} is an IPv4 address");
+        context.faults.fault(word.span(), message).help("write it as one, in an IPv4 service");
         return None;
     }
     Some(ip)
@@ -181,6 +189,52 @@ pub(in crate::config) fn unquoted(word: Word<'_>) -> Option<Word<'_>> {
     let first = word.text.find('"')?;
     let last = word.text.rfind('"')?;
     (first == 0 && last > first).then(|| word.part(first + 1..last))
+}
+
+/// A text as it is, quotes and all. Empty is a fault.
+pub(in crate::config) fn literal<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
+    if word.text.is_empty() {
+        faults.fault(word.span(), "an empty text").help("leave the line out for the default");
+        return None;
+    }
+    Some(word)
+}
+
+/// A text that may stand in quotes. Empty is a fault.
+pub(in crate::config) fn quotable<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
+    literal(unquoted(word).unwrap_or(word), faults)
+}
+
+/// A text that ldirectord takes with its quotes, where they do no good: they are left away.
+pub(in crate::config) fn without_quotes<'a>(
+    word: Word<'a>,
+    faults: &mut Faults<'_>,
+) -> Option<Word<'a>> {
+    if unquoted(word).is_some() {
+        faults.warn_once(word.span(), "ldirectord takes these quotes as part of the value");
+    }
+    quotable(word, faults)
+}
+
+/// A secret in quotes: as [`text`], but no message repeats it.
+pub(in crate::config) fn secret(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Secret> {
+    let text = match unquoted(word) {
+        Some(text) => {
+            if word.text.trim_end().len() > text.text.len() + 2 {
+                faults.warn(word.span(), "what is behind the quotes is ignored");
+            }
+            text
+        }
+        None => {
+            faults.warn(word.span(), "quotes are missing");
+            word
+        }
+    };
+    if text.text.is_empty() {
+        faults.fault(word.span(), "an empty text").help("leave the line out for the default");
+        return None;
+    }
+    Some(Secret::new(text.text))
 }
 
 /// A text that ldirectord wants in quotes. Without them it is taken as it is, with a warning;

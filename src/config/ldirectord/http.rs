@@ -5,11 +5,8 @@ use std::net::IpAddr;
 use crate::config::Family;
 use crate::config::diag::{Faults, Word};
 use crate::config::ldirectord::{Context, address};
-use crate::lvs::check::HttpMethod;
+use crate::lvs::check::{HttpMethod, receive_pattern};
 use crate::lvs::model::Protocol;
-
-/// Largest compiled `receive`, in bytes; a larger one is a mistake or an attack on the checker.
-const REGEX_SIZE_MAX: usize = 1 << 20;
 
 /// What a request says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +56,7 @@ pub(in crate::config) fn request(
 ///
 /// The engine has no look-around and no back-references, and no answer can make it slow.
 pub(in crate::config) fn receive(word: Word<'_>, faults: &mut Faults<'_>) -> bool {
-    let built = regex::RegexBuilder::new(word.text).size_limit(REGEX_SIZE_MAX).build();
-    let Err(error) = built else { return true };
+    let Err(error) = receive_pattern(word.text) else { return true };
     let what = match &error {
         regex::Error::CompiledTooBig(_) => "it gets too large".to_owned(),
         other => {

@@ -3,8 +3,7 @@
 //! Knows indents, comments and which directive may stand where; no values.
 
 use crate::config::diag::{Faults, Word, lines, nearest};
-use crate::config::ldirectord::directives::{self, Directive, Role, Scope};
-use crate::config::value;
+use crate::config::ldirectord::directives::{self, Directive, Scope};
 
 /// Blanks that make a line part of a section for ldirectord; a tab counts for so many.
 const INDENT: usize = 4;
@@ -32,7 +31,7 @@ pub(super) struct File<'a> {
     pub(super) sections: Vec<Section<'a>>,
 }
 
-/// Cuts the text; only entries that are acted on are left.
+/// Cuts the text.
 pub(super) fn split<'a>(text: &'a str, faults: &mut Faults<'_>) -> File<'a> {
     let mut file = File::default();
     // Whether ldirectord would take an indented line as part of the last section.
@@ -59,19 +58,24 @@ fn indent(line: Word<'_>) -> usize {
     blanks.map(|c| if c == '\t' { INDENT } else { 1 }).sum()
 }
 
-/// The entry of a line; `None` after a fault, or when it is not acted on.
+/// The entry of a line; `None` after a fault.
 fn entry<'a>(body: Word<'a>, indent: usize, faults: &mut Faults<'_>) -> Option<Entry<'a>> {
     let (key, value) = match body.split_once("=") {
         Some((key, value)) => (key.trim(), value),
         None => (body.split(|c| c.is_whitespace() || c == '#').first().copied()?, body.part(0..0)),
     };
-    let directive = find(key, faults)?;
+    let directive = find(key, body, faults)?;
+    if let Scope::Nowhere(successor) = directive.scope {
+        let message = format!("`{}` is no longer a directive of ldirectord", directive.name);
+        faults.fault(key.span(), message).help(format!("write `{successor}`"));
+        return None;
+    }
     if !body.text.contains('=') && directive.name != "supervised" {
         let help = format!("`{} = VALUE`", directive.name);
         faults.fault(body.span(), "no `=`").help(help);
         return None;
     }
-    let value = uncommented(value);
+    let value = uncommented(value, faults);
     let end = value.start + value.text.len();
     let cut = end < body.start + body.text.len();
     if cut && indent < INDENT && !directive.name.starts_with("virtual") {
@@ -79,20 +83,26 @@ fn entry<'a>(body: Word<'a>, indent: usize, faults: &mut Faults<'_>) -> Option<E
         let help = "harmless here; ldirectord would refuse a yes or no with a comment behind it";
         faults.warn(comment.span(), "comment behind a global value").help(help);
     }
-    let entry = Entry { directive, key, value: value.trim() };
-    acted_on(&entry, faults).then_some(entry)
+    Some(Entry { directive, key, value: value.trim() })
 }
 
-fn find(key: Word<'_>, faults: &mut Faults<'_>) -> Option<&'static Directive> {
-    if let Some(directive) = directives::find(key.text) {
-        return Some(directive);
-    }
+/// The directive that the key of the line `body` means; a line with a secret is hidden first.
+fn find(key: Word<'_>, body: Word<'_>, faults: &mut Faults<'_>) -> Option<&'static Directive> {
+    let exact = directives::find(key.text);
     let lower = key.text.to_ascii_lowercase();
-    if let Some(directive) = directives::find(&lower) {
+    let folded = exact.or_else(|| directives::find(&lower));
+    let near = folded.is_none().then(|| nearest(key.text, directives::names())).flatten();
+    let meant = folded.or_else(|| near.and_then(directives::find));
+    if meant.is_some_and(Directive::is_secret) {
+        faults.hide(body.span());
+    }
+    if exact.is_some() {
+        return exact;
+    }
+    if let Some(directive) = folded {
         faults.warn(key.span(), format!("read as `{lower}`; ldirectord takes small letters only"));
         return Some(directive);
     }
-    let near = nearest(key.text, directives::names());
     let fault = faults.fault(key.span(), format!("unknown directive `{}`", key.text));
     if let Some(near) = near {
         fault.help(format!("did you mean `{near}`?"));
@@ -100,49 +110,31 @@ fn find(key: Word<'_>, faults: &mut Faults<'_>) -> Option<&'static Directive> {
     None
 }
 
-fn acted_on(entry: &Entry<'_>, faults: &mut Faults<'_>) -> bool {
-    let name = entry.directive.name;
-    let consequence = match entry.directive.role {
-        Role::Active => return true,
-        Role::Ignored(consequence) => consequence,
-        Role::IgnoredSwitch(consequence) => match value::boolean(entry.value.text) {
-            Some(false) => return false,
-            Some(true) => consequence,
-            None if name == "supervised" && entry.value.text.is_empty() => consequence,
-            None => {
-                faults.fault(entry.value.span(), format!("`{name}` is yes or no"));
-                return false;
-            }
-        },
-        Role::Deprecated(successor) => {
-            let message = format!("`{name}` is no longer a directive of ldirectord");
-            faults.fault(entry.key.span(), message).help(format!("write `{successor}`"));
-            return false;
-        }
-    };
-    let message = format!("`{name}` is not acted on{consequence}");
-    let warning = faults.warn(entry.key.span(), message);
-    if matches!(name, "login" | "passwd" | "secret") {
-        warning.conceal();
-    }
-    false
-}
-
 /// Up to the first `#` outside of quotes. Where the quotes do not match, up to the first one at
 /// all, as with ldirectord.
-fn uncommented(value: Word<'_>) -> Word<'_> {
+fn uncommented<'a>(value: Word<'a>, faults: &mut Faults<'_>) -> Word<'a> {
     let mut quoted = false;
+    let mut inside = false;
+    let mut end = None;
     for (at, c) in value.text.char_indices() {
         match c {
             '"' => quoted = !quoted,
-            '#' if !quoted => return value.part(0..at),
+            '#' if !quoted => {
+                end = Some(at);
+                break;
+            }
+            '#' => inside = true,
             _ => (),
         }
     }
-    match value.text.find('#') {
-        Some(at) if quoted => value.part(0..at),
-        _ => value,
+    if quoted {
+        end = value.text.find('#');
+    } else if inside {
+        let span = value.part(0..end.unwrap_or(value.text.len())).trim().span();
+        let message = "a `#` in quotes is part of the text; in a section ldirectord cuts it there";
+        faults.warn_once(span, message);
     }
+    value.part(0..end.unwrap_or(value.text.len()))
 }
 
 /// Puts an entry where it belongs, with a warning where ldirectord would not.
@@ -175,6 +167,7 @@ fn place<'a>(
             let help = "put it, indented, below a `virtual=` line";
             faults.fault(span, format!("`{name}` outside of a virtual service")).help(help);
         }
+        (Scope::Nowhere(_), ..) => (),
         (_, Some(section), _) => {
             if !*open || indent < INDENT {
                 let head = section.head.value.text;

@@ -1,11 +1,14 @@
 //! The values of the directives, one by one: what was written, before anything is derived.
 
-use std::net::IpAddr;
-
 use crate::config::Family;
 use crate::config::diag::{Faults, Span, Word, nearest};
+use crate::config::ldirectord::file::{
+    CheckType, Globals, Log, Phases, Service, Settings, Sorry, Written,
+};
 use crate::config::ldirectord::lines::{self, Entry};
+use crate::config::ldirectord::not_yet::SERVICE_HELP;
 use crate::config::ldirectord::{Context, address, http};
+use crate::keys::Secret;
 use crate::lvs::check::HttpMethod;
 use crate::lvs::model::{Forwarding, Protocol};
 
@@ -19,100 +22,9 @@ const SCHEDULER_LEN_MAX: usize = 15;
 const SCHEDULERS: &[&str] = &[
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
 ];
-
-/// What may stand in a section and as a global.
-#[derive(Debug, Default)]
-pub(super) struct Common<'a> {
-    pub(super) interval: Option<u32>,
-    pub(super) check_timeout: Option<u32>,
-    pub(super) negotiate_timeout: Option<u32>,
-    pub(super) failure_count: Option<u32>,
-    pub(super) quiescent: Option<bool>,
-    pub(super) clean_stop: Option<bool>,
-    pub(super) fallback: Option<Sorry<'a>>,
-    pub(super) fallback6: Option<Sorry<'a>>,
-}
-
-/// A sorry server as written.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sorry<'a> {
-    pub(super) word: Word<'a>,
-    pub(super) ip: IpAddr,
-    pub(super) port: Option<u16>,
-    pub(super) forwarding: Forwarding,
-}
-
-/// `checktype`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CheckType {
-    Negotiate,
-    Connect,
-    Ping,
-    On,
-    Off,
-    /// One negotiate check, then so many connect checks.
-    Every(u32),
-    /// A fault that has been reported.
-    Unusable,
-}
-
-/// `service`: what a negotiate check speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
-    Http,
-    Https,
-    None,
-    /// Known to ldirectord, not to us yet.
-    NotYet(&'static str),
-    /// A fault that has been reported.
-    Unusable,
-}
-
-/// What there is instead of a service that can't be checked.
-pub(super) const SERVICE_HELP: &str =
-    "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
-
-/// The services of ldirectord with their default ports.
-const SERVICES: &[(&str, u16)] = &[
-    ("http", 80),
-    ("https", 443),
-    ("dns", 53),
-    ("ftp", 21),
-    ("http_proxy", 3128),
-    ("imap", 143),
-    ("imaps", 993),
-    ("ldap", 389),
-    ("ldaps", 636),
-    ("mysql", 3306),
-    ("nntp", 119),
-    ("oracle", 1521),
-    ("pgsql", 5432),
-    ("pop", 110),
-    ("pops", 995),
-    ("radius", 1812),
-    ("sip", 5060),
-    ("smtp", 25),
-    ("submission", 587),
-    ("simpletcp", 0),
-    ("none", 0),
-];
-
-impl Service {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "http" => Some(Self::Http),
-            "https" => Some(Self::Https),
-            "none" => Some(Self::None),
-            _ => SERVICES.iter().find(|(known, _)| *known == name).map(|row| Self::NotYet(row.0)),
-        }
-    }
-
-    /// The service that ldirectord takes for a virtual service on this port.
-    pub(super) fn of_port(port: u16) -> Self {
-        let known = SERVICES.iter().find(|(_, known)| *known == port && port > 0);
-        known.and_then(|(name, _)| Self::named(name)).unwrap_or(Self::None)
-    }
-}
+/// The flags of schedulers that ipvsadm knows by name.
+const SCHED_FLAGS: &[&str] =
+    &["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"];
 
 /// `protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,69 +36,172 @@ pub(super) enum Carrier {
 /// One section. Spans are those of the values.
 #[derive(Debug, Default)]
 pub(super) struct Section<'a> {
-    pub(super) common: Common<'a>,
+    pub(super) written: Vec<Written>,
+    pub(super) settings: Settings<'a>,
     pub(super) reals: Vec<Entry<'a>>,
     pub(super) protocol: Option<(Carrier, Span)>,
     pub(super) scheduler: Option<&'a str>,
+    pub(super) sched_flags: Option<Word<'a>>,
     pub(super) persistent: Option<u32>,
     pub(super) netmask: Option<Word<'a>>,
     pub(super) ops: Option<(bool, Span)>,
     pub(super) service: Option<(Service, Span)>,
     pub(super) check_type: Option<(CheckType, Span)>,
     pub(super) check_port: Option<u16>,
+    pub(super) check_command: Option<Word<'a>>,
     pub(super) request: Option<Word<'a>>,
     pub(super) receive: Option<Word<'a>>,
     pub(super) host: Option<&'a str>,
     pub(super) method: Option<HttpMethod>,
+    pub(super) login: Option<Word<'a>>,
+    pub(super) password: Option<Secret>,
+    pub(super) database: Option<Word<'a>>,
+    pub(super) secret: Option<Secret>,
+    pub(super) load: Option<Word<'a>>,
+    pub(super) monitor_file: Option<Word<'a>>,
+    pub(super) service_name: Option<Word<'a>>,
+    pub(super) comment: Option<Word<'a>>,
 }
 
 /// The globals.
-pub(super) fn common<'a>(entries: &[Entry<'a>], context: &mut Context<'_, '_>) -> Common<'a> {
-    let mut common = Common::default();
-    repeated(entries, context);
+pub(super) fn globals<'a>(entries: &[Entry<'a>], context: &mut Context<'_, '_>) -> Globals<'a> {
+    let mut globals = Globals { written: written(entries, context), ..Globals::default() };
     for entry in entries {
-        set_common(&mut common, entry, context);
+        set_global(&mut globals, entry, context);
     }
-    common
+    globals
 }
 
 /// One section.
 pub(super) fn read<'a>(raw: &lines::Section<'a>, context: &mut Context<'_, '_>) -> Section<'a> {
-    let mut section = Section::default();
-    repeated(&raw.entries, context);
+    let mut section = Section { written: written(&raw.entries, context), ..Section::default() };
     for entry in &raw.entries {
         set(&mut section, entry, context);
     }
     section
 }
 
-/// The last of several counts; only real servers are several.
-fn repeated(entries: &[Entry<'_>], context: &mut Context<'_, '_>) {
-    for (index, entry) in entries.iter().enumerate() {
-        let name = entry.directive.name;
-        let before = entries.get(..index).unwrap_or_default();
-        if !name.starts_with("real") && before.iter().any(|other| other.directive.name == name) {
-            context.faults.warn(entry.key.span(), format!("`{name}` again; this one counts"));
+/// What stands there. The last of several counts; only real servers and `execute` are several.
+fn written(entries: &[Entry<'_>], context: &mut Context<'_, '_>) -> Vec<Written> {
+    let mut list: Vec<Written> = Vec::new();
+    for entry in entries {
+        let directive = entry.directive.name;
+        let several = matches!(directive, "real" | "real6" | "execute");
+        if !several && list.iter().any(|other| other.directive == directive) {
+            let message = format!("`{directive}` again; this one counts");
+            context.faults.warn(entry.key.span(), message);
+            list.retain(|other| other.directive != directive);
+        }
+        // Thousands of servers would make this list long for nobody.
+        if !directive.starts_with("real") {
+            list.push(Written { directive, key: entry.key.span(), value: entry.value.span() });
         }
     }
+    list
 }
 
-fn set_common<'a>(common: &mut Common<'a>, entry: &Entry<'a>, context: &mut Context<'_, '_>) {
+fn set_global<'a>(globals: &mut Globals<'a>, entry: &Entry<'a>, context: &mut Context<'_, '_>) {
     let word = entry.value;
     let faults = &mut *context.faults;
     match entry.directive.name {
-        "checkinterval" => common.interval = address::number(word, 1, SECONDS_MAX, faults),
-        "checktimeout" => common.check_timeout = address::number(word, 1, SECONDS_MAX, faults),
-        "negotiatetimeout" => {
-            common.negotiate_timeout = address::number(word, 1, SECONDS_MAX, faults);
+        "autoreload" => globals.auto_reload = address::yes_no(word, faults),
+        "callback" => globals.callback = address::text(word, faults),
+        "logfile" => globals.log = address::text(word, faults).map(log),
+        "emailalertfrom" => globals.mail_from = address::literal(word, faults),
+        "execute" => globals.execute.extend(address::without_quotes(word, faults)),
+        "fork" => globals.fork = address::yes_no(word, faults),
+        "maintenancedir" => globals.maintenance = address::without_quotes(word, faults),
+        "readdquiescent" => globals.readd_quiescent = address::yes_no(word, faults),
+        "fallbackcommand" => {
+            globals.settings.fallback_command = address::without_quotes(word, faults);
         }
-        "failurecount" => common.failure_count = address::number(word, 1, u32::MAX, faults),
-        "quiescent" => common.quiescent = address::yes_no(word, faults),
-        "cleanstop" => common.clean_stop = address::yes_no(word, faults),
-        "fallback" => common.fallback = sorry(word, Family::V4, context),
-        "fallback6" => common.fallback6 = sorry(word, Family::V6, context),
+        "supervised" if word.text.is_empty() => globals.supervised = Some(true),
+        "supervised" => globals.supervised = address::yes_no(word, faults),
+        _ => set_common(&mut globals.settings, entry, context),
+    }
+}
+
+fn log(word: Word<'_>) -> Log<'_> {
+    if word.text.starts_with('/') { Log::File(word) } else { Log::Facility(word) }
+}
+
+fn set_common<'a>(settings: &mut Settings<'a>, entry: &Entry<'a>, context: &mut Context<'_, '_>) {
+    let word = entry.value;
+    let faults = &mut *context.faults;
+    match entry.directive.name {
+        "checkinterval" => settings.check_interval = address::number(word, 1, SECONDS_MAX, faults),
+        "checktimeout" => settings.check_timeout = address::number(word, 1, SECONDS_MAX, faults),
+        "negotiatetimeout" => {
+            settings.negotiate_timeout = address::number(word, 1, SECONDS_MAX, faults);
+        }
+        "checkcount" => settings.check_count = address::number(word, 1, u32::MAX, faults),
+        "failurecount" => settings.failure_count = address::number(word, 1, u32::MAX, faults),
+        "quiescent" => settings.quiescent = address::yes_no(word, faults),
+        "cleanstop" => settings.clean_stop = address::yes_no(word, faults),
+        "fallback" => settings.fallback = sorry(word, Family::V4, context),
+        "fallback6" => settings.fallback6 = sorry(word, Family::V6, context),
+        "fallbackcommand" => settings.fallback_command = address::quotable(word, faults),
+        "emailalert" => settings.mail_to = mail_to(word, faults),
+        "emailalertfreq" => {
+            settings.mail_frequency = address::number(word, 0, u32::MAX, faults);
+        }
+        "emailalertstatus" => settings.mail_phases = phases(word, faults),
+        "smtp" => settings.smtp = smtp(word, faults),
         _ => (),
     }
+}
+
+/// Addresses with commas between them.
+fn mail_to<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Vec<Word<'a>>> {
+    let list = address::quotable(word, faults)?.split(|c| c == ',' || c.is_whitespace());
+    if list.is_empty() {
+        faults.fault(word.span(), "no address").help("`emailalert=\"admin@example.com\"`");
+        return None;
+    }
+    Some(list)
+}
+
+/// `all`, `none`, or a list.
+fn phases(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Phases> {
+    let list = address::quotable(word, faults)?.split(|c| c == ',' || c.is_whitespace());
+    let mut phases = Phases::NONE;
+    for word in &list {
+        match word.text {
+            "none" if list.len() > 1 => {
+                faults.fault(word.span(), "`none` stands alone");
+                return None;
+            }
+            "all" => phases = Phases::ALL,
+            "none" => (),
+            "starting" => phases.starting = true,
+            "running" => phases.running = true,
+            "stopping" => phases.stopping = true,
+            "reloading" => phases.reloading = true,
+            other => {
+                let message = format!("`{other}` is not a phase of ldirectord");
+                let help = "all, none, or starting, running, stopping, reloading with commas";
+                faults.fault(word.span(), message).help(help);
+                return None;
+            }
+        }
+    }
+    Some(phases)
+}
+
+/// A host; ldirectord refuses quotes here.
+fn smtp<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
+    let bare = address::unquoted(word);
+    if let Some(bare) = bare {
+        let message = format!("read as `{}`; ldirectord takes no quotes here", bare.text);
+        faults.warn(word.span(), message);
+    }
+    let host = bare.unwrap_or(word);
+    let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if host.text.is_empty() || !host.text.chars().all(fit) {
+        faults.fault(word.span(), format!("`{}` is not a host", host.text));
+        return None;
+    }
+    Some(host)
 }
 
 /// `HOST[:PORT] [gate|masq|ipip]`.
@@ -210,7 +225,7 @@ fn sorry<'a>(word: Word<'a>, family: Family, context: &mut Context<'_, '_>) -> O
     if let Some(extra) = rest.get(1) {
         context.faults.fault(extra.span(), "a sorry server has no weight");
     }
-    Some(Sorry { word: *server, ip: ip?, port, forwarding: forwarding? })
+    Some(Sorry { word: *server, address: ip?, port, forwarding: forwarding? })
 }
 
 fn set<'a>(section: &mut Section<'a>, entry: &Entry<'a>, context: &mut Context<'_, '_>) {
@@ -221,27 +236,59 @@ fn set<'a>(section: &mut Section<'a>, entry: &Entry<'a>, context: &mut Context<'
         "real" | "real6" => section.reals.push(*entry),
         "protocol" => section.protocol = protocol(word, context).map(|p| (p, span)),
         "scheduler" => section.scheduler = scheduler(word, context),
+        "schedflags" => section.sched_flags = sched_flags(word, faults),
         "persistent" => section.persistent = address::number(word, 1, PERSISTENT_MAX, faults),
         "netmask" => section.netmask = Some(address::first(word, faults)),
         "ops" => section.ops = address::yes_no(word, faults).map(|on| (on, span)),
+        "monitorfile" => section.monitor_file = address::quotable(word, faults),
+        "servicename" => section.service_name = address::literal(word, faults),
+        "comment" => section.comment = address::literal(word, faults),
+        "load" => section.load = address::text(word, faults),
+        name if SETTINGS_OF_CHECKS.contains(&name) => set_check(section, entry, context),
+        _ => set_common(&mut section.settings, entry, context),
+    }
+}
+
+/// What [`set_check`] sets.
+const SETTINGS_OF_CHECKS: &[&str] = &[
+    "service",
+    "checktype",
+    "checkport",
+    "checkcommand",
+    "request",
+    "receive",
+    "virtualhost",
+    "httpmethod",
+    "login",
+    "passwd",
+    "database",
+    "secret",
+];
+
+fn set_check<'a>(section: &mut Section<'a>, entry: &Entry<'a>, context: &mut Context<'_, '_>) {
+    let word = entry.value;
+    let span = word.span();
+    let faults = &mut *context.faults;
+    match entry.directive.name {
         "service" => section.service = Some((service(word, context), span)),
         "checktype" => section.check_type = Some((check_type(word, context), span)),
         "checkport" => {
             let port = address::number(word, 1, u32::from(u16::MAX), faults);
             section.check_port = port.and_then(|port| u16::try_from(port).ok());
         }
+        "checkcommand" => section.check_command = address::quotable(word, faults),
         "request" => section.request = address::text(word, faults),
         "receive" => {
-            section.receive = address::text(word, faults);
-            if let Some(text) = section.receive
-                && !http::receive(text, faults)
-            {
-                section.receive = None;
-            }
+            let text = address::text(word, faults);
+            section.receive = text.filter(|text| http::receive(*text, faults));
         }
         "virtualhost" => section.host = http::host(address::first(word, faults), faults),
         "httpmethod" => section.method = http::method(address::first(word, faults), faults),
-        _ => set_common(&mut section.common, entry, context),
+        "login" => section.login = address::text(word, faults),
+        "passwd" => section.password = address::secret(word, faults),
+        "database" => section.database = address::text(word, faults),
+        "secret" => section.secret = address::secret(word, faults),
+        _ => (),
     }
 }
 
@@ -261,7 +308,31 @@ fn protocol(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<Carrier> {
 
 fn scheduler<'a>(word: Word<'a>, context: &mut Context<'_, '_>) -> Option<&'a str> {
     let first = address::first(word, context.faults);
-    known_scheduler(first, context.faults)
+    let end = first.text.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(first.text.len());
+    let letters = if end > 0 { first.part(0..end) } else { first };
+    if letters != first {
+        let message = format!("read as `{}`, as ldirectord does", letters.text);
+        context.faults.warn(first.span(), message);
+    }
+    known_scheduler(letters, context.faults)
+}
+
+/// Names with commas between them.
+fn sched_flags<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
+    let word = address::first(word, faults);
+    let list = word.split(|c| c == ',');
+    if list.is_empty() {
+        faults.fault(word.span(), "no flag").help(SCHED_FLAGS.join(", "));
+        return None;
+    }
+    for flag in list {
+        if !SCHED_FLAGS.contains(&flag.text) {
+            let message = format!("`{}` is not a flag of a scheduler", flag.text);
+            faults.fault(flag.span(), message).help(SCHED_FLAGS.join(", "));
+            return None;
+        }
+    }
+    Some(word)
 }
 
 /// A scheduler's name; a warning where it is not one of Linux 6.18.
@@ -292,7 +363,11 @@ fn service(word: Word<'_>, context: &mut Context<'_, '_>) -> Service {
     let first = address::first(word, context.faults);
     Service::named(first.text).unwrap_or_else(|| {
         let message = format!("`{}` is not a service of ldirectord", first.text);
-        context.faults.fault(first.span(), message).help(SERVICE_HELP);
+        let help = match nearest(first.text, Service::names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => SERVICE_HELP.to_owned(),
+        };
+        context.faults.fault(first.span(), message).help(help);
         Service::Unusable
     })
 }
@@ -303,22 +378,22 @@ fn check_type(word: Word<'_>, context: &mut Context<'_, '_>) -> CheckType {
         "negotiate" => CheckType::Negotiate,
         "connect" => CheckType::Connect,
         "ping" => CheckType::Ping,
+        "external" => CheckType::External,
+        "external-perl" => CheckType::ExternalPerl,
         "on" => CheckType::On,
         "off" => CheckType::Off,
-        "external" | "external-perl" => {
-            let message = format!("`{}` checks are not supported yet", first.text);
-            let help = "`checktype=negotiate` with service=http, connect, or ping";
+        other if other.contains(|c: char| c.is_ascii_digit()) => {
+            match address::number(first, 0, u32::MAX, context.faults) {
+                Some(0) => CheckType::Negotiate,
+                Some(connects) => CheckType::Every(connects),
+                None => CheckType::Unusable,
+            }
+        }
+        other => {
+            let message = format!("`{other}` is not a type of check");
+            let help = "negotiate, connect, ping, external, external-perl, on, off, or a number";
             context.faults.fault(first.span(), message).help(help);
             CheckType::Unusable
         }
-        other => match other.parse::<u32>() {
-            Ok(connects) if connects > 0 => CheckType::Every(connects),
-            _ => {
-                let message = format!("`{other}` is not a type of check");
-                let help = "negotiate, connect, ping, on, off, or a number";
-                context.faults.fault(first.span(), message).help(help);
-                CheckType::Unusable
-            }
-        },
     }
 }

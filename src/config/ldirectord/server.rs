@@ -1,75 +1,48 @@
 //! Real servers: `real=HOST[->HOST][:PORT] METHOD [WEIGHT] ["REQUEST","RECEIVE"] [l:N] [u:N]`.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::config::Family;
-use crate::config::diag::{Faults, Word};
+use crate::config::diag::{Faults, Span, Word};
+use crate::config::ldirectord::file::Real;
 use crate::config::ldirectord::lines::Entry;
-use crate::config::ldirectord::section::Section;
-use crate::config::ldirectord::service::{self, Method};
 use crate::config::ldirectord::{Context, address, http};
-use crate::lvs::check::{CHECKS_MAX, CheckKind, HttpCheck, HttpMethod};
-use crate::lvs::model::{Forwarding, Protocol, RealKey, RealServer, ServiceKey};
+use crate::lvs::check::CHECKS_MAX;
+use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Highest weight of the kernel.
 pub(in crate::config) const WEIGHT_MAX: u32 = 65_535;
 
-/// What all servers of a service have in common.
-pub(super) struct Plan<'p, 'a> {
-    pub(super) key: ServiceKey,
-    /// `None` after a fault: the servers are read all the same, for their own faults.
-    pub(super) method: Option<&'p Method>,
-    pub(super) section: &'p Section<'a>,
-}
-
-/// One `real` line.
-struct Line<'a> {
-    first: IpAddr,
-    last: IpAddr,
-    port: Option<u16>,
-    forwarding: Forwarding,
-    weight: u32,
-    request: Option<Word<'a>>,
-    receive: Option<Word<'a>>,
-    word: Word<'a>,
-}
-
-/// All real servers of a service.
-pub(super) fn reals(plan: &Plan<'_, '_>, context: &mut Context<'_, '_>) -> Vec<RealServer> {
-    let mut reals: Vec<RealServer> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for entry in &plan.section.reals {
-        let Some(line) = line(plan, *entry, context) else { continue };
-        let Some(addresses) = range((line.first, line.last), line.word, context.faults) else {
+/// All real servers of a service, ranges taken apart.
+pub(super) fn reals<'a>(
+    key: &ServiceKey,
+    entries: &[Entry<'a>],
+    context: &mut Context<'_, '_>,
+) -> Vec<Real<'a>> {
+    let mut reals = Vec::new();
+    for entry in entries {
+        let Some((real, last)) = line(key, *entry, context) else { continue };
+        let Some(addresses) = range((real.address, last), real.word, context.faults) else {
             continue;
         };
-        let Some(template) = template(plan, &line, context) else { continue };
-        for address in addresses {
-            let key = RealKey { address, ..template.key };
-            if !seen.insert(key) {
-                let message = format!("{key} is there twice; the first one counts");
-                context.faults.warn(line.word.span(), message);
-                continue;
-            }
-            if reals.len() >= CHECKS_MAX {
-                let message = format!("over {CHECKS_MAX} real servers");
-                context.faults.fault(line.word.span(), message);
-                return reals;
-            }
-            let elsewhere = template.check_address != line.first;
-            let check_address = if elsewhere { template.check_address } else { address };
-            reals.push(RealServer { key, check_address, ..template.clone() });
+        if addresses.len() > 1 {
+            unlike_ldirectord((real.address, last), real.word, context.faults);
         }
+        if reals.len() + addresses.len() > CHECKS_MAX {
+            context.faults.fault(real.word.span(), format!("over {CHECKS_MAX} real servers"));
+            return reals;
+        }
+        reals.extend(addresses.into_iter().map(|address| Real { address, ..real }));
     }
     reals
 }
 
+/// The first server of a line, and the address of the last one.
 fn line<'a>(
-    plan: &Plan<'_, '_>,
+    key: &ServiceKey,
     entry: Entry<'a>,
     context: &mut Context<'_, '_>,
-) -> Option<Line<'a>> {
+) -> Option<(Real<'a>, IpAddr)> {
     let words = entry.value.split(char::is_whitespace);
     let [server, method, ..] = words.as_slice() else {
         let message = "a real server is an address and a forwarding method";
@@ -77,7 +50,7 @@ fn line<'a>(
         context.faults.fault(entry.value.span(), message).help(help);
         return None;
     };
-    let ipv6 = plan.key.is_ipv6();
+    let ipv6 = key.is_ipv6();
     if (entry.directive.name == "real6") != ipv6 {
         let right = if ipv6 { "real6" } else { "real" };
         let message = format!("read as `{right}`, for the service is of that family");
@@ -85,33 +58,52 @@ fn line<'a>(
     }
     let family = if ipv6 { Family::V6 } else { Family::V4 };
     let endpoint = address::endpoint(*server);
+    misread(*server, endpoint.host, ipv6, context);
     let first = address::host(endpoint.host, family, context);
     let last = match endpoint.last {
         Some(word) => address::host(word, family, context),
         None => first,
     };
-    let protocol = match plan.key {
+    let protocol = match *key {
         ServiceKey::Address { protocol, .. } => protocol,
         ServiceKey::Mark { .. } => Protocol::Tcp,
     };
     let port = match endpoint.port {
-        Some(word) => Some(address::port(word, protocol, context)?),
-        None => None,
+        Some(word) => address::port(word, protocol, context)?,
+        None => 0,
     };
     let forwarding = address::forwarding(*method, context.faults);
     let rest = method.start + method.text.len() - entry.value.start;
-    let rest = entry.value.part(rest..entry.value.text.len());
-    let tail = tail(rest, context)?;
-    Some(Line {
-        first: first?,
-        last: last?,
+    let tail = tail(entry.value.part(rest..entry.value.text.len()), context)?;
+    let real = Real {
+        word: *server,
+        address: first?,
         port,
         forwarding: forwarding?,
         weight: tail.weight,
         request: tail.request,
         receive: tail.receive,
-        word: *server,
-    })
+        lower: tail.lower,
+        upper: tail.upper,
+        thresholds_at: tail.thresholds_at,
+    };
+    Some((real, last?))
+}
+
+/// Names that ldirectord takes for others.
+fn misread(server: Word<'_>, host: Word<'_>, ipv6: bool, context: &mut Context<'_, '_>) {
+    if !ipv6 && server.text.starts_with('[') {
+        let message = "an IPv4 address in brackets is that address";
+        if let Some(warning) = context.faults.warn_once(server.span(), message) {
+            warning.help("ldirectord takes the port for the address");
+        }
+    }
+    if !ipv6 && host.text.contains('_') {
+        let message = "a host name with an underscore is looked up as it is";
+        if let Some(warning) = context.faults.warn_once(host.span(), message) {
+            warning.help("ldirectord looks up what is behind the last underscore");
+        }
+    }
 }
 
 /// What follows the forwarding method.
@@ -119,10 +111,14 @@ struct Tail<'a> {
     weight: u32,
     request: Option<Word<'a>>,
     receive: Option<Word<'a>>,
+    lower: u32,
+    upper: u32,
+    thresholds_at: Option<Span>,
 }
 
 fn tail<'a>(rest: Word<'a>, context: &mut Context<'_, '_>) -> Option<Tail<'a>> {
-    let mut tail = Tail { weight: 1, request: None, receive: None };
+    let mut tail =
+        Tail { weight: 1, request: None, receive: None, lower: 0, upper: 0, thresholds_at: None };
     let mut rest = rest.trim();
     if rest.text.starts_with(|c: char| c.is_ascii_digit()) {
         let end = rest.text.find(|c: char| c.is_whitespace() || c == '"');
@@ -132,23 +128,60 @@ fn tail<'a>(rest: Word<'a>, context: &mut Context<'_, '_>) -> Option<Tail<'a>> {
     }
     if rest.text.starts_with('"') {
         let (request, receive, behind) = strings(rest, context)?;
+        own_texts(request, receive, context);
         tail.request = Some(request).filter(|word| !word.text.is_empty());
         tail.receive = Some(receive).filter(|word| !word.text.is_empty());
-        rest = behind;
-    }
-    for word in rest.split(char::is_whitespace) {
-        let threshold = word.text.strip_prefix("l:").or_else(|| word.text.strip_prefix("u:"));
-        if threshold.is_some_and(|number| number.parse::<u32>().is_ok()) {
-            let message = "connection thresholds are not applied yet";
-            context.faults.warn(word.span(), message);
-        } else {
-            let message = format!("`{}` is not understood here", word.text);
-            let help = "`ADDRESS:PORT METHOD [WEIGHT] [\"REQUEST\",\"RECEIVE\"] [l:N] [u:N]`";
-            context.faults.fault(word.span(), message).help(help);
+        if tail.receive.is_some_and(|word| !http::receive(word, context.faults)) {
             return None;
         }
+        rest = behind;
+    }
+    let words = rest.split(char::is_whitespace);
+    for word in &words {
+        threshold(*word, &mut tail, context)?;
+    }
+    if let (Some(first), Some(last)) = (words.first(), words.last()) {
+        tail.thresholds_at = Some(Span { start: first.start, end: last.span().end });
     }
     Some(tail)
+}
+
+/// `l:N` or `u:N`.
+fn threshold(word: Word<'_>, tail: &mut Tail<'_>, context: &mut Context<'_, '_>) -> Option<()> {
+    let number = |prefix| word.strip_prefix(prefix).and_then(|number| number.text.parse().ok());
+    if let Some(lower) = number("l:") {
+        tail.lower = lower;
+        if tail.upper > 0 {
+            let message = "`u:` before `l:` counts too";
+            if let Some(warning) = context.faults.warn_once(word.span(), message) {
+                warning.help("ldirectord forgets it, and takes `l:10 u:20` only");
+            }
+        }
+        return Some(());
+    }
+    if let Some(upper) = number("u:") {
+        tail.upper = upper;
+        return Some(());
+    }
+    let message = format!("`{}` is not understood here", word.text);
+    let help = "`ADDRESS:PORT METHOD [WEIGHT] [\"REQUEST\",\"RECEIVE\"] [l:N] [u:N]`";
+    context.faults.fault(word.span(), message).help(help);
+    None
+}
+
+/// What ldirectord does not take a server's own texts for.
+fn own_texts(request: Word<'_>, receive: Word<'_>, context: &mut Context<'_, '_>) {
+    if request.text.starts_with('/') {
+        let message = "this server's own request and receive are used";
+        if let Some(warning) = context.faults.warn_once(request.span(), message) {
+            warning.help("ldirectord ignores both when the request begins with a slash");
+        }
+    }
+    let threshold = |word: Word<'_>| word.text.starts_with("l:") || word.text.starts_with("u:");
+    if threshold(request) || threshold(receive) {
+        let message = "in quotes this is a request or an answer, not a threshold";
+        context.faults.warn(request.span(), message).help("`l:10 u:20`, without quotes");
+    }
 }
 
 fn weight(word: Word<'_>, context: &mut Context<'_, '_>) -> Option<u32> {
@@ -177,6 +210,9 @@ fn strings<'a>(
         let message = format!("`{}` between request and receive", between.text.trim());
         context.faults.fault(between.span(), message);
         return None;
+    }
+    if between.text.trim_start().len() < between.text.len() && between.text.contains(',') {
+        context.faults.warn(between.span(), "ldirectord takes no blank before this comma");
     }
     let behind = rest.part(d + 1..rest.text.len());
     Some((rest.part(a + 1..b), rest.part(c + 1..d), behind))
@@ -215,99 +251,16 @@ fn address_of(bits: u128, ipv6: bool) -> IpAddr {
     }
 }
 
-/// The first server of a line; the others differ in their addresses only.
-fn template(
-    plan: &Plan<'_, '_>,
-    line: &Line<'_>,
-    context: &mut Context<'_, '_>,
-) -> Option<RealServer> {
-    let Line { forwarding, port: written, word, .. } = *line;
-    let port = service::server_port(&plan.key, forwarding, written, Some(word.span()), context);
-    masqueraded_mark(plan, line, port, context);
-    let key = RealKey { address: line.first, port };
-    let own = written.filter(|port| *port > 0).unwrap_or(port);
-    let (check, elsewhere) = check(plan, line, context)?;
-    let default = match &check {
-        CheckKind::Http(http) | CheckKind::Alternate { negotiate: http, .. } => {
-            if http.tls {
-                443
-            } else {
-                80
-            }
+/// ldirectord compares the ends of a range as texts, and has none for IPv6.
+fn unlike_ldirectord((first, last): (IpAddr, IpAddr), word: Word<'_>, faults: &mut Faults<'_>) {
+    if first.is_ipv6() {
+        faults.warn_once(word.span(), "a range of IPv6 addresses, which ldirectord refuses");
+        return;
+    }
+    if bits(first).to_string().len() != bits(last).to_string().len() {
+        let message = "a range is all addresses from the first to the last";
+        if let Some(warning) = faults.warn_once(word.span(), message) {
+            warning.help("ldirectord compares them as texts and finds no server in this one");
         }
-        CheckKind::Connect(Protocol::Tcp) => 0,
-        CheckKind::Connect(Protocol::Udp) | CheckKind::Ping | CheckKind::On | CheckKind::Off => {
-            return Some(real(key, line, check, (line.first, 0)));
-        }
-    };
-    let port = [plan.section.check_port.unwrap_or(0), own, default];
-    let port = port.into_iter().find(|port| *port > 0);
-    let Some(port) = port.or(elsewhere.map(|(_, port)| port)) else {
-        let help = "`checkport=80`, or `checktype=ping`";
-        context.faults.fault(word.span(), "no port to check at").help(help);
-        return None;
-    };
-    Some(real(key, line, check, elsewhere.unwrap_or((line.first, port))))
-}
-
-fn real(
-    key: RealKey,
-    line: &Line<'_>,
-    check: CheckKind,
-    (check_address, check_port): (IpAddr, u16),
-) -> RealServer {
-    let (forwarding, weight) = (line.forwarding, line.weight);
-    RealServer { key, forwarding, weight, check, check_address, check_port }
-}
-
-fn masqueraded_mark(
-    plan: &Plan<'_, '_>,
-    line: &Line<'_>,
-    port: u16,
-    context: &mut Context<'_, '_>,
-) {
-    if port > 0 && matches!(plan.key, ServiceKey::Mark { .. }) {
-        let message = format!("with masq, all marked connections go to port {port}");
-        let help = "leave the port out to keep the clients' ports; `checkport` says where to check";
-        context.faults.warn(line.word.span(), message).help(help);
     }
-}
-
-/// The check of a line, and where it goes when not to the server itself.
-fn check(
-    plan: &Plan<'_, '_>,
-    line: &Line<'_>,
-    context: &mut Context<'_, '_>,
-) -> Option<(CheckKind, Option<(IpAddr, u16)>)> {
-    let (tls, connects) = match plan.method? {
-        Method::Fixed(kind) => return Some((kind.clone(), None)),
-        Method::Http { tls, connects } => (*tls, *connects),
-    };
-    if let Some(word) = line.request.filter(|word| word.text.starts_with('/')) {
-        let message = "this server's own request and receive are used";
-        let help = "ldirectord ignores both when the request begins with a slash";
-        context.faults.warn(word.span(), message).help(help);
-    }
-    let request = match line.request.or(plan.section.request) {
-        Some(word) => http::request(word, tls, context)?,
-        None => http::Request { path: "/".to_owned(), elsewhere: None },
-    };
-    if let Some(word) = line.receive
-        && !http::receive(word, context.faults)
-    {
-        return None;
-    }
-    let receive = line.receive.or(plan.section.receive.filter(|_| line.request.is_none()));
-    let http = HttpCheck {
-        tls,
-        method: plan.section.method.unwrap_or(HttpMethod::Get),
-        path: request.path,
-        host: plan.section.host.map(str::to_owned),
-        receive: receive.map(|word| word.text.to_owned()),
-    };
-    let kind = match connects {
-        Some(connects) => CheckKind::Alternate { connects, negotiate: http },
-        None => CheckKind::Http(http),
-    };
-    Some((kind, request.elsewhere))
 }

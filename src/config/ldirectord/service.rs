@@ -1,21 +1,18 @@
-//! One virtual service from its section and the globals.
+//! One virtual service as values: its section, and the globals where it says nothing.
 
-use std::time::Duration;
-
-use crate::config::diag::{Span, Word};
-use crate::config::ldirectord::lines::Entry;
-use crate::config::ldirectord::section::{
-    Carrier, CheckType, Common, SERVICE_HELP, Section, Service, Sorry,
+use crate::config::diag::Word;
+use crate::config::ldirectord::file::{
+    Check, CheckType, Globals, Service, Settings, Sorry, Virtual,
 };
+use crate::config::ldirectord::lines::Entry;
+use crate::config::ldirectord::section::{Carrier, Section};
 use crate::config::ldirectord::{Context, address, server};
 use crate::config::{Family, value};
-use crate::lvs::check::CheckKind;
-use crate::lvs::model::{Fallback, Forwarding, Protocol, RealKey, ServiceKey, VirtualService};
+use crate::lvs::check::HttpMethod;
+use crate::lvs::model::{Protocol, ServiceKey};
 
 /// ldirectord's default.
 const SCHEDULER: &str = "wrr";
-/// Seconds between checks, ldirectord's default.
-const INTERVAL: u32 = 10;
 /// Seconds for a connect or ping check, ldirectord's default.
 const CHECK_TIMEOUT: u32 = 5;
 /// Seconds for a negotiate check, ldirectord's default.
@@ -23,66 +20,81 @@ const NEGOTIATE_TIMEOUT: u32 = 30;
 /// `domain` in /etc/services.
 const DNS_PORT: u16 = 53;
 
-/// How the real servers of a service are checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Method {
-    /// All in the same way.
-    Fixed(CheckKind),
-    /// Each with its own request; between two of them so many connect checks.
-    Http { tls: bool, connects: Option<u32> },
-}
-
-/// Builds it; `None` after a fault that leaves nothing to build on.
-pub(super) fn build(
-    head: Entry<'_>,
-    section: &Section<'_>,
-    globals: &Common<'_>,
+/// Puts it together; `None` after a fault that leaves nothing to build on.
+pub(super) fn resolve<'a>(
+    head: Entry<'a>,
+    section: Section<'a>,
+    globals: &Globals<'a>,
     context: &mut Context<'_, '_>,
-) -> Option<VirtualService> {
-    let key = key(head, section, context)?;
-    let method = method(head, section, &key, context);
-    let plan = server::Plan { key, method: method.as_ref(), section };
-    let reals = server::reals(&plan, context);
+) -> Option<Virtual<'a>> {
+    let key = key(head, &section, context)?;
     if section.reals.is_empty() {
         let message = "no real server: only the sorry server can serve";
         context.faults.warn(head.value.span(), message);
     }
-    let persistent = section.persistent;
-    any_port_is_persistent(head, &key, persistent, context);
-    let common = &section.common;
-    let negotiates = matches!(method, Some(Method::Http { .. }));
-    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
-    Some(VirtualService {
+    let reals = server::reals(&key, &section.reals, context);
+    let (own, all) = (&section.settings, &globals.settings);
+    Some(Virtual {
+        head: head.value.span(),
         key,
-        scheduler: section.scheduler.unwrap_or(SCHEDULER).to_owned(),
-        persistent,
-        netmask: netmask(&key, section, context),
-        one_packet: one_packet(&key, section, context),
-        quiescent: common.quiescent.or(globals.quiescent).unwrap_or(false),
-        clean_stop: common.clean_stop.or(globals.clean_stop).unwrap_or(true),
+        settings: own.or(all),
+        check_timeout: check_timeout(own, all),
+        negotiate_timeout: negotiate_timeout(own, all),
+        scheduler: section.scheduler.unwrap_or(SCHEDULER),
+        sched_flags: section.sched_flags,
+        persistent: section.persistent,
+        netmask: netmask(&key, &section, context),
+        one_packet: one_packet(&key, &section, context),
+        fallback: fallback(&key, own, all, context),
         reals,
-        fallback: fallback(&key, common, globals, context),
-        interval: seconds(common.interval.or(globals.interval).unwrap_or(INTERVAL)),
-        timeout: seconds(timeout(common, globals, negotiates)),
-        fall: common.failure_count.or(globals.failure_count).unwrap_or(1),
-        rise: 1,
+        monitor_file: section.monitor_file,
+        service_name: section.service_name,
+        comment: section.comment,
+        load: section.load,
+        written: section.written.clone(),
+        check: check(head, &key, section),
     })
 }
 
 /// The order in which ldirectord looks for a timeout.
-fn timeout(own: &Common<'_>, globals: &Common<'_>, negotiates: bool) -> u32 {
-    if negotiates {
-        own.negotiate_timeout
-            .or(own.check_timeout)
-            .or(globals.negotiate_timeout)
-            .or(globals.check_timeout)
-            .unwrap_or(NEGOTIATE_TIMEOUT)
-    } else {
-        own.check_timeout
-            .or(own.negotiate_timeout)
-            .or(globals.check_timeout)
-            .or(globals.negotiate_timeout)
-            .unwrap_or(CHECK_TIMEOUT)
+fn check_timeout(own: &Settings<'_>, globals: &Settings<'_>) -> u32 {
+    own.check_timeout
+        .or(own.negotiate_timeout)
+        .or(globals.check_timeout)
+        .or(globals.negotiate_timeout)
+        .unwrap_or(CHECK_TIMEOUT)
+}
+
+/// The same for checks that negotiate.
+fn negotiate_timeout(own: &Settings<'_>, globals: &Settings<'_>) -> u32 {
+    own.negotiate_timeout
+        .or(own.check_timeout)
+        .or(globals.negotiate_timeout)
+        .or(globals.check_timeout)
+        .unwrap_or(NEGOTIATE_TIMEOUT)
+}
+
+fn check<'a>(head: Entry<'a>, key: &ServiceKey, section: Section<'a>) -> Check<'a> {
+    let by_port = match key {
+        ServiceKey::Address { port, .. } => Service::of_port(*port),
+        ServiceKey::Mark { .. } => Service::None,
+    };
+    let (kind, kind_at) = section.check_type.unwrap_or((CheckType::Negotiate, head.value.span()));
+    Check {
+        kind,
+        kind_at,
+        service: section.service.map_or(by_port, |(service, _)| service),
+        service_at: section.service.map(|(_, span)| span),
+        port: section.check_port,
+        command: section.check_command,
+        request: section.request,
+        receive: section.receive,
+        method: section.method.unwrap_or(HttpMethod::Get),
+        host: section.host,
+        login: section.login,
+        password: section.password,
+        database: section.database,
+        secret: section.secret,
     }
 }
 
@@ -91,7 +103,7 @@ fn key(
     section: &Section<'_>,
     context: &mut Context<'_, '_>,
 ) -> Option<ServiceKey> {
-    let word = address::first(head.value, context.faults);
+    let word = whole(address::first(head.value, context.faults), head, context);
     let ipv6 = head.directive.name == "virtual6";
     if !word.text.is_empty() && word.text.bytes().all(|b| b.is_ascii_digit()) {
         return mark(word, ipv6, section, context);
@@ -121,6 +133,23 @@ fn key(
     let by_port = if port == DNS_PORT { Protocol::Udp } else { Protocol::Tcp };
     let protocol = explicit.unwrap_or(by_port);
     Some(ServiceKey::Address { protocol, address: address?, port })
+}
+
+/// The address without what ldirectord does not look at, and with a warning for it.
+fn whole<'a>(word: Word<'a>, head: Entry<'_>, context: &mut Context<'_, '_>) -> Word<'a> {
+    if head.value.text.starts_with('"') && word.start > head.value.start {
+        context.faults.warn(word.span(), "ldirectord takes no quotes here");
+    }
+    let mut parts = word.text.splitn(3, ':');
+    let (Some(host), Some(port), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
+        return word;
+    };
+    if host.parse::<std::net::Ipv4Addr>().is_err() || port.is_empty() {
+        return word;
+    }
+    let end = host.len() + 1 + port.len();
+    context.faults.warn(word.part(end..word.text.len()).span(), format!("`:{rest}` is ignored"));
+    word.part(0..end)
 }
 
 fn is_bare_ipv6(word: Word<'_>) -> bool {
@@ -157,18 +186,6 @@ fn mark(
     Some(ServiceKey::Mark { ipv6, mark })
 }
 
-fn any_port_is_persistent(
-    head: Entry<'_>,
-    key: &ServiceKey,
-    persistent: Option<u32>,
-    context: &mut Context<'_, '_>,
-) {
-    if matches!(key, ServiceKey::Address { port: 0, .. }) && persistent.is_none() {
-        let message = "port 0 is every port, and the kernel takes that only with persistence";
-        context.faults.fault(head.value.span(), message).help("add `persistent=300`");
-    }
-}
-
 fn netmask(key: &ServiceKey, section: &Section<'_>, context: &mut Context<'_, '_>) -> Option<u8> {
     let word = section.netmask?;
     let max = if key.is_ipv6() { 128 } else { 32 };
@@ -195,12 +212,12 @@ fn one_packet(key: &ServiceKey, section: &Section<'_>, context: &mut Context<'_,
 }
 
 /// The sorry server: the section's own before the global one, of the service's family.
-fn fallback(
+fn fallback<'a>(
     key: &ServiceKey,
-    own: &Common<'_>,
-    globals: &Common<'_>,
+    own: &Settings<'a>,
+    globals: &Settings<'a>,
     context: &mut Context<'_, '_>,
-) -> Option<Fallback> {
+) -> Option<Sorry<'a>> {
     let (mine, other, theirs) = if key.is_ipv6() {
         (&own.fallback6, &own.fallback, &globals.fallback6)
     } else {
@@ -211,104 +228,5 @@ fn fallback(
         let message = format!("this sorry server is not used: the service is {family}");
         context.faults.warn(other.word.span(), message);
     }
-    let Sorry { word, ip, port, forwarding } = (*mine).or(*theirs)?;
-    // A global one without the right port is nobody's mistake.
-    let noticed = mine.is_some().then(|| word.span());
-    let port = server_port(key, forwarding, port, noticed, context);
-    Some(Fallback { key: RealKey { address: ip, port }, forwarding })
-}
-
-/// The port that a server has in IPVS. Only masq can change it: with gate and ipip it is the
-/// service's, and with a mark there is none.
-pub(in crate::config) fn server_port(
-    key: &ServiceKey,
-    forwarding: Forwarding,
-    written: Option<u16>,
-    noticed: Option<Span>,
-    context: &mut Context<'_, '_>,
-) -> u16 {
-    let own = match key {
-        ServiceKey::Address { port, .. } => *port,
-        ServiceKey::Mark { .. } => 0,
-    };
-    let Some(written) = written.filter(|port| *port > 0) else { return own };
-    if forwarding == Forwarding::Masq {
-        return written;
-    }
-    if let (Some(span), true) = (noticed, written != own && own > 0) {
-        let message = format!("only masq can change the port: packets arrive at port {own}");
-        context.faults.warn(span, message);
-    }
-    own
-}
-
-fn method(
-    head: Entry<'_>,
-    section: &Section<'_>,
-    key: &ServiceKey,
-    context: &mut Context<'_, '_>,
-) -> Option<Method> {
-    let connects = match section.check_type.map_or(CheckType::Negotiate, |(kind, _)| kind) {
-        CheckType::Negotiate => None,
-        CheckType::Every(connects) => Some(connects),
-        CheckType::Connect => return Some(Method::Fixed(connect(key))),
-        CheckType::Ping => return Some(Method::Fixed(CheckKind::Ping)),
-        CheckType::On => return Some(Method::Fixed(CheckKind::On)),
-        CheckType::Off => return Some(Method::Fixed(CheckKind::Off)),
-        CheckType::Unusable => return None,
-    };
-    let by_port = match key {
-        ServiceKey::Address { port, .. } => Service::of_port(*port),
-        ServiceKey::Mark { .. } => Service::None,
-    };
-    let (service, span) = section.service.unwrap_or((by_port, head.value.span()));
-    match service {
-        Service::Http => Some(Method::Http { tls: false, connects }),
-        Service::Https => Some(Method::Http { tls: true, connects }),
-        Service::None => Some(Method::Fixed(without_service(section, key, span, context))),
-        Service::NotYet(name) if section.service.is_some() => {
-            let message = format!("service={name} is not supported yet");
-            context.faults.fault(span, message).help(SERVICE_HELP);
-            None
-        }
-        Service::NotYet(name) => {
-            let message =
-                format!("this port is checked as service={name}, which is not supported yet");
-            let help = "`checktype=connect` sees whether the port takes connections, \
-                        `checktype=ping` whether the server is there";
-            context.faults.fault(span, message).help(help);
-            None
-        }
-        Service::Unusable => None,
-    }
-}
-
-/// UDP takes no connection; ldirectord pings instead.
-fn connect(key: &ServiceKey) -> CheckKind {
-    match key {
-        ServiceKey::Address { protocol, .. } => CheckKind::Connect(*protocol),
-        ServiceKey::Mark { .. } => CheckKind::Connect(Protocol::Tcp),
-    }
-}
-
-/// Negotiating nothing is always well for ldirectord, even with a server that is off.
-fn without_service(
-    section: &Section<'_>,
-    key: &ServiceKey,
-    span: Span,
-    context: &mut Context<'_, '_>,
-) -> CheckKind {
-    let tcp = matches!(key, ServiceKey::Address { protocol: Protocol::Tcp, .. });
-    if tcp || section.check_port.is_some() {
-        context
-            .faults
-            .warn(span, "nothing to negotiate: a connect check is made instead")
-            .help("ldirectord takes such servers as always up; say `checktype=connect`, or `on`");
-        CheckKind::Connect(Protocol::Tcp)
-    } else {
-        context.faults.warn(span, "nothing to check: the servers are taken as always up").help(
-            "`checktype=ping`, or service=http with a checkport; `checktype=on` says it aloud",
-        );
-        CheckKind::On
-    }
+    (*mine).or(*theirs)
 }

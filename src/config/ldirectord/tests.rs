@@ -122,7 +122,10 @@ fn blanks_comments_and_quotes_never_stop_a_file() {
         ),
         ("\tscheduler=rr\n\treceive=OK\n", "4 warning: read as \"OK\": quotes are missing"),
         ("\tscheduler=rr\n\treceive=\"OK\" junk\n", "4 warning: `junk` is ignored"),
-        ("\tscheduler=rr\n\treceive=\"a#b\"\n", ""),
+        (
+            "\tscheduler=rr\n\treceive=\"a#b\"\n",
+            "4 warning: a `#` in quotes is part of the text; in a section ldirectord cuts it there",
+        ),
         ("\tscheduler=rr\n\tpersistent=10m\n", "4 warning: read as 10, as ldirectord does"),
         ("\tscheduler=rr\nquiescent=yes # now\n", "4 warning: comment behind a global value"),
         ("\tscheduler=lc\n\tscheduler=rr\n", "4 warning: `scheduler` again; this one counts"),
@@ -255,16 +258,114 @@ fn the_sorry_server_is_the_sections_own_or_the_global_one_of_its_family() {
     }
 }
 
+/// The rows of a table in the documentation: name and fate.
+fn documented(heading: &str) -> Vec<(&'static str, &'static str)> {
+    let page = include_str!("../../../docs/LDIRECTORD.md");
+    let rows = page.lines().skip_while(|line| *line != heading).skip(2);
+    let rows = rows.take_while(|line| line.starts_with("| "));
+    rows.map(|line| {
+        let mut cells = line.split(" | ");
+        let name = cells.next().unwrap().trim_start_matches("| ").trim_matches('`');
+        (name, cells.next().unwrap())
+    })
+    .collect()
+}
+
 #[test]
-fn every_directive_of_ldirectord_is_known() {
-    let all = "checktimeout negotiatetimeout checkinterval checkcount failurecount autoreload \
-        callback fallback fallback6 fallbackcommand logfile emailalert emailalertfrom \
-        emailalertfreq emailalertstatus smtp execute supervised fork quiescent readdquiescent \
-        cleanstop maintenancedir timeout connecttimeout virtual virtual6 real real6 checktype \
-        service checkcommand checkport request receive httpmethod virtualhost login passwd \
-        database secret load scheduler persistent netmask schedflags protocol ops monitorfile \
-        servicename comment";
-    for name in all.split_whitespace() {
-        assert!(directives::find(name).is_some(), "{name}");
+fn the_documentation_says_of_every_directive_what_becomes_of_it() {
+    let said = documented("| directive | fate | what it does here |");
+    let names: Vec<&str> = said.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, directives::names().collect::<Vec<_>>());
+    for (name, fate) in said {
+        let named = |rows: &[not_yet::Row]| rows.iter().any(|row| row.directive == name);
+        let refused =
+            matches!(directives::find(name).unwrap().scope, directives::Scope::Nowhere(_));
+        let is = match (named(not_yet::ROWS), named(not_yet::NEEDLESS), refused) {
+            (true, false, false) => "not yet",
+            (false, true, false) => "needless",
+            (false, false, true) => "refused",
+            (false, false, false) if fate == "better" => "better",
+            _ => "same",
+        };
+        assert_eq!(fate, is, "{name}");
     }
+}
+
+#[test]
+fn the_documentation_says_of_every_check_whether_it_is_made() {
+    let types = documented("| checktype | fate | what it does here |");
+    let services = documented("| service | fate | what it does here |");
+    let names: Vec<&str> = services.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, file::Service::names().collect::<Vec<_>>());
+    assert_eq!(types.len(), 8);
+    let types = types.iter().map(|row| ("checktype", row));
+    for (key, (name, fate)) in types.chain(services.iter().map(|row| ("service", row))) {
+        let (_, found) = section(&format!("\t{key}={name}\n"));
+        let refused = !faults(&found).is_empty();
+        assert_eq!(refused, *fate == "not yet", "{key}={name}: {:?}", brief(&found));
+    }
+}
+
+#[test]
+fn what_is_not_acted_on_yet_is_named_where_it_is_asked_for_and_stops_nothing() {
+    let globals = "autoreload=no\nfork=no\nsupervised=no\nreaddquiescent=no\ncheckcount=1\n";
+    let (_, found) = load(&format!("{globals}virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n"));
+    assert_eq!(brief(&found), Vec::<String>::new(), "nothing is asked for");
+    let (services, found) = load(
+        "emailalert=root\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate 1 l:1 u:2\n\
+         \treal=10.0.0.3:80 gate 1 u:2\n\tschedflags=mh-port\n\
+         virtual=10.0.0.1:81\n\treal=10.0.0.2:81 gate\n\tchecktype=ping\n\tcheckcount=3\n",
+    );
+    assert_eq!(services.len(), 2);
+    assert_eq!(
+        brief(&found),
+        [
+            "1 warning: `emailalert` is not acted on yet: no mail is sent",
+            "3 warning: connection thresholds are not applied yet (once more below)",
+            "5 warning: `schedflags` is not acted on yet: the scheduler runs without flags",
+            "9 warning: `checkcount` is not acted on yet: a ping check is one echo; use failurecount",
+        ]
+    );
+}
+
+#[test]
+fn no_password_is_ever_shown() {
+    for line in [
+        "\tpasswd=\"hush\" hush",
+        "\tpasswd=hush",
+        " passwd=\"hush\" # hush",
+        "\tsecret=\"hush\"",
+        "\tSecret=hush",
+        "\tpaswd=\"hush\"",
+        "passwd \"hush\"",
+        "\tlogin=hush",
+        "\tpasswd=\"hush#hush\"",
+    ] {
+        let source = Source::literal("test.cf", &format!("virtual=10.0.0.1:80\n{line}\n"));
+        let name = DirectorName::new("test.cf").unwrap();
+        let reading = reading(&source, &name, &World::default());
+        for found in reading.found.iter().chain(&reading.not_yet) {
+            let login = line.contains("login") && found.message.contains("quotes are missing");
+            assert!(login || !found.to_string().contains("hush"), "{line:?}: {found}");
+        }
+        let password = format!("{:?}", reading.file.virtuals[0].check.password);
+        assert!(!password.contains("hush"), "{password}");
+    }
+}
+
+#[test]
+fn a_service_is_there_once_whatever_its_lines_say() {
+    let (services, found) = load("virtual=web1:80\nvirtual=10.0.0.2:http\nvirtual=10.0.0.2:81\n");
+    assert_eq!(told(&services), "tcp 10.0.0.2:80: ; tcp 10.0.0.2:81: ");
+    assert_eq!(faults(&found), ["2 the virtual service tcp 10.0.0.2:80 is there twice"]);
+}
+
+#[test]
+fn a_meaning_of_our_own_is_said_once_with_the_count_of_the_others() {
+    let own = "\treal=10.0.0.2:80 gate 1 \"/a\",\"b\"\n\treal=10.0.0.3:80 gate 1 \"/a\",\"b\"\n";
+    let (_, found) = load(&format!("virtual=10.0.0.1:80\n{own}virtual=10.0.0.4:80\n{own}"));
+    assert_eq!(
+        brief(&found),
+        ["2 warning: this server's own request and receive are used (3 times more below)"]
+    );
 }

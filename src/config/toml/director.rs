@@ -10,7 +10,7 @@ use crate::config::check::DraftDirector;
 use crate::config::diag::{Mark, Span, Word};
 use crate::config::ldirectord::section::{PERSISTENT_MAX, known_scheduler};
 use crate::config::ldirectord::server::{WEIGHT_MAX, range};
-use crate::config::ldirectord::{address, service::server_port};
+use crate::config::ldirectord::{address, build::server_port};
 use crate::config::toml::check::{self, Check, Level};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::{Family, value};

@@ -1,0 +1,170 @@
+//! What a file asks for and the director does not act on: one place, so that what is built next
+//! has its line to remove here.
+//!
+//! A check that can't be made is a fault: a server would be taken as up, or as down, unasked. The
+//! rest works without what is named here, and is a warning.
+
+use crate::config::diag::Faults;
+use crate::config::ldirectord::file::{CheckType, File, Globals, Service, Virtual, Written};
+
+/// One directive.
+pub(super) struct Row {
+    pub(super) directive: &'static str,
+    /// Whether the globals ask for something with it.
+    in_globals: fn(&Globals<'_>) -> bool,
+    /// Whether a section does.
+    in_section: fn(&Virtual<'_>) -> bool,
+    /// The end of the sentence "`x` is not acted on".
+    consequence: &'static str,
+}
+
+const fn global(
+    directive: &'static str,
+    in_globals: fn(&Globals<'_>) -> bool,
+    consequence: &'static str,
+) -> Row {
+    Row { directive, in_globals, in_section: |_| false, consequence }
+}
+
+const fn section(
+    directive: &'static str,
+    in_section: fn(&Virtual<'_>) -> bool,
+    consequence: &'static str,
+) -> Row {
+    Row { directive, in_globals: |_| false, in_section, consequence }
+}
+
+/// Either, whatever it says.
+const fn both(directive: &'static str, consequence: &'static str) -> Row {
+    Row { directive, in_globals: |_| true, in_section: |_| true, consequence }
+}
+
+const MAIL: &str = " yet: no mail is sent";
+const COMMAND: &str = " yet: the command is not run";
+
+/// What there is instead of a service that can't be checked.
+pub(super) const SERVICE_HELP: &str =
+    "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+
+/// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
+pub(super) const ROWS: &[Row] = &[
+    section("schedflags", |_| true, " yet: the scheduler runs without flags"),
+    section("monitorfile", |_| true, " yet: checks are not written to a file"),
+    section("servicename", |_| true, MAIL),
+    section("comment", |_| true, MAIL),
+    both("emailalert", MAIL),
+    both("emailalertfreq", MAIL),
+    both("emailalertstatus", MAIL),
+    both("smtp", MAIL),
+    global("emailalertfrom", |_| true, MAIL),
+    both("fallbackcommand", COMMAND),
+    global("callback", |_| true, COMMAND),
+    global("maintenancedir", |_| true, " yet: servers marked there are not taken out"),
+    Row {
+        directive: "checkcount",
+        in_globals: |globals| globals.settings.check_count.is_some_and(|count| count > 1),
+        in_section: |section| section.settings.check_count.is_some_and(|count| count > 1),
+        consequence: " yet: a ping check is one echo; use failurecount",
+    },
+    global(
+        "logfile",
+        |_| true,
+        " yet: everything goes to the standard error, which systemd keeps, and to the `logfile` \
+         of ha.cf",
+    ),
+    global("execute", |_| true, " yet: name that file in haresources too, `ldirectord::FILE`"),
+    global(
+        "autoreload",
+        |globals| globals.auto_reload == Some(true),
+        " yet: a change takes effect with `pairbeat reload`",
+    ),
+];
+
+/// Directives for which there is nothing to do, ever.
+pub(super) const NEEDLESS: &[Row] = &[
+    global(
+        "supervised",
+        |globals| globals.supervised == Some(true),
+        ": pairbeat runs the director itself",
+    ),
+    global(
+        "fork",
+        |globals| globals.fork == Some(true),
+        ": checks never wait for each other anyway",
+    ),
+    global(
+        "readdquiescent",
+        |globals| globals.readd_quiescent == Some(true),
+        ": the kernel's table is always made what it should be",
+    ),
+    section("load", |_| true, ", nor is it by ldirectord"),
+];
+
+/// Says it all.
+pub(super) fn say(file: &File<'_>, faults: &mut Faults<'_>) {
+    for written in &file.globals.written {
+        let row = row(written).filter(|row| (row.in_globals)(&file.globals));
+        if let Some(row) = row {
+            warn(row, written, faults);
+        }
+    }
+    for section in &file.virtuals {
+        for written in &section.written {
+            let row = row(written).filter(|row| (row.in_section)(section));
+            if let Some(row) = row {
+                warn(row, written, faults);
+            }
+        }
+        check(section, faults);
+        thresholds(section, faults);
+    }
+}
+
+fn row(written: &Written) -> Option<&'static Row> {
+    ROWS.iter().chain(NEEDLESS).find(|row| row.directive == written.directive)
+}
+
+fn warn(row: &Row, written: &Written, faults: &mut Faults<'_>) {
+    let message = format!("`{}` is not acted on{}", row.directive, row.consequence);
+    faults.warn(written.key, message);
+}
+
+/// Checks that can't be made.
+fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
+    let check = &section.check;
+    let (span, message) = match check.kind {
+        CheckType::External | CheckType::ExternalPerl => {
+            let perl = if check.kind == CheckType::ExternalPerl { "-perl" } else { "" };
+            (check.kind_at, format!("`external{perl}` checks are not supported yet"))
+        }
+        CheckType::Negotiate | CheckType::Every(_) => match check.service {
+            Service::Http | Service::Https | Service::None | Service::Unusable => return,
+            service => {
+                let name = service.name();
+                if let Some(span) = check.service_at {
+                    let message = format!("service={name} is not supported yet");
+                    faults.fault(span, message).help(SERVICE_HELP);
+                    return;
+                }
+                let message =
+                    format!("this port is checked as service={name}, which is not supported yet");
+                (section.head, message)
+            }
+        },
+        CheckType::Connect
+        | CheckType::Ping
+        | CheckType::On
+        | CheckType::Off
+        | CheckType::Unusable => return,
+    };
+    let help = "`checktype=connect` sees whether the port takes connections, \
+                `checktype=ping` whether the server is there";
+    faults.fault(span, message).help(help);
+}
+
+/// Connection thresholds of real servers.
+fn thresholds(section: &Virtual<'_>, faults: &mut Faults<'_>) {
+    for span in section.reals.iter().filter_map(|real| real.thresholds_at) {
+        faults.warn_once(span, "connection thresholds are not applied yet");
+    }
+}
