@@ -9,6 +9,9 @@
     reason = "a test may end at the first surprise"
 )]
 
+#[path = "common/needs.rs"]
+mod needs;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -35,14 +38,7 @@ const LEASE: Duration = Duration::from_secs(3);
 fn installed(program: &str, package: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
     let there = found.is_ok_and(|output| output.status.success());
-    if !there {
-        eprintln!("SKIP needs {program} of {package}");
-        assert!(
-            std::env::var_os("PAIRBEAT_REQUIRE_ALL").is_none_or(|v| v != "1"),
-            "skipped where PAIRBEAT_REQUIRE_ALL=1"
-        );
-    }
-    there
+    needs::met(there, &format!("{program} of {package}"))
 }
 
 /// A directory that goes with its test.

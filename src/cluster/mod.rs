@@ -260,10 +260,7 @@ impl Core {
     /// Whether the peer may have taken over while we stood still and we do not know yet: until
     /// then nothing should be served that it may serve (design 5.7).
     pub fn in_doubt(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Booting { doubt: Some(_), .. } | Phase::Running { doubt: Some(_), .. }
-        )
+        self.phase.doubt().is_some()
     }
 
     /// The awake time at `now`; notes a stall of our own.
@@ -433,11 +430,7 @@ impl Core {
     /// Whether we are still what we were before we stood still is known, or begins to be. Also
     /// while the node boots: it may have begun with what an earlier process held.
     fn step_doubt(&mut self, now: Instant) {
-        let (Phase::Booting { doubt: Some(doubt), .. } | Phase::Running { doubt: Some(doubt), .. }) =
-            self.phase
-        else {
-            return;
-        };
+        let Some(doubt) = self.phase.doubt() else { return };
         let heard = self.peer.echo() >= doubt.sequence;
         if heard || (now >= doubt.until && self.rechecked(now)) {
             if let Phase::Booting { doubt, .. } | Phase::Running { doubt, .. } = &mut self.phase {
@@ -484,28 +477,21 @@ impl Core {
             return (now, "something new");
         }
         let phase = match &self.phase {
-            Phase::Booting { since, doubt: None } => {
+            Phase::Booting { since, .. } => {
                 Some((boot_end(&self.settings, *since, self.peer.presence()), "initdead"))
             }
-            Phase::Booting { since, doubt: Some(doubt) } => {
-                let end = boot_end(&self.settings, *since, self.peer.presence());
-                Some((
-                    if doubt.until > self.ticked { end.min(doubt.until) } else { end },
-                    "initdead",
-                ))
-            }
-            Phase::Running { doubt: Some(doubt), .. } => Some((doubt.until, "validation")),
             Phase::Restarting(restart) => Some((restart.latest(), "restart")),
             Phase::Goodbye { next, .. } => return (*next, "farewell"),
             Phase::Ended => return (Instant::NEVER, "left"),
-            Phase::Running { doubt: None, .. } | Phase::Leaving(_) => None,
+            Phase::Running { .. } | Phase::Leaving(_) => None,
         };
+        let doubt = self.phase.doubt().map(|doubt| (doubt.until, "validation"));
         let settled = self.settled().filter(|_| self.settings.auto_failback);
         let failback = settled.map(|since| (since.plus(self.settings.keepalive * 2), "failback"));
         let unsynced = self.groups.iter().any(|group| group.unsynced);
         let synced = settled.filter(|_| unsynced).map(|since| (since.plus(SYNC_WAIT_MAX), "sync"));
         let groups = self.groups.iter().flat_map(|group| group.deadlines(&self.settings));
-        let later = [phase, failback, synced].into_iter().flatten();
+        let later = [phase, doubt, failback, synced].into_iter().flatten();
         let later =
             later.chain(groups).chain(self.peer.deadlines()).chain(self.requests.deadlines());
         let fading = self.peer.is_alive() && self.groups.iter().any(|group| group.settings.probe);

@@ -32,6 +32,16 @@ pub(super) enum Phase {
     Ended,
 }
 
+impl Phase {
+    /// What is not sure after a stall of our own.
+    pub(super) fn doubt(&self) -> Option<Doubt> {
+        match self {
+            Self::Booting { doubt, .. } | Self::Running { doubt, .. } => *doubt,
+            Self::Restarting(_) | Self::Leaving(_) | Self::Goodbye { .. } | Self::Ended => None,
+        }
+    }
+}
+
 /// A request to leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leave {

@@ -214,6 +214,18 @@ impl<'a> Word<'a> {
         Some((self.part(0..at), self.part(at + separator.len()..self.text.len())))
     }
 
+    /// The pieces around each `separator`, empty ones too: one more than there are of it.
+    pub fn pieces(&self, separator: &str) -> Vec<Word<'a>> {
+        let mut pieces = Vec::new();
+        let mut rest = *self;
+        while let Some((piece, more)) = rest.split_once(separator) {
+            pieces.push(piece);
+            rest = more;
+        }
+        pieces.push(rest);
+        pieces
+    }
+
     /// The pieces between the characters that `separator` is true for, without empty ones.
     pub fn split(&self, separator: fn(char) -> bool) -> Vec<Word<'a>> {
         let mut words = Vec::new();

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::needs::met;
+
 /// A named network namespace, deleted when dropped.
 pub(crate) struct Net {
     name: String,
@@ -16,14 +18,7 @@ pub(crate) struct Net {
 pub(crate) fn possible() -> bool {
     let able = rustix::process::geteuid().is_root()
         && Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|s| s.success());
-    if !able {
-        eprintln!("SKIP needs root, network namespaces and ip(8)");
-        assert!(
-            std::env::var_os("PAIRBEAT_REQUIRE_ALL").is_none_or(|v| v != "1"),
-            "skipped where PAIRBEAT_REQUIRE_ALL=1"
-        );
-    }
-    able
+    met(able, "root, network namespaces and ip(8)")
 }
 
 pub(crate) fn sh(command: &str) -> String {

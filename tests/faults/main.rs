@@ -17,6 +17,8 @@ mod keys;
 #[expect(dead_code, reason = "the tests of `pair` use the rest")]
 #[path = "../common/lan.rs"]
 mod lan;
+#[path = "../common/needs.rs"]
+mod needs;
 #[path = "../common/nets.rs"]
 mod nets;
 #[expect(dead_code, reason = "the tests of `pair` use the rest")]

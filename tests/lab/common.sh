@@ -18,6 +18,15 @@ remark() { printf '%s  %s%s\n' "$dim" "$*" "$plain"; }
 good() { printf '  %sok%s    %s\n' "$green" "$plain" "$*"; }
 bad() { printf '  %sFAIL%s  %s\n' "$red" "$plain" "$*"; }
 
+# claim WHAT COMMAND...: holds when the command ends well; else it is one of the faults.
+faults=0
+claim() {
+  if "${@:2}"; then good "$1"; else
+    bad "$1"
+    faults=$((faults + 1))
+  fi
+}
+
 die() {
   printf '%sFAIL%s %s\n' "$red" "$plain" "$*" >&2
   exit 1

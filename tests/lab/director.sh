@@ -13,16 +13,8 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-faults=0
 conf=$NODE_CONFIG/ldirectord.cf
 dead=192.168.2.199 # nobody is there
-
-claim() {
-  if "${@:2}"; then good "$1"; else
-    bad "$1"
-    faults=$((faults + 1))
-  fi
-}
 
 saved() { lab_exec "${1:-server101}" ipvsadm -Sn; }
 has() { saved "${2:-server101}" | grep -q -- "$1"; }
@@ -175,23 +167,13 @@ stopped() {
   claim "the one that is not ours has not" has "192.168.2.111:8080 -r 192.168.2.106:8080 -g -w 3"
 }
 
-leave() {
-  local code=$?
-  if ((code != 0 || faults > 0)); then
-    for node in "${NODES[@]}"; do
-      say "--- the last words of $node"
-      tail -n 25 "$LAB_RUN/log/$node" 2>/dev/null || true
-    done
-    tail -n 20 "$LAB_RUN/log/reload" 2>/dev/null || true
-    cat "$LAB_RUN/answer" 2>/dev/null || true
-  fi
-  [[ -z ${LAB_RESULTS:-} ]] || cp -r "$LAB_RUN/log" "$LAB_RESULTS/director-logs" 2>/dev/null || true
-  lab_down
-  exit "$code"
+last_words() {
+  tail -n 20 "$LAB_RUN/log/reload" 2>/dev/null || true
+  cat "$LAB_RUN/answer" 2>/dev/null || true
 }
 
 lab_warm
-trap leave EXIT
+trap nodes_leave EXIT
 lab_up
 nodes_configure
 start

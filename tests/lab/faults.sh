@@ -17,16 +17,8 @@ source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 [[ ${PAIRBEAT_VM:-} == 1 ]] || die "only in the virtual machine: it sets the clock"
-faults=0
 conf=$NODE_CONFIG/ldirectord.cf
 cgroup=/sys/fs/cgroup
-
-claim() {
-  if "${@:2}"; then good "$1"; else
-    bad "$1"
-    faults=$((faults + 1))
-  fi
-}
 
 # served WHAT COMMAND...: a client asks 50 times a second while the command runs; not one request fails.
 served() {
@@ -265,23 +257,10 @@ starved() {
 }
 starved_switch() { node_ask server101 standby >"$LAB_RUN/log/standby" 2>&1 && node_active server105; }
 
-leave() {
-  local code=$?
-  if ((code != 0 || faults > 0)); then
-    for node in "${NODES[@]}"; do
-      say "--- the last words of $node"
-      tail -n 40 "$LAB_RUN/log/$node" 2>/dev/null || true
-    done
-  fi
-  [[ -z ${LAB_RESULTS:-} ]] || cp -r "$LAB_RUN/log" "$LAB_RESULTS/faults-logs" 2>/dev/null || true
-  lab_down
-  exit "$code"
-}
-
 lab_warm
 modprobe -qa sch_netem nft_reject_inet 2>/dev/null || true
 for controller in memory cpu; do echo "+$controller" >"$cgroup/cgroup.subtree_control" || say "no $controller"; done
-trap leave EXIT
+trap nodes_leave EXIT
 lab_up
 nodes_configure
 # shellcheck disable=SC2034 # set by remember

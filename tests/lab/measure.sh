@@ -158,7 +158,6 @@ leave() {
 }
 
 trap leave EXIT
-faults=0
 rm -rf "$LAB_RUN"
 rm -rf "${LAB_RESULTS:?}"/measure* "$LAB_RESULTS"/{pair,alone}_run-*
 lab_warm

@@ -145,6 +145,23 @@ nodes_wipe() {
   rm -rf "${LAB_RUN:?}/$1"
 }
 
+# Set as the trap of EXIT: what the nodes said last, and what the script's own `last_words` adds, where something went
+# wrong; the logs stay in LAB_RESULTS, the topology goes.
+# shellcheck disable=SC2154 # faults is set by common.sh
+nodes_leave() {
+  local code=$? node
+  if ((code != 0 || faults > 0)); then
+    for node in "${NODES[@]}"; do
+      say "--- the last words of $node"
+      tail -n 40 "$LAB_RUN/log/$node" 2>/dev/null || true
+    done
+    ! declare -F last_words >/dev/null || last_words
+  fi
+  [[ -z ${LAB_RESULTS:-} ]] || cp -r "$LAB_RUN/log" "$LAB_RESULTS/$(basename "$0" .sh)-logs" 2>/dev/null || true
+  lab_down
+  exit "$code"
+}
+
 # The client at work: probe_start RATE, then marks, then probe_stop; probe_value POINTER reads the summary.
 probe_start() {
   MARKS=$LAB_RUN/marks

@@ -10,7 +10,6 @@ source "$here/common.sh"
 export LAB_PREFIX=self- LAB_RUN=${LAB_RUN:-/run/pairbeat-selftest}
 # shellcheck source=tests/lab/topology.sh
 source "$here/topology.sh"
-faults=0
 
 # expect WHAT WANTED GOT
 expect() {

@@ -16,15 +16,7 @@ KEEPALIVE=200 DEADTIME=1000 INITDEAD=3000
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-faults=0
 declare -A before=() line=([server101]=/dev/ttyS1 [server105]=/dev/ttyS2)
-
-claim() {
-  if "${@:2}"; then good "$1"; else
-    bad "$1"
-    faults=$((faults + 1))
-  fi
-}
 
 # Each node has a device of its own name, and so a configuration of its own.
 node_options() {
@@ -114,15 +106,6 @@ crash() {
   claim "both end at SIGTERM" nodes_stop
 }
 
-leave() {
-  local code=$? node
-  if ((code != 0 || faults > 0)); then
-    for node in "${NODES[@]}"; do tail -n 25 "$LAB_RUN/log/$node" 2>/dev/null || true; done
-  fi
-  lab_down
-  exit "$code"
-}
-
 for device in "${line[@]}"; do
   stty -F "$device" >/dev/null 2>&1 || {
     skip "no serial port $device"
@@ -130,7 +113,7 @@ for device in "${line[@]}"; do
   }
 done
 lab_warm
-trap leave EXIT
+trap nodes_leave EXIT
 lab_up
 configure
 both_links

@@ -13,20 +13,12 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-steps=0 faults=0
+steps=0
 
 # A client asks 100 times a second during each step; these are the steps' first and last lines.
 step() {
   steps=$((steps + 1))
   headline "$steps. $1"
-}
-
-# claim WHAT CONDITION...: one claim of the step.
-claim() {
-  if "${@:2}"; then good "$1"; else
-    bad "$1"
-    faults=$((faults + 1))
-  fi
 }
 
 at_most() { awk -v got="$1" -v most="$2" 'BEGIN {exit !(got != "null" && got <= most)}'; }
@@ -189,20 +181,7 @@ the_end() {
 }
 
 # On a failure the nodes' own words are what one wants to read.
-leave() {
-  local code=$?
-  if ((code != 0 || faults > 0)); then
-    for node in "${NODES[@]}"; do
-      say "--- the last words of $node"
-      tail -n 15 "$LAB_RUN/log/$node" 2>/dev/null || true
-    done
-  fi
-  [[ -z ${LAB_RESULTS:-} ]] || cp -r "$LAB_RUN/log" "$LAB_RESULTS/story-logs" 2>/dev/null || true
-  lab_down
-  exit "$code"
-}
-
-trap leave EXIT
+trap nodes_leave EXIT
 rm -rf "$LAB_RUN"
 [[ -z ${LAB_RESULTS:-} ]] || rm -rf "$LAB_RESULTS"/{step-*,story-logs}
 lab_warm

@@ -18,15 +18,7 @@ source "$here/nodes.sh"
 runs=${RUNS:-1} every=${EVERY:-500}
 connections=100 # on each of the two services
 inner=192.168.2.111 # the way back of the NAT
-faults=0
 declare -A HOLD_PID=()
-
-claim() {
-  if "${@:2}"; then good "$1"; else
-    bad "$1"
-    faults=$((faults + 1))
-  fi
-}
 
 configure() {
   nodes_configure
@@ -207,25 +199,19 @@ stopped() {
 no_daemons() { [[ -z $(lab_exec server101 ipvsadm -l --daemon; lab_exec server105 ipvsadm -l --daemon) ]]; }
 settings_are_back() { [[ $(lab_exec server105 sysctl -n net.ipv4.vs.sync_refresh_period) == 0 ]]; }
 
-leave() {
-  local code=$?
-  if ((code != 0 || faults > 0)); then
-    for node in "${NODES[@]}"; do
-      say "--- the last words of $node"
-      tail -n 25 "$LAB_RUN/log/$node" 2>/dev/null || true
-      node_ask "$node" status 2>/dev/null || true
-      lab_exec "$node" ipvsadm -l --daemon 2>/dev/null || true
-    done
-    say "--- the client"
-    cat "$LAB_RUN"/log/hold-* 2>/dev/null || true
-  fi
-  [[ -z ${LAB_RESULTS:-} ]] || cp -r "$LAB_RUN/log" "$LAB_RESULTS/sync-logs" 2>/dev/null || true
-  lab_down
-  exit "$code"
+last_words() {
+  local node
+  for node in "${NODES[@]}"; do
+    say "--- $node now"
+    node_ask "$node" status 2>/dev/null || true
+    lab_exec "$node" ipvsadm -l --daemon 2>/dev/null || true
+  done
+  say "--- the client"
+  cat "$LAB_RUN"/log/hold-* 2>/dev/null || true
 }
 
 lab_warm
-trap leave EXIT
+trap nodes_leave EXIT
 lab_up
 configure
 start

@@ -12,15 +12,7 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-faults=0
 device=/sys/class/watchdog/watchdog0
-
-claim() {
-  if "${@:2}"; then good "$1"; else
-    bad "$1"
-    faults=$((faults + 1))
-  fi
-}
 
 armed() { [[ $(<"$device/state") == active ]]; }
 disarmed() { [[ $(<"$device/state") == inactive ]]; }
@@ -63,15 +55,7 @@ standing_still() {
   kill -CONT "$core"
 }
 
-leave() {
-  local code=$?
-  if ((code != 0 || faults > 0)); then
-    tail -n 25 "$LAB_RUN/log/server101" 2>/dev/null || true
-    dmesg | grep -i dog || true
-  fi
-  lab_down
-  exit "$code"
-}
+last_words() { dmesg | grep -i dog || true; }
 
 modprobe softdog soft_noboot=1 2>/dev/null || true
 [[ -e $device ]] || {
@@ -79,7 +63,7 @@ modprobe softdog soft_noboot=1 2>/dev/null || true
   exit 0
 }
 lab_warm
-trap leave EXIT
+trap nodes_leave EXIT
 lab_up
 nodes_configure
 echo "watchdog /dev/watchdog0" >>"$NODE_CONFIG/ha.cf"

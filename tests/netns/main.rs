@@ -8,6 +8,8 @@ mod announcements;
 mod hands;
 #[path = "../common/lan.rs"]
 mod lan;
+#[path = "../common/needs.rs"]
+mod needs;
 #[path = "../common/nets.rs"]
 mod nets;
 mod ports;

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::lan::{learned, mac};
+use crate::needs::met;
 use crate::nets::possible;
 use crate::node::{Node, Status, until};
 use crate::pair::{Pair, Setup, VIP, VIP2};
@@ -23,17 +24,9 @@ case $2 in
 esac
 "#;
 
-/// Whether this machine has what stands there; says SKIP otherwise.
+/// Whether this machine has what stands there.
 fn installed(path: &str, package: &str) -> bool {
-    let there = Path::new(path).exists();
-    if !there {
-        eprintln!("SKIP needs {path} of {package}");
-        assert!(
-            std::env::var_os("PAIRBEAT_REQUIRE_ALL").is_none_or(|v| v != "1"),
-            "skipped where PAIRBEAT_REQUIRE_ALL=1"
-        );
-    }
-    there
+    met(Path::new(path).exists(), &format!("{path} of {package}"))
 }
 
 fn agents() -> bool {

@@ -21,6 +21,8 @@ mod lan;
 mod links;
 mod moves;
 mod names;
+#[path = "../common/needs.rs"]
+mod needs;
 #[path = "../common/nets.rs"]
 mod nets;
 mod node;

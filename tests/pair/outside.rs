@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 
+use crate::needs::met;
 use crate::nets::{Net, possible};
 use crate::node::{Node, until};
 use crate::pair::{CABLE, Pair, Scratch, Setup, VIP};
@@ -157,14 +158,7 @@ impl Drop for Etcd {
 
 fn etcd_possible() -> bool {
     let there = Command::new("etcd").arg("--version").stdout(Stdio::null()).status().is_ok();
-    if !there {
-        eprintln!("SKIP needs etcd (package etcd-server)");
-        assert!(
-            std::env::var_os("PAIRBEAT_REQUIRE_ALL").is_none_or(|v| v != "1"),
-            "skipped where PAIRBEAT_REQUIRE_ALL=1"
-        );
-    }
-    there && possible()
+    met(there, "etcd (package etcd-server)") && possible()
 }
 
 #[test]

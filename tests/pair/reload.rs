@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::nets::possible;
-use crate::node::Node;
+use crate::node::{Node, until};
 use crate::pair::{KEY, Pair, Setup, VIP, VIP2};
 use crate::prober;
 
@@ -28,14 +28,21 @@ fn reload_applies_an_unchanged_configuration_and_refuses_one_with_faults() {
     }
     assert!(said.err.ends_with("not reloaded; everything goes on as before\n"), "{}", said.err);
 
-    pair.a.signal(pair.a.supervisor(), Signal::HUP);
-    pair.a.logs("configuration not reloaded");
+    hang_up(&pair.a, "configuration not reloaded");
 
     Setup::patient().write(&pair.a.config, KEY);
-    pair.a.signal(pair.a.supervisor(), Signal::HUP);
-    pair.a.logs("configuration reloaded");
+    hang_up(&pair.a, "configuration reloaded");
     pair.a.wait("everything as before", |status| status.0["groups"] == before);
     assert!(pair.a.holds(VIP));
+}
+
+/// Reloads by signal and waits for the end of it, which is logged once more than before: files
+/// written while they are read would be half of a configuration.
+fn hang_up(node: &Node, end: &str) {
+    let before = node.log().matches(end).count();
+    node.signal(node.supervisor(), Signal::HUP);
+    let ended = until(|| (node.log().matches(end).count() > before).then_some(()));
+    assert!(ended.is_some(), "no {end}\n{}", node.log());
 }
 
 /// Reloads with another setup, which must be accepted.
@@ -120,7 +127,7 @@ fn a_resource_that_does_not_start_leaves_the_group_as_it_was() {
         .unwrap();
     let said = pair.a.ask(&["reload"]);
     assert_eq!(said.code, Some(1), "{}", said.err);
-    let put_back = crate::node::until(|| (!pair.a.holds(VIP2)).then_some(()));
+    let put_back = until(|| (!pair.a.holds(VIP2)).then_some(()));
     assert!(put_back.is_some() && pair.a.holds(VIP), "{}", pair.a.log());
     assert_eq!(pair.a.status().unwrap().state(0), "active");
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::needs::met;
 use crate::nets::possible;
 use crate::node::{Node, Status, until};
 use crate::pair::{Pair, Setup};
@@ -51,14 +52,7 @@ impl Drop for Line {
 
 fn socat_is_here() -> bool {
     let here = Command::new("socat").arg("-V").output().is_ok_and(|said| said.status.success());
-    if !here {
-        eprintln!("SKIP needs socat");
-        assert!(
-            std::env::var_os("PAIRBEAT_REQUIRE_ALL").is_none_or(|v| v != "1"),
-            "skipped where PAIRBEAT_REQUIRE_ALL=1"
-        );
-    }
-    here
+    met(here, "socat")
 }
 
 /// A serial line and a cable.

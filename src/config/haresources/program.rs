@@ -85,7 +85,7 @@ pub(super) fn program(
     if let Some(unit) = word.strip_prefix("systemd:") {
         return systemd(unit, context);
     }
-    let args: Vec<Word<'_>> = args.map_or_else(Vec::new, |args| parts(args));
+    let args: Vec<Word<'_>> = args.map_or_else(Vec::new, |args| args.pieces("::"));
     if let Some(agent) = name.strip_prefix("ocf:") {
         return agent_of(agent, &args, context);
     }
@@ -103,18 +103,6 @@ pub(super) fn program(
         }
         _ => wrapped(word, name, &args, context),
     }
-}
-
-/// `one::two` as words.
-fn parts(args: Word<'_>) -> Vec<Word<'_>> {
-    let mut parts = Vec::new();
-    let mut rest = args;
-    while let Some((part, more)) = rest.split_once("::") {
-        parts.push(part);
-        rest = more;
-    }
-    parts.push(rest);
-    parts
 }
 
 /// A script that was found, with its arguments.

@@ -111,7 +111,7 @@ fn is_address(text: &str) -> bool {
 
 /// `ip[/mask[/nic[:label]][/broadcast]]`, or `ip/mask/broadcast`.
 pub(crate) fn address(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Address> {
-    let pieces = slashes(word);
+    let pieces = word.pieces("/");
     let [ip, rest @ ..] = pieces.as_slice() else { return None };
     let vip = vip(*ip, faults);
     let (prefix, rest) = match rest.split_first() {
@@ -137,18 +137,6 @@ pub(crate) fn address(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Address
     let broadcast = broadcast.and_then(|word| self::broadcast(word, vip, faults));
     let good = extra.is_none() && faults.count() == before;
     vip.filter(|_| good).map(|ip| Address { ip, prefix, interface, label, broadcast })
-}
-
-/// The pieces between slashes, empty ones too.
-fn slashes(word: Word<'_>) -> Vec<Word<'_>> {
-    let mut pieces = Vec::new();
-    let mut rest = word;
-    while let Some((piece, more)) = rest.split_once("/") {
-        pieces.push(piece);
-        rest = more;
-    }
-    pieces.push(rest);
-    pieces
 }
 
 /// `IP/PREFIX` with interface, label (`eth0:web`) and broadcast address apart.
