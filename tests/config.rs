@@ -21,6 +21,7 @@ use pairbeat::config::{
     self, Arbiter, Cast, Config, Environment, Family, Medium, ResourceKind, SourceFile,
 };
 use pairbeat::lvs::check::CheckKind;
+use pairbeat::lvs::exchange::Exchange;
 use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
 use pairbeat::sys::files::Machine;
@@ -223,7 +224,7 @@ fn service_summary(text: &mut String, service: &VirtualService) {
     for real in &s.reals {
         let RealServer { key, forwarding, weight, check_address, check_port, .. } = real;
         let check = match &real.check {
-            CheckKind::Http(http) => format!("{http:?}"),
+            CheckKind::Negotiate(Exchange::Http(http)) => format!("{http:?}"),
             other => format!("{other:?}"),
         };
         writeln!(

@@ -16,7 +16,8 @@ use crate::config::{
     Arbiter, ArbiterKind, AutoFailback, Cast, Config, FenceParams, Group, Medium, OcfAgent,
     ResourceKind, ScriptStyle, Udp,
 };
-use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
+use crate::lvs::check::CheckKind;
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::names::NodeName;
 
@@ -223,11 +224,18 @@ fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
         CheckKind::Off => out.write_str("off"),
         CheckKind::Connect(protocol) => write!(out, "connect {protocol}"),
         CheckKind::Ping => out.write_str("ping"),
-        CheckKind::Http(http) => write_http(out, http),
+        CheckKind::Negotiate(exchange) => write_exchange(out, exchange),
         CheckKind::Alternate { connects, negotiate } => {
             write!(out, "{connects} ")?;
-            write_http(out, negotiate)
+            write_exchange(out, negotiate)
         }
+    }
+}
+
+/// Passwords stay out of it: a digest that everybody on the LAN sees would let them be guessed.
+fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
+    match exchange {
+        Exchange::Http(http) => write_http(out, http),
     }
 }
 

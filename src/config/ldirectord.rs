@@ -13,6 +13,7 @@
 pub(super) mod address;
 pub(super) mod build;
 mod directives;
+mod exchange;
 pub mod file;
 pub(super) mod http;
 mod lines;

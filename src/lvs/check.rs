@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lvs::exchange::Exchange;
 use crate::lvs::model::Protocol;
 
 /// Most checks one checker runs; over that the configuration is refused.
@@ -43,45 +44,31 @@ pub enum CheckKind {
     Connect(Protocol),
     /// ICMP echo.
     Ping,
-    /// An HTTP or HTTPS request.
-    Http(HttpCheck),
+    /// The service is spoken to.
+    Negotiate(Exchange),
     /// One negotiate check, then `connects` connect checks, and so on (`checktype=N`). After a
     /// failure the next one negotiates.
     Alternate {
         /// How many connect checks between two negotiate checks; 1 or more.
         connects: u32,
         /// The negotiate check.
-        negotiate: HttpCheck,
+        negotiate: Exchange,
     },
 }
 
-/// An HTTP or HTTPS request and what its answer must be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct HttpCheck {
-    /// TLS first. The certificate must be signed by one of the system's authorities, as with
-    /// ldirectord on Debian 12; the name is not compared.
-    pub tls: bool,
-    /// Request method.
-    pub method: HttpMethod,
-    /// Request target, with its leading `/`.
-    pub path: String,
-    /// `Host` header and TLS server name; the real server's address when absent.
-    pub host: Option<String>,
-    /// Regular expression that must match somewhere in the body; checked when it was read.
-    pub receive: Option<String>,
+impl CheckKind {
+    /// What is said to the service, where it is spoken to.
+    pub fn exchange(&self) -> Option<&Exchange> {
+        match self {
+            Self::Negotiate(exchange) | Self::Alternate { negotiate: exchange, .. } => {
+                Some(exchange)
+            }
+            Self::On | Self::Off | Self::Connect(_) | Self::Ping => None,
+        }
+    }
 }
 
-/// HTTP request method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum HttpMethod {
-    /// With a body to match.
-    Get,
-    /// Status only.
-    Head,
-}
-
-/// The compiled form of [`HttpCheck::receive`].
+/// The compiled form of a `receive`.
 ///
 /// Matches bytes, as Perl does on a body that nobody decoded; a pattern that needs Unicode classes
 /// falls back to them. A brace that begins no repetition stands for itself, as in Perl. Look-around

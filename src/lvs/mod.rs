@@ -10,6 +10,7 @@
 
 pub mod check;
 pub mod director;
+pub mod exchange;
 pub mod fault;
 pub mod health;
 pub mod model;

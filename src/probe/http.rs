@@ -21,7 +21,8 @@ use regex::bytes::Regex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Context, Deadline, Phase, tcp, tls};
-use crate::lvs::check::{CheckFailure, HttpCheck, HttpMethod};
+use crate::lvs::check::CheckFailure;
+use crate::lvs::exchange::{HttpCheck, HttpMethod};
 
 /// Most bytes of a body that we read to look for `receive`: a status page has a few thousand, and
 /// with every check in flight at once the checker still stays a process one can afford.

@@ -15,6 +15,7 @@ use regex::bytes::Regex;
 use rustix::io::Errno;
 
 use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern};
+use crate::lvs::exchange::Exchange;
 use crate::lvs::model::Protocol;
 
 #[cfg(test)]
@@ -35,16 +36,11 @@ pub struct Context {
 impl Context {
     /// The context of the given checks: each `receive` is compiled once.
     pub fn new(trust: Arc<tls::Trust>, checks: &[CheckSpec]) -> Self {
-        let texts = checks.iter().filter_map(|check| match &check.kind {
-            CheckKind::Http(http) | CheckKind::Alternate { negotiate: http, .. } => {
-                http.receive.as_ref()
-            }
-            CheckKind::On | CheckKind::Off | CheckKind::Connect(_) | CheckKind::Ping => None,
-        });
+        let texts = checks.iter().filter_map(|check| check.kind.exchange()?.receive());
         let mut patterns = BTreeMap::new();
         for text in texts {
             if !patterns.contains_key(text) {
-                patterns.insert(text.clone(), receive_pattern(text));
+                patterns.insert(text.to_owned(), receive_pattern(text));
             }
         }
         Self { trust, patterns }
@@ -74,13 +70,24 @@ pub async fn probe(spec: &CheckSpec, context: &Context) -> Verdict {
         CheckKind::Connect(Protocol::Udp) | CheckKind::Ping => {
             icmp::check(spec.address, deadline).await
         }
-        CheckKind::Http(check) | CheckKind::Alternate { negotiate: check, .. } => {
-            http::check(check, target, context, deadline).await
+        CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
+            negotiate(exchange, target, context, deadline).await
         }
     };
     match outcome {
         Ok(()) => Verdict::Up,
         Err(failure) => Verdict::Down(failure),
+    }
+}
+
+async fn negotiate(
+    exchange: &Exchange,
+    target: SocketAddr,
+    context: &Context,
+    deadline: Deadline,
+) -> Result<(), CheckFailure> {
+    match exchange {
+        Exchange::Http(check) => http::check(check, target, context, deadline).await,
     }
 }
 

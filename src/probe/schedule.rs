@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::lvs::check::{CheckId, CheckKind, CheckSpec, Verdict};
-use crate::lvs::model::Protocol;
 use crate::time::Instant;
 
 /// New checks run for the first time within this span, or within their interval where that is
@@ -153,8 +152,8 @@ impl Steps {
         let with = |kind| Arc::new(CheckSpec { kind, ..spec.clone() });
         match &spec.kind {
             CheckKind::Alternate { connects, negotiate } => Self::Alternate {
-                connect: with(CheckKind::Connect(Protocol::Tcp)),
-                negotiate: with(CheckKind::Http(negotiate.clone())),
+                connect: with(CheckKind::Connect(negotiate.transport())),
+                negotiate: with(CheckKind::Negotiate(negotiate.clone())),
                 connects: *connects,
                 left: 0,
             },

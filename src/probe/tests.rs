@@ -5,7 +5,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::black_hole::BlackHole;
 use super::*;
-use crate::lvs::check::{CheckId, HttpCheck, HttpMethod};
+use crate::lvs::check::CheckId;
+use crate::lvs::exchange::{HttpCheck, HttpMethod};
 
 /// Long enough for a busy machine, for checks that do not end by their timeout.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -94,7 +95,7 @@ async fn play(mut stream: TcpStream, script: &Script) {
 fn scripted(check: HttpCheck, timeout: Duration, script: &Script) -> Verdict {
     run(async {
         let (listener, address) = listen().await;
-        let spec = spec(CheckKind::Http(check), address, timeout);
+        let spec = spec(CheckKind::Negotiate(Exchange::Http(check)), address, timeout);
         let server = async {
             let (stream, _) = listener.accept().await.unwrap();
             play(stream, script).await;
@@ -235,7 +236,7 @@ fn the_request_has_what_a_server_needs() {
                 host: host.map(str::to_owned),
                 ..http()
             };
-            let spec = spec(CheckKind::Http(check), address, PATIENCE);
+            let spec = spec(CheckKind::Negotiate(Exchange::Http(check)), address, PATIENCE);
             let server = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 request_of(&mut stream).await

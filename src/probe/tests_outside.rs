@@ -14,7 +14,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::lvs::check::{CheckId, HttpCheck, HttpMethod};
+use crate::lvs::check::CheckId;
+use crate::lvs::exchange::{HttpCheck, HttpMethod};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -110,7 +111,11 @@ fn serve_once(
 ) -> (Verdict, Option<String>) {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let spec = spec(CheckKind::Http(https(host)), listener.local_addr().unwrap(), PATIENCE);
+        let spec = spec(
+            CheckKind::Negotiate(Exchange::Http(https(host))),
+            listener.local_addr().unwrap(),
+            PATIENCE,
+        );
         let server = async {
             let (stream, _) = listener.accept().await.unwrap();
             let mut stream = acceptor.accept(stream).await.ok()?;
@@ -171,7 +176,11 @@ fn without_any_authority_the_failure_is_our_own() {
     let trust = || tls::Trust::file(Path::new("/nonexistent/ca.pem"));
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let spec = spec(CheckKind::Http(https(None)), listener.local_addr().unwrap(), PATIENCE);
+        let spec = spec(
+            CheckKind::Negotiate(Exchange::Http(https(None))),
+            listener.local_addr().unwrap(),
+            PATIENCE,
+        );
         let verdict = verdict(&spec, trust()).await;
         assert!(matches!(verdict, Verdict::Down(CheckFailure::Local(_))), "{verdict:?}");
     });
@@ -183,7 +192,7 @@ fn a_server_that_speaks_no_tls_is_down_at_once_and_a_silent_one_at_the_limit() {
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let plain = spec(CheckKind::Http(https(None)), address, PATIENCE);
+        let plain = spec(CheckKind::Negotiate(Exchange::Http(https(None))), address, PATIENCE);
         let server = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
@@ -193,7 +202,11 @@ fn a_server_that_speaks_no_tls_is_down_at_once_and_a_silent_one_at_the_limit() {
         assert!(matches!(plain, Verdict::Down(CheckFailure::Tls(_))), "{plain:?}");
 
         // The backlog takes the connection and nobody says anything.
-        let silent = spec(CheckKind::Http(https(None)), address, Duration::from_millis(300));
+        let silent = spec(
+            CheckKind::Negotiate(Exchange::Http(https(None))),
+            address,
+            Duration::from_millis(300),
+        );
         let silent = verdict(&silent, certificates.trust("ca")).await;
         let Verdict::Down(CheckFailure::Timeout { phase, .. }) = &silent else {
             panic!("{silent:?}");

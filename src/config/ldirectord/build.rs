@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::config::diag::{Span, Word};
 use crate::config::ldirectord::file::{CheckType, Real, Service, Sorry, Virtual};
-use crate::config::ldirectord::{Context, http};
-use crate::lvs::check::{CheckKind, HttpCheck};
+use crate::config::ldirectord::{Context, exchange};
+use crate::lvs::check::CheckKind;
 use crate::lvs::model::{
     Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, VirtualService,
 };
@@ -20,8 +20,9 @@ use crate::lvs::model::{
 enum Method {
     /// All in the same way.
     Fixed(CheckKind),
-    /// Each with its own request; between two of them so many connect checks.
-    Http { tls: bool, connects: Option<u32> },
+    /// The service is spoken to, each with its own texts; between two of them so many connect
+    /// checks.
+    Negotiate { connects: Option<u32> },
 }
 
 /// Builds it.
@@ -32,7 +33,7 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
         let message = "port 0 is every port, and the kernel takes that only with persistence";
         context.faults.fault(from.head, message).help("add `persistent=300`");
     }
-    let negotiates = matches!(method, Some(Method::Http { .. }));
+    let negotiates = matches!(method, Some(Method::Negotiate { .. }));
     let timeout = if negotiates { from.negotiate_timeout } else { from.check_timeout };
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     let settings = &from.settings;
@@ -100,9 +101,8 @@ fn method(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Option<Method> {
         CheckType::External | CheckType::ExternalPerl | CheckType::Unusable => return None,
     };
     match from.check.service {
-        Service::Http => Some(Method::Http { tls: false, connects }),
-        Service::Https => Some(Method::Http { tls: true, connects }),
         Service::None => Some(Method::Fixed(without_service(from, context))),
+        service if exchange::is_spoken(service) => Some(Method::Negotiate { connects }),
         _ => None,
     }
 }
@@ -180,9 +180,8 @@ fn template(
     let own = written.unwrap_or(port);
     let (check, elsewhere) = check(from, method, line, context)?;
     let default = match &check {
-        CheckKind::Http(http) | CheckKind::Alternate { negotiate: http, .. } => {
-            let service = if http.tls { Service::Https } else { Service::Http };
-            service.port()
+        CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
+            Some(exchange.port())
         }
         CheckKind::Connect(Protocol::Tcp) => None,
         CheckKind::Connect(Protocol::Udp) | CheckKind::Ping | CheckKind::On | CheckKind::Off => {
@@ -223,24 +222,14 @@ fn check(
     line: &Real<'_>,
     context: &mut Context<'_, '_>,
 ) -> Option<(CheckKind, Option<(IpAddr, u16)>)> {
-    let (tls, connects) = match method? {
+    let connects = match method? {
         Method::Fixed(kind) => return Some((kind.clone(), None)),
-        Method::Http { tls, connects } => (*tls, *connects),
+        Method::Negotiate { connects } => *connects,
     };
-    let request = match line.request(&from.check) {
-        Some(word) => http::request(word, tls, context)?,
-        None => http::Request { path: "/".to_owned(), elsewhere: None },
-    };
-    let http = HttpCheck {
-        tls,
-        method: from.check.method,
-        path: request.path,
-        host: from.check.host.map(str::to_owned),
-        receive: line.receive(&from.check).map(|word| word.text.to_owned()),
-    };
+    let (exchange, elsewhere) = exchange::of(from, line, context)?;
     let kind = match connects {
-        Some(connects) => CheckKind::Alternate { connects, negotiate: http },
-        None => CheckKind::Http(http),
+        Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
+        None => CheckKind::Negotiate(exchange),
     };
-    Some((kind, request.elsewhere))
+    Some((kind, elsewhere))
 }

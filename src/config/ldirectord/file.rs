@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::config::diag::{Span, Word};
 use crate::keys::Secret;
-use crate::lvs::check::HttpMethod;
+use crate::lvs::exchange::HttpMethod;
 use crate::lvs::model::{Forwarding, ServiceKey};
 
 /// Seconds between checks, ldirectord's default.

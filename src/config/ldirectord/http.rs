@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use crate::config::Family;
 use crate::config::diag::{Faults, Word};
 use crate::config::ldirectord::{Context, address};
-use crate::lvs::check::{HttpMethod, receive_pattern};
+use crate::lvs::check::receive_pattern;
+use crate::lvs::exchange::HttpMethod;
 use crate::lvs::model::Protocol;
 
 /// What a request says.

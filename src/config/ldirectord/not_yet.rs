@@ -5,6 +5,7 @@
 //! rest works without what is named here, and is a warning.
 
 use crate::config::diag::Faults;
+use crate::config::ldirectord::exchange;
 use crate::config::ldirectord::file::{CheckType, File, Globals, Service, Virtual, Written};
 
 /// One directive.
@@ -138,7 +139,8 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
             (check.kind_at, format!("`external{perl}` checks are not supported yet"))
         }
         CheckType::Negotiate | CheckType::Every(_) => match check.service {
-            Service::Http | Service::Https | Service::None | Service::Unusable => return,
+            Service::None | Service::Unusable => return,
+            service if exchange::is_spoken(service) => return,
             service => {
                 let name = service.name();
                 if let Some(span) = check.service_at {

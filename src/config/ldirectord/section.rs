@@ -9,7 +9,7 @@ use crate::config::ldirectord::lines::{self, Entry};
 use crate::config::ldirectord::not_yet::SERVICE_HELP;
 use crate::config::ldirectord::{Context, address, http};
 use crate::keys::Secret;
-use crate::lvs::check::HttpMethod;
+use crate::lvs::exchange::HttpMethod;
 use crate::lvs::model::{Forwarding, Protocol};
 
 /// Longest persistence, in seconds (ipvsadm's limit of 31 days).

@@ -8,7 +8,7 @@ use crate::config::ldirectord::lines::Entry;
 use crate::config::ldirectord::section::{Carrier, Section};
 use crate::config::ldirectord::{Context, address, server};
 use crate::config::{Family, value};
-use crate::lvs::check::HttpMethod;
+use crate::lvs::exchange::HttpMethod;
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// ldirectord's default.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::testing::{World, brief, faults};
-use crate::lvs::check::CheckKind;
+use crate::lvs::exchange::Exchange;
 use crate::lvs::model::VirtualService;
 
 fn load(text: &str) -> (Vec<VirtualService>, Vec<Diagnostic>) {
@@ -227,7 +227,7 @@ fn request_and_receive_of_a_server_are_used() {
         .reals
         .iter()
         .map(|real| {
-            let CheckKind::Http(http) = &real.check else { panic!("{real:?}") };
+            let Some(Exchange::Http(http)) = real.check.exchange() else { panic!("{real:?}") };
             let receive = http.receive.as_deref().unwrap_or("-");
             format!("{}:{} {} {receive}", real.check_address, real.check_port, http.path)
         })

@@ -10,7 +10,8 @@ use crate::config::Family;
 use crate::config::diag::{Span, Word, nearest};
 use crate::config::ldirectord::{address, http};
 use crate::config::toml::walk::{Fields, Item, Walk};
-use crate::lvs::check::{CheckKind, HttpCheck, HttpMethod};
+use crate::lvs::check::CheckKind;
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// From one check to the next where nothing is said.
@@ -121,16 +122,16 @@ impl<'d> Check<'d> {
             Some(word) => http::request(word, tls, &mut walk.director())?.path,
             None => "/".to_owned(),
         };
-        let http = HttpCheck {
+        let exchange = Exchange::Http(HttpCheck {
             tls,
             method: self.method.unwrap_or(HttpMethod::Get),
             path,
             host: self.host.map(str::to_owned),
             receive: self.receive.map(|word| word.text.to_owned()),
-        };
+        });
         let kind = match self.connects {
-            Some(connects) => CheckKind::Alternate { connects, negotiate: http },
-            None => CheckKind::Http(http),
+            Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
+            None => CheckKind::Negotiate(exchange),
         };
         Some((kind, address, port))
     }

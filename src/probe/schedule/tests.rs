@@ -1,7 +1,9 @@
 //! Phases, lists that change, and the two steps of an alternating check.
 
 use super::*;
-use crate::lvs::check::{CheckFailure, HttpCheck, HttpMethod};
+use crate::lvs::check::CheckFailure;
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::model::Protocol;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DOWN: Verdict = Verdict::Down(CheckFailure::Refused);
@@ -165,13 +167,13 @@ fn a_zero_interval_is_no_busy_loop() {
 
 #[test]
 fn a_check_alternates_and_negotiates_after_a_failure() {
-    let negotiate = HttpCheck {
+    let negotiate = Exchange::Http(HttpCheck {
         tls: false,
         method: HttpMethod::Get,
         path: "/".to_owned(),
         host: None,
         receive: None,
-    };
+    });
     let kind = CheckKind::Alternate { connects: 2, negotiate };
     let mut schedule = Schedule::default();
     schedule.replace(ms(0), vec![CheckSpec { kind, ..spec(1, SECOND) }]);
@@ -194,7 +196,7 @@ fn a_check_alternates_and_negotiates_after_a_failure() {
         let now = schedule.deadline();
         let run = schedule.due(now, 1).remove(0);
         let got = match &run.spec.kind {
-            CheckKind::Http(_) => "negotiate",
+            CheckKind::Negotiate(_) => "negotiate",
             CheckKind::Connect(Protocol::Tcp) => "connect",
             other => panic!("{other:?}"),
         };

@@ -4,7 +4,7 @@ use pairbeat::config::diag::Word;
 use pairbeat::config::ldirectord::file::{
     CheckType, File, Globals, Log, Phases, Real, Settings, Sorry, Virtual,
 };
-use pairbeat::lvs::check::HttpMethod;
+use pairbeat::lvs::exchange::HttpMethod;
 use pairbeat::lvs::model::ServiceKey;
 
 use super::Values;
