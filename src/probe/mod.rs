@@ -20,8 +20,13 @@ use crate::lvs::model::Protocol;
 
 #[cfg(test)]
 pub(crate) mod black_hole;
+mod datagram;
+mod dns;
 mod http;
 mod icmp;
+mod radius;
+mod redis;
+pub mod replay;
 pub mod schedule;
 mod tcp;
 pub mod tls;
@@ -87,8 +92,18 @@ async fn negotiate(
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
     match exchange {
+        Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
+        Exchange::Radius(check) => radius::check(check, target, deadline).await,
+        Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }
+}
+
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> Result<[u8; N], CheckFailure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| CheckFailure::Local(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// What a check waits for; the word is shown to the operator.
