@@ -17,7 +17,9 @@ use crate::config::{
     ResourceKind, ScriptStyle, Udp,
 };
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck, HttpMethod, RadiusCheck, RedisCheck};
+use crate::lvs::exchange::{
+    DnsCheck, Exchange, HttpCheck, HttpMethod, LdapCheck, RadiusCheck, RedisCheck,
+};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::names::NodeName;
 
@@ -240,6 +242,10 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
             write!(out, "dns {transport} {name:?} {} {receive:?}", record.word())
         }
         Exchange::Http(http) => write_http(out, http),
+        Exchange::Ldap(ldap) => {
+            let LdapCheck { tls, base, receive, login, password: _ } = ldap;
+            write!(out, "ldap {tls:?} {base:?} {receive:?} {login:?}")
+        }
         Exchange::Radius(radius) => {
             let RadiusCheck { login, password: _, secret: _ } = radius;
             write!(out, "radius {login:?}")

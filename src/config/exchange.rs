@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use crate::config::diag::{Faults, Span, Word};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsCheck, DnsRecord, Password, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck,
+    DnsCheck, DnsRecord, LdapCheck, Password, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck,
+    TlsUse,
 };
 use crate::lvs::model::Protocol;
 
@@ -80,6 +81,22 @@ fn reverse(address: IpAddr) -> String {
             let digits = digits.chars().rev().map(|digit| format!("{digit}."));
             format!("{}ip6.arpa", digits.collect::<String>())
         }
+    }
+}
+
+/// A search for the entry that is asked for, with a login where there is one.
+pub(super) fn ldap(texts: &Texts<'_>, tls: TlsUse, faults: &mut Faults<'_>) -> LdapCheck {
+    let text = |word: Word<'_>| word.text.to_owned();
+    if texts.login.is_some() != texts.password.is_some() {
+        let message = "a login of ldap needs a name and a password: the bind is anonymous";
+        faults.warn_once(texts.at, message);
+    }
+    LdapCheck {
+        tls,
+        base: texts.request.map(text).unwrap_or_default(),
+        receive: texts.pattern(),
+        login: texts.login.map(text),
+        password: texts.password.as_ref().map(|secret| Password::new(secret.reveal())),
     }
 }
 

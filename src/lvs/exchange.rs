@@ -13,6 +13,8 @@ pub enum Exchange {
     Dns(DnsCheck),
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
+    /// Bind and search at an LDAP server.
+    Ldap(LdapCheck),
     /// A login at a RADIUS server.
     Radius(RadiusCheck),
     /// PING, behind AUTH where there is a password.
@@ -25,6 +27,7 @@ impl Exchange {
         match self {
             Self::Dns(dns) => dns.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
+            Self::Ldap(ldap) => ldap.receive.as_deref(),
             Self::Radius(_) | Self::Redis(_) => None,
         }
     }
@@ -35,6 +38,8 @@ impl Exchange {
             Self::Dns(_) => 53,
             Self::Http(HttpCheck { tls: true, .. }) => 443,
             Self::Http(_) => 80,
+            Self::Ldap(LdapCheck { tls: TlsUse::Plain, .. }) => 389,
+            Self::Ldap(_) => 636,
             Self::Radius(_) => 1812,
             Self::Redis(_) => 6379,
         }
@@ -44,7 +49,7 @@ impl Exchange {
     pub fn transport(&self) -> Protocol {
         match self {
             Self::Dns(dns) => dns.transport,
-            Self::Http(_) | Self::Redis(_) => Protocol::Tcp,
+            Self::Http(_) | Self::Ldap(_) | Self::Redis(_) => Protocol::Tcp,
             Self::Radius(_) => Protocol::Udp,
         }
     }
@@ -172,6 +177,33 @@ pub enum HttpMethod {
     Get,
     /// Status only.
     Head,
+}
+
+/// TLS, and who may be at its other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsUse {
+    /// None.
+    Plain,
+    /// With anybody.
+    Unverified,
+    /// With whom one of the system's authorities knows; the name is not compared.
+    Verified,
+}
+
+/// Bind and a search for one entry (RFC 4511).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LdapCheck {
+    /// From the first byte on: ldaps.
+    pub tls: TlsUse,
+    /// Name of the entry that is looked for; empty for the one that describes the server.
+    pub base: String,
+    /// Regular expression that the entry's name must match; checked when it was read.
+    pub receive: Option<String>,
+    /// Distinguished name; with a password only, otherwise the bind is anonymous.
+    pub login: Option<String>,
+    /// Of a simple bind.
+    pub password: Option<Password>,
 }
 
 /// Longest login of a [`RadiusCheck`], in bytes: one attribute (RFC 2865 section 5).

@@ -15,7 +15,7 @@ use regex::bytes::Regex;
 use rustix::io::Errno;
 
 use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern};
-use crate::lvs::exchange::Exchange;
+use crate::lvs::exchange::{Exchange, TlsUse};
 use crate::lvs::model::Protocol;
 
 #[cfg(test)]
@@ -24,17 +24,21 @@ mod datagram;
 mod dns;
 mod http;
 mod icmp;
+mod ldap;
 mod radius;
 mod redis;
 pub mod replay;
 pub mod schedule;
 mod tcp;
 pub mod tls;
+mod wire;
 
 /// What all checks of a list share: certificate authorities and compiled patterns.
 #[derive(Debug)]
 pub struct Context {
     trust: Arc<tls::Trust>,
+    /// For what ldirectord does not verify either.
+    anybody: tls::Trust,
     patterns: BTreeMap<String, Result<Regex, regex::Error>>,
 }
 
@@ -48,7 +52,16 @@ impl Context {
                 patterns.insert(text.to_owned(), receive_pattern(text));
             }
         }
-        Self { trust, patterns }
+        Self { trust, anybody: tls::Trust::anybody(), patterns }
+    }
+
+    /// Whom to believe; `None` where there is no TLS.
+    fn trust(&self, tls: TlsUse) -> Option<&tls::Trust> {
+        match tls {
+            TlsUse::Plain => None,
+            TlsUse::Unverified => Some(&self.anybody),
+            TlsUse::Verified => Some(&self.trust),
+        }
     }
 
     /// The compiled form of a pattern.
@@ -94,6 +107,7 @@ async fn negotiate(
     match exchange {
         Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
+        Exchange::Ldap(check) => ldap::check(check, target, context, deadline).await,
         Exchange::Radius(check) => radius::check(check, target, deadline).await,
         Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, join, sink};
 
-use super::{Deadline, dns, radius, redis};
+use super::{Deadline, dns, ldap, radius, redis};
 use crate::lvs::check::{CheckFailure, Verdict, receive_pattern};
-use crate::lvs::exchange::{DnsCheck, DnsRecord, Password, RadiusCheck, RedisCheck};
+use crate::lvs::exchange::{
+    DnsCheck, DnsRecord, LdapCheck, Password, RadiusCheck, RedisCheck, TlsUse,
+};
 use crate::lvs::model::Protocol;
 
 /// An answer to the question for the address of `www.example.com`, which must match `192.0.2`:
@@ -39,6 +41,21 @@ fn record_of(message: &[u8]) -> DnsRecord {
         33 => DnsRecord::Srv,
         _ => DnsRecord::A,
     }
+}
+
+/// All that an LDAP server says to a bind and a search, whose entry must match `dc=example`.
+pub fn ldap(said: &[u8]) -> Verdict {
+    let check = LdapCheck {
+        tls: TlsUse::Plain,
+        base: "dc=example,dc=com".to_owned(),
+        receive: Some("dc=example".to_owned()),
+        login: None,
+        password: None,
+    };
+    let pattern = receive_pattern("dc=example").ok();
+    over(said, |stream, deadline| async move {
+        ldap::exchange(stream, &check, pattern.as_ref(), deadline).await
+    })
 }
 
 /// An answer to request 112, with authenticator `pairbeat-replay!` and secret `testing123`.

@@ -47,6 +47,13 @@ impl Trust {
         Self::from_found(rustls_native_certs::load_certs_from_paths(Some(path), None))
     }
 
+    /// Whoever it is: encrypted, and that is all.
+    pub fn anybody() -> Self {
+        let provider = Arc::new(ring::default_provider());
+        let anybody = Anybody { algorithms: provider.signature_verification_algorithms };
+        Self { config: with_verifier(provider, Arc::new(anybody)).map(Arc::new) }
+    }
+
     /// No authority: for a context whose checks use no TLS.
     pub fn none() -> Self {
         Self { config: Err("no certificate authority is configured".to_owned()) }
@@ -126,13 +133,61 @@ fn server_name(host: Option<&str>, address: IpAddr) -> ServerName<'static> {
 fn client_config(found: CertificateResult) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let chain = Chain::new(found, &provider)?;
+    with_verifier(provider, Arc::new(chain))
+}
+
+fn with_verifier(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let mut config =
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(chain)).with_no_client_auth();
+        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// Takes every certificate whose key the server has.
+#[derive(Debug)]
+struct Anybody {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }
 
 /// Compares the chain with the authorities, and no name with anything.

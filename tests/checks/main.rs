@@ -15,5 +15,6 @@ mod needs;
 mod rig;
 
 mod dns;
+mod ldap;
 mod radius;
 mod redis;

@@ -211,3 +211,18 @@ pub(super) fn answering(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'stat
     });
     port
 }
+
+/// Key and certificate of a server that nobody vouches for.
+pub(super) fn certificate(folder: &Folder) -> Option<(String, String)> {
+    let openssl = program("openssl")?;
+    let [key, certificate] =
+        ["key.pem", "cert.pem"].map(|name| format!("{}/{name}", folder.text()));
+    let made = Command::new(openssl)
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-keyout", &key, "-out", &certificate])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Some((key, certificate))
+}

@@ -6,12 +6,20 @@ use std::net::IpAddr;
 use crate::config::exchange::{self, Texts};
 use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
-use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck};
+use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck, TlsUse};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Whether servers of this kind can be spoken to.
 pub(super) fn is_spoken(service: Service) -> bool {
-    matches!(service, Service::Dns | Service::Http | Service::Https | Service::Radius)
+    matches!(
+        service,
+        Service::Dns
+            | Service::Http
+            | Service::Https
+            | Service::Ldap
+            | Service::Ldaps
+            | Service::Radius
+    )
 }
 
 /// The exchange with the first server of a line, and where it goes when not to the server itself.
@@ -26,6 +34,9 @@ pub(super) fn of(
         Service::Dns => to_itself(dns(from, line, context).map(Exchange::Dns)),
         Service::Http => http(from, line, false, context),
         Service::Https => http(from, line, true, context),
+        Service::Ldap => to_itself(Some(ldap(from, line, TlsUse::Plain, context))),
+        // ldirectord does not look at the certificate.
+        Service::Ldaps => to_itself(Some(ldap(from, line, TlsUse::Unverified, context))),
         Service::Radius => {
             let check = exchange::radius(&texts(from, line), context.faults);
             to_itself(check.map(Exchange::Radius))
@@ -69,6 +80,15 @@ fn texts<'a>(from: &Virtual<'a>, line: &Real<'a>) -> Texts<'a> {
         password: from.check.password.clone(),
         secret: from.check.secret.clone(),
     }
+}
+
+fn ldap(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    tls: TlsUse,
+    context: &mut Context<'_, '_>,
+) -> Exchange {
+    Exchange::Ldap(exchange::ldap(&texts(from, line), tls, context.faults))
 }
 
 /// ldirectord wants an answer, and asks for addresses only.

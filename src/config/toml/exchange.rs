@@ -4,7 +4,7 @@ use crate::config::diag::{Span, Word};
 use crate::config::exchange::{self, Texts};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::keys::Secret;
-use crate::lvs::exchange::{DnsRecord, Exchange, Password, RedisCheck};
+use crate::lvs::exchange::{DnsRecord, Exchange, Password, RedisCheck, TlsUse};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// The texts; what they mean depends on the type of the check.
@@ -15,6 +15,8 @@ pub(super) struct Said<'d> {
     login: Option<Word<'d>>,
     password: Option<Secret>,
     secret: Option<Secret>,
+    /// Whether the server's certificate is looked at; default yes.
+    verify: Option<bool>,
 }
 
 impl<'d> Said<'d> {
@@ -32,6 +34,7 @@ impl<'d> Said<'d> {
             login,
             password: password.and_then(|file| walk.password(file)),
             secret: secret.and_then(|file| walk.password(file)),
+            verify: fields.take("verify").and_then(|item| item.boolean(walk)),
         }
     }
 
@@ -43,6 +46,7 @@ impl<'d> Said<'d> {
             login: self.login.or(farther.login),
             password: self.password.or_else(|| farther.password.clone()),
             secret: self.secret.or_else(|| farther.secret.clone()),
+            verify: self.verify.or(farther.verify),
         }
     }
 
@@ -71,6 +75,22 @@ impl<'d> Said<'d> {
         };
         let texts = self.texts(receive, at);
         exchange::dns(&texts, transport, self.record, &mut walk.faults).map(Exchange::Dns)
+    }
+
+    /// A search for `request`.
+    pub(super) fn ldap(
+        &self,
+        receive: Option<Word<'d>>,
+        tls: bool,
+        at: Span,
+        walk: &mut Walk<'_>,
+    ) -> Exchange {
+        let tls = match (tls, self.verify) {
+            (false, _) => TlsUse::Plain,
+            (true, Some(false)) => TlsUse::Unverified,
+            (true, _) => TlsUse::Verified,
+        };
+        Exchange::Ldap(exchange::ldap(&self.texts(receive, at), tls, &mut walk.faults))
     }
 
     /// A login.

@@ -38,6 +38,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("dns_server", servers::dns),
     ("radius_server", servers::radius),
     ("redis_server", servers::redis),
+    ("ldap_server", servers::ldap),
 ];
 
 /// Gives bytes to the decoder of this name.

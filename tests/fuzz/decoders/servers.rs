@@ -24,3 +24,7 @@ pub(super) fn radius(bytes: &[u8]) -> bool {
 pub(super) fn redis(bytes: &[u8]) -> bool {
     judged(&replay::redis(bytes))
 }
+
+pub(super) fn ldap(bytes: &[u8]) -> bool {
+    judged(&replay::ldap(bytes))
+}
