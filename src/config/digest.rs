@@ -17,8 +17,9 @@ use crate::config::{
     ResourceKind, ScriptStyle, Udp,
 };
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, OracleCheck};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
+use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
 /// The digests of everything that must be the same on both nodes: first eight bytes of the SHA-256
@@ -220,6 +221,8 @@ fn forwarding(forwarding: Forwarding) -> &'static str {
 
 fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
     match check {
+        CheckKind::External(program) => write_program(out, program),
+        CheckKind::File(FileCheck { path, receive }) => write!(out, "file {path:?} {receive:?}"),
         CheckKind::On => out.write_str("on"),
         CheckKind::Off => out.write_str("off"),
         CheckKind::Connect(protocol) => write!(out, "connect {protocol}"),
@@ -236,6 +239,22 @@ fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
 fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
     match exchange {
         Exchange::Http(http) => write_http(out, http),
+        Exchange::Oracle(OracleCheck { login, password: _, sid, query }) => {
+            write!(out, "oracle {login:?} {sid:?} {query:?}")
+        }
+    }
+}
+
+/// Each node may have the program in another directory.
+fn write_program(out: &mut String, check: &ProgramCheck) -> fmt::Result {
+    let ProgramCheck { program, args, told } = check;
+    let name = program.rsplit('/').next().unwrap_or_default();
+    write!(out, "program {name:?} {args:?} ")?;
+    match told {
+        Told::Arguments { service, service_port, port } => {
+            write!(out, "{service} {service_port} {port}")
+        }
+        Told::Environment { service: _ } => out.write_str("environment"),
     }
 }
 

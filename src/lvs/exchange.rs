@@ -11,6 +11,8 @@ use crate::lvs::model::Protocol;
 pub enum Exchange {
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
+    /// An SQL query through Oracle's own client.
+    Oracle(OracleCheck),
 }
 
 impl Exchange {
@@ -18,6 +20,7 @@ impl Exchange {
     pub fn receive(&self) -> Option<&str> {
         match self {
             Self::Http(http) => http.receive.as_deref(),
+            Self::Oracle(_) => None,
         }
     }
 
@@ -31,13 +34,14 @@ impl Exchange {
                     80
                 }
             }
+            Self::Oracle(_) => 1521,
         }
     }
 
     /// What carries it; with UDP the connect checks between two exchanges are pings.
     pub fn transport(&self) -> Protocol {
         match self {
-            Self::Http(_) => Protocol::Tcp,
+            Self::Http(_) | Self::Oracle(_) => Protocol::Tcp,
         }
     }
 }
@@ -96,4 +100,17 @@ pub enum HttpMethod {
     Get,
     /// Status only.
     Head,
+}
+
+/// A login to an Oracle database and a query that must return a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OracleCheck {
+    /// User; without double quotes.
+    pub login: String,
+    /// Without double quotes.
+    pub password: Option<Password>,
+    /// System identifier (SID) of the database: letters, digits, `_`, `$`, `#` and `.`.
+    pub sid: String,
+    /// One statement, in one line.
+    pub query: String,
 }

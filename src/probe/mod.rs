@@ -20,8 +20,11 @@ use crate::lvs::model::Protocol;
 
 #[cfg(test)]
 pub(crate) mod black_hole;
+mod file;
 mod http;
 mod icmp;
+mod oracle;
+pub mod program;
 pub mod schedule;
 mod tcp;
 pub mod tls;
@@ -36,7 +39,7 @@ pub struct Context {
 impl Context {
     /// The context of the given checks: each `receive` is compiled once.
     pub fn new(trust: Arc<tls::Trust>, checks: &[CheckSpec]) -> Self {
-        let texts = checks.iter().filter_map(|check| check.kind.exchange()?.receive());
+        let texts = checks.iter().filter_map(|check| check.kind.receive());
         let mut patterns = BTreeMap::new();
         for text in texts {
             if !patterns.contains_key(text) {
@@ -64,6 +67,8 @@ pub async fn probe(spec: &CheckSpec, context: &Context) -> Verdict {
     let deadline = Deadline::after(spec.timeout);
     let target = SocketAddr::new(spec.address, spec.port);
     let outcome = match &spec.kind {
+        CheckKind::External(check) => program::check(check, spec).await,
+        CheckKind::File(check) => file::check(check, context, deadline).await,
         CheckKind::On => Ok(()),
         CheckKind::Off => return Verdict::Down(CheckFailure::Local("switched off".to_owned())),
         CheckKind::Connect(Protocol::Tcp) => tcp::check(target, deadline).await,
@@ -88,6 +93,7 @@ async fn negotiate(
 ) -> Result<(), CheckFailure> {
     match exchange {
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
+        Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
     }
 }
 
@@ -132,7 +138,7 @@ impl Deadline {
 
     fn missed(self, phase: Phase) -> CheckFailure {
         CheckFailure::Timeout {
-            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: millis(self.timeout),
             phase: phase.word().to_owned(),
         }
     }
@@ -154,6 +160,10 @@ impl Deadline {
             _ => CheckFailure::Local(error.to_string()),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

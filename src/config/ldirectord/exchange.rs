@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
-use crate::lvs::exchange::{Exchange, HttpCheck};
+use crate::keys::Secret;
+use crate::lvs::exchange::{Exchange, HttpCheck, OracleCheck, Password};
 
 /// Whether servers of this kind can be spoken to.
 pub(super) fn is_spoken(service: Service) -> bool {
-    matches!(service, Service::Http | Service::Https)
+    matches!(service, Service::Http | Service::Https | Service::Oracle)
 }
 
 /// The exchange with the first server of a line, and where it goes when not to the server itself.
@@ -22,6 +23,7 @@ pub(super) fn of(
     match from.check.service {
         Service::Http => http(from, line, false, context),
         Service::Https => http(from, line, true, context),
+        Service::Oracle => oracle(from, line, context),
         _ => None,
     }
 }
@@ -44,4 +46,39 @@ fn http(
         receive: line.receive(&from.check).map(|word| word.text.to_owned()),
     };
     Some((Exchange::Http(http), request.elsewhere))
+}
+
+/// The check runs Oracle's own client, whose input knows no escape for a quote.
+fn oracle(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    context: &mut Context<'_, '_>,
+) -> Option<(Exchange, Option<(IpAddr, u16)>)> {
+    let check = &from.check;
+    let query = line.request(check).map(|word| word.text.trim_start_matches('/'));
+    let (login, query) = (check.login.map(|word| word.text), query.unwrap_or_default());
+    let at = check.service_at.unwrap_or(from.head);
+    if login.is_none() || query.is_empty() {
+        let message = "service=oracle without `login` and `request`: its servers are always down";
+        context.faults.warn_once(at, message);
+    }
+    let (login, sid) = (login.unwrap_or_default(), check.database.map_or("", |word| word.text));
+    let password = check.password.as_ref().map(Secret::reveal);
+    if login.contains('"') || password.is_some_and(|text| text.contains('"')) {
+        context.faults.fault(at, "a login and a password for Oracle have no double quotes");
+        return None;
+    }
+    let in_sid = |c: char| c.is_ascii_alphanumeric() || "_$#.".contains(c);
+    if !sid.chars().all(in_sid) {
+        let span = check.database.map_or(at, |word| word.span());
+        context.faults.fault(span, "not the name (SID) of an Oracle database");
+        return None;
+    }
+    let check = OracleCheck {
+        login: login.to_owned(),
+        password: password.map(Password::new),
+        sid: sid.to_owned(),
+        query: query.to_owned(),
+    };
+    Some((Exchange::Oracle(check), None))
 }
