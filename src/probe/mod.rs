@@ -137,10 +137,7 @@ impl Deadline {
     }
 
     fn missed(self, phase: Phase) -> CheckFailure {
-        CheckFailure::Timeout {
-            timeout_ms: millis(self.timeout),
-            phase: phase.word().to_owned(),
-        }
+        CheckFailure::Timeout { timeout_ms: millis(self.timeout), phase: phase.word().to_owned() }
     }
 
     /// What a socket error says about the server. ETIMEDOUT is the kernel's own limit, which comes
