@@ -17,7 +17,9 @@ use crate::config::{
     ResourceKind, ScriptStyle, Udp,
 };
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, OracleCheck};
+use crate::lvs::exchange::{
+    DnsCheck, Exchange, HttpCheck, HttpMethod, OracleCheck, RadiusCheck, RedisCheck,
+};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
@@ -238,9 +240,21 @@ fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
 /// Passwords stay out of it: a digest that everybody on the LAN sees would let them be guessed.
 fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
     match exchange {
+        Exchange::Dns(dns) => {
+            let DnsCheck { transport, name, record, receive } = dns;
+            write!(out, "dns {transport} {name:?} {} {receive:?}", record.word())
+        }
         Exchange::Http(http) => write_http(out, http),
         Exchange::Oracle(OracleCheck { login, password: _, sid, query }) => {
             write!(out, "oracle {login:?} {sid:?} {query:?}")
+        }
+        Exchange::Radius(radius) => {
+            let RadiusCheck { login, password: _, secret: _ } = radius;
+            write!(out, "radius {login:?}")
+        }
+        Exchange::Redis(redis) => {
+            let RedisCheck { login, password } = redis;
+            write!(out, "redis {login:?} {}", password.is_some())
         }
     }
 }

@@ -212,17 +212,35 @@ pub enum CheckFailure {
     /// TLS handshake or certificate.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The server does not take the login: its reason.
+    #[error("login refused: {0}")]
+    Login(String),
+    /// The server answers that it can't: its code and its words.
+    #[error("the server says: {0}")]
+    Answer(String),
     /// Our own side: no descriptor, no permission, no source address.
     #[error("cannot check: {0}")]
     Local(String),
 }
 
-/// Longest text of a server or a program that is shown to an operator, in characters.
-const PRINTABLE_MAX: usize = 80;
+/// Most characters of a server's own words that are shown.
+const WORDS_MAX: usize = 80;
 
-/// A stranger's text as it may stand in a log: short, and without control characters.
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(PRINTABLE_MAX).collect()
+/// A server's own words as an operator may see them: short, and without what moves a terminal.
+pub fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut words: String = text.trim().chars().map(visible).take(WORDS_MAX + 1).collect();
+    if words.chars().count() > WORDS_MAX {
+        words = words.chars().take(WORDS_MAX - 1).chain(['…']).collect();
+    }
+    words
+}
+
+fn visible(c: char) -> char {
+    // The last ones turn the direction of a line around.
+    let hidden = c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if hidden { '\u{fffd}' } else { c }
 }
 
 #[cfg(test)]
@@ -247,5 +265,14 @@ mod tests {
             assert_eq!(matches, want, "{pattern} {body}");
         }
         assert!(receive_pattern("(?=a)b").is_err());
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_short_and_without_control_characters() {
+        assert_eq!(shown(b" -ERR \x1b[2Jno\r\n"), "-ERR \u{fffd}[2Jno");
+        assert_eq!(shown("a\u{202e}b".as_bytes()), "a\u{fffd}b");
+        assert_eq!(shown(&[b'x'; 80]), "x".repeat(80));
+        assert_eq!(shown(&[b'x'; 81]), "x".repeat(79) + "…");
+        assert_eq!(shown(b"caf\xe9"), "caf\u{fffd}");
     }
 }

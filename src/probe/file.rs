@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use tokio::sync::Semaphore;
 
 use super::{Context, Deadline, Phase};
-use crate::lvs::check::{CheckFailure, printable};
+use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::program::FileCheck;
 
 /// How much of a file is looked at.
@@ -37,7 +37,10 @@ pub(super) async fn check(
             content(&path, wanted)
         });
         let read = tokio::task::spawn_blocking(reading).await.map_err(|e| local(&e))?;
-        read.map_err(|why| CheckFailure::File { path: printable(&name), why: why.to_string() })
+        read.map_err(|why| CheckFailure::File {
+            path: shown(name.as_bytes()),
+            why: why.to_string(),
+        })
     });
     let content = content.await?;
     match &check.receive {

@@ -20,11 +20,16 @@ use crate::lvs::model::Protocol;
 
 #[cfg(test)]
 pub(crate) mod black_hole;
+mod datagram;
+mod dns;
 mod file;
 mod http;
 mod icmp;
 mod oracle;
 pub mod program;
+mod radius;
+mod redis;
+pub mod replay;
 pub mod schedule;
 mod tcp;
 pub mod tls;
@@ -92,9 +97,19 @@ async fn negotiate(
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
     match exchange {
+        Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
         Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
+        Exchange::Radius(check) => radius::check(check, target, deadline).await,
+        Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }
+}
+
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> Result<[u8; N], CheckFailure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| CheckFailure::Local(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// What a check waits for; the word is shown to the operator.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::program::{ended, inherited, judged, late};
 use crate::exec::{Invocation, Ran};
 use crate::keys::Secret;
-use crate::lvs::check::{CheckFailure, printable};
+use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::{OracleCheck, Password};
 
 const PROGRAM: &str = "sqlplus";
@@ -36,7 +36,7 @@ fn answered(ran: &Ran, limit: Duration) -> Result<(), CheckFailure> {
     let lines = || ran.stdout.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().find(|line| ERRORS.iter().any(|error| line.starts_with(error)));
     if let Some(error) = error {
-        return Err(CheckFailure::Protocol(printable(error)));
+        return Err(CheckFailure::Protocol(shown(error.as_bytes())));
     }
     judged(ran, limit)?;
     match lines().next() {

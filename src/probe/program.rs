@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::millis;
 use crate::exec::{Invocation, Ran, RunError, run};
-use crate::lvs::check::{CheckFailure, CheckSpec, printable};
+use crate::lvs::check::{CheckFailure, CheckSpec, shown};
 use crate::lvs::program::{ProgramCheck, ProgramEnd, Told};
 
 /// Most programs at a time. Each is a process with up to 256 KiB of kept output on our side; more
@@ -45,7 +45,8 @@ pub(super) async fn check(check: &ProgramCheck, spec: &CheckSpec) -> Result<(), 
 /// Runs a program to its end or to its limit; `None` when it has not ended by then and is being
 /// killed. No check is waited for longer than its limit.
 pub(super) async fn ended(invocation: Invocation) -> Result<Option<Ran>, CheckFailure> {
-    let refused = |why: &dyn std::fmt::Display| CheckFailure::Local(printable(&why.to_string()));
+    let refused =
+        |why: &dyn std::fmt::Display| CheckFailure::Local(shown(why.to_string().as_bytes()));
     let room = ROOM.acquire().await.map_err(|e| refused(&e))?;
     let until = Instant::now() + invocation.limit + LAST_WORDS;
     let mut running = Box::pin(async move {
@@ -63,7 +64,7 @@ pub(super) async fn ended(invocation: Invocation) -> Result<Option<Ran>, CheckFa
 
 /// The verdict of a program that has ended.
 pub(super) fn judged(ran: &Ran, limit: Duration) -> Result<(), CheckFailure> {
-    let said = printable(ran.last_line().unwrap_or_default());
+    let said = shown(ran.last_line().unwrap_or_default().as_bytes());
     if ran.timed_out {
         return Err(late(limit, said));
     }

@@ -44,8 +44,7 @@ const MAIL: &str = " yet: no mail is sent";
 const COMMAND: &str = " yet: the command is not run";
 
 /// What there is instead of a service that can't be checked.
-pub(super) const SERVICE_HELP: &str =
-    "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+pub(super) const SERVICE_HELP: &str = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` for anything else";
 
 /// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
 pub(super) const ROWS: &[Row] = &[

@@ -187,9 +187,13 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
     assert_eq!(check("10.0.0.1:80", "\tchecktype=off\n"), (Some(("Off".to_owned(), 0)), vec![]));
     assert_eq!(check("10.0.0.1:80", "\tchecktype=on\n"), (Some(("On".to_owned(), 0)), vec![]));
     assert_eq!(check("1", "\tchecktype=connect\n").1, ["2 fault: no port to check at"]);
-    for port in [21, 25, 53, 110, 119, 143, 389, 587, 636, 993, 995, 1812, 3128, 3306, 5060, 5432] {
-        let (_, found) = check(&format!("10.0.0.1:{port}"), "");
-        assert!(found[0].contains("not supported yet"), "{port}: {found:?}");
+    for port in
+        [21, 25, 53, 110, 119, 143, 389, 587, 636, 993, 995, 1521, 1812, 3128, 3306, 5060, 5432]
+    {
+        let (real, found) = check(&format!("10.0.0.1:{port}"), "");
+        let negotiates = real.is_some_and(|(check, _)| check.starts_with("Negotiate"));
+        let refused = found.iter().any(|found| found.contains("fault"));
+        assert!(negotiates != refused, "{port}: {found:?}");
         let (real, found) = check(&format!("10.0.0.1:{port}"), "\tchecktype=ping\n");
         assert_eq!((real, found), (Some(("Ping".to_owned(), 0)), vec![]));
     }
@@ -197,7 +201,8 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
 
 #[test]
 fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
-    let instead = "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+    let instead = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` \
+                   for anything else";
     for (head, service, want) in [
         ("10.0.0.1:8080", "gopher", "`gopher` is not a service of ldirectord"),
         ("10.0.0.1:80", "gopher", "`gopher` is not a service of ldirectord"),
@@ -336,7 +341,8 @@ fn the_documentation_says_of_every_check_whether_it_is_made() {
     assert_eq!(types.len(), 8);
     let types = types.iter().map(|row| ("checktype", row));
     for (key, (name, fate)) in types.chain(services.iter().map(|row| ("service", row))) {
-        let (_, found) = section(&format!("\t{key}={name}\n"));
+        let needed = "\tlogin=\"a\"\n\tpasswd=\"b\"\n\tsecret=\"c\"\n\trequest=\"d\"\n";
+        let (_, found) = section(&format!("\t{key}={name}\n{needed}"));
         let refused = !faults(&found).is_empty();
         assert_eq!(refused, *fate == "not yet", "{key}={name}: {:?}", brief(&found));
     }

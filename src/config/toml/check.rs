@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::config::Family;
 use crate::config::diag::{Span, Word, nearest};
 use crate::config::ldirectord::{address, build, http};
+use crate::config::toml::exchange::Said;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
@@ -35,14 +36,20 @@ enum Kind {
     External,
     File,
     Ping,
+    Dns,
     Http,
     Https,
+    Radius,
+    Redis,
     Script,
 }
 
 const KINDS: &[(&str, Kind)] = &[
     ("http", Kind::Http),
     ("https", Kind::Https),
+    ("dns", Kind::Dns),
+    ("radius", Kind::Radius),
+    ("redis", Kind::Redis),
     ("connect", Kind::Connect),
     ("ping", Kind::Ping),
     ("script", Kind::Script),
@@ -72,6 +79,7 @@ pub(super) struct Check<'d> {
     receive: Option<Word<'d>>,
     host: Option<&'d str>,
     method: Option<HttpMethod>,
+    said: Said<'d>,
     connects: Option<u32>,
     pub(super) interval: Option<Duration>,
     pub(super) timeout: Option<Duration>,
@@ -91,6 +99,7 @@ impl<'d> Check<'d> {
             receive: self.receive.or(farther.receive),
             host: self.host.or(farther.host),
             method: self.method.or(farther.method),
+            said: self.said.or(&farther.said),
             connects: self.connects.or(farther.connects),
             interval: self.interval.or(farther.interval),
             timeout: self.timeout.or(farther.timeout),
@@ -109,7 +118,7 @@ impl<'d> Check<'d> {
     ) -> Option<(CheckKind, IpAddr, u16)> {
         let kind = self.kind.unwrap_or_else(|| by_service(key));
         let address = self.address.unwrap_or(server.0);
-        let default = match kind {
+        let (check, default) = match kind {
             Kind::External | Kind::Script => {
                 let program = self.program(kind, key, server.1, span, walk)?;
                 let port = self.port.unwrap_or(server.1);
@@ -119,9 +128,12 @@ impl<'d> Check<'d> {
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
-            Kind::Connect => 0,
-            Kind::Http => 80,
-            Kind::Https => 443,
+            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), 0),
+            kind => {
+                let exchange = self.exchange(kind, key, span, walk)?;
+                let default = exchange.port();
+                (self.negotiate(exchange), default)
+            }
         };
         let ports = [self.port.unwrap_or(0), server.1, default];
         let Some(port) = ports.into_iter().find(|port| *port > 0) else {
@@ -129,26 +141,53 @@ impl<'d> Check<'d> {
             walk.faults.fault(span, "no port to check at").help(help);
             return None;
         };
-        let tls = kind == Kind::Https;
-        if kind == Kind::Connect {
-            return Some((CheckKind::Connect(Protocol::Tcp), address, port));
+        Some((check, address, port))
+    }
+
+    fn negotiate(&self, exchange: Exchange) -> CheckKind {
+        match self.connects {
+            Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
+            None => CheckKind::Negotiate(exchange),
         }
+    }
+
+    /// What is said to a service of this kind.
+    fn exchange(
+        &self,
+        kind: Kind,
+        key: &ServiceKey,
+        span: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        let said = &self.said;
+        match kind {
+            Kind::Dns => said.dns(self.receive, key, span, walk),
+            Kind::Http => self.http(false, walk),
+            Kind::Https => self.http(true, walk),
+            Kind::Radius => said.radius(span, walk),
+            Kind::Redis => said.redis(span, walk),
+            Kind::On
+            | Kind::Off
+            | Kind::Connect
+            | Kind::External
+            | Kind::File
+            | Kind::Ping
+            | Kind::Script => None,
+        }
+    }
+
+    fn http(&self, tls: bool, walk: &mut Walk<'_>) -> Option<Exchange> {
         let path = match self.path {
             Some(word) => http::request(word, tls, &mut walk.director())?.path,
             None => "/".to_owned(),
         };
-        let exchange = Exchange::Http(HttpCheck {
+        Some(Exchange::Http(HttpCheck {
             tls,
             method: self.method.unwrap_or(HttpMethod::Get),
             path,
             host: self.host.map(str::to_owned),
             receive: self.receive.map(|word| word.text.to_owned()),
-        });
-        let kind = match self.connects {
-            Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
-            None => CheckKind::Negotiate(exchange),
-        };
-        Some((kind, address, port))
+        }))
     }
 }
 
@@ -218,6 +257,7 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
             let word = item.text(walk)?;
             http::method(word, &mut walk.faults)
         }),
+        said: Said::read(&mut fields, walk),
         connects: fields.take("connects").and_then(|item| item.number(1, COUNT_MAX, walk)),
         ..Check::default()
     };
