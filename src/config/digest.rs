@@ -18,9 +18,11 @@ use crate::config::{
 };
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
-    DnsCheck, Exchange, HttpCheck, HttpMethod, LdapCheck, RadiusCheck, RedisCheck,
+    DnsCheck, Exchange, HttpCheck, HttpMethod, LdapCheck, OracleCheck, RadiusCheck, RedisCheck,
+    SqlCheck,
 };
 use crate::lvs::model::{Director, Forwarding, VirtualService};
+use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
 /// The digests of everything that must be the same on both nodes: first eight bytes of the SHA-256
@@ -222,6 +224,8 @@ fn forwarding(forwarding: Forwarding) -> &'static str {
 
 fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
     match check {
+        CheckKind::External(program) => write_program(out, program),
+        CheckKind::File(FileCheck { path, receive }) => write!(out, "file {path:?} {receive:?}"),
         CheckKind::On => out.write_str("on"),
         CheckKind::Off => out.write_str("off"),
         CheckKind::Connect(protocol) => write!(out, "connect {protocol}"),
@@ -246,6 +250,11 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
             let LdapCheck { tls, base, receive, login, password: _ } = ldap;
             write!(out, "ldap {tls:?} {base:?} {receive:?} {login:?}")
         }
+        Exchange::Mysql(sql) => write_sql(out, "mysql", sql),
+        Exchange::Oracle(OracleCheck { login, password: _, sid, query }) => {
+            write!(out, "oracle {login:?} {sid:?} {query:?}")
+        }
+        Exchange::Pgsql(sql) => write_sql(out, "pgsql", sql),
         Exchange::Radius(radius) => {
             let RadiusCheck { login, password: _, secret: _ } = radius;
             write!(out, "radius {login:?}")
@@ -255,6 +264,24 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
             write!(out, "redis {login:?} {}", password.is_some())
         }
     }
+}
+
+/// Each node may have the program in another directory.
+fn write_program(out: &mut String, check: &ProgramCheck) -> fmt::Result {
+    let ProgramCheck { program, args, told } = check;
+    let name = program.rsplit('/').next().unwrap_or_default();
+    write!(out, "program {name:?} {args:?} ")?;
+    match told {
+        Told::Arguments { service, service_port, port } => {
+            write!(out, "{service} {service_port} {port}")
+        }
+        Told::Environment { service: _ } => out.write_str("environment"),
+    }
+}
+
+fn write_sql(out: &mut String, kind: &str, check: &SqlCheck) -> fmt::Result {
+    let SqlCheck { login, password: _, database, query } = check;
+    write!(out, "{kind} {login:?} {database:?} {query:?}")
 }
 
 fn write_http(out: &mut String, check: &HttpCheck) -> fmt::Result {

@@ -9,7 +9,7 @@ use crate::config::diag::{Faults, Span, Word};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
     DnsCheck, DnsRecord, LdapCheck, Password, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck,
-    TlsUse,
+    SqlCheck, TlsUse,
 };
 use crate::lvs::model::Protocol;
 
@@ -98,6 +98,36 @@ pub(super) fn ldap(texts: &Texts<'_>, tls: TlsUse, faults: &mut Faults<'_>) -> L
         login: texts.login.map(text),
         password: texts.password.as_ref().map(|secret| Password::new(secret.reveal())),
     }
+}
+
+/// A query that must return a row, behind a login; the password may be missing.
+pub(super) fn sql(
+    texts: &Texts<'_>,
+    database: Option<Word<'_>>,
+    faults: &mut Faults<'_>,
+) -> Option<SqlCheck> {
+    let (Some(login), Some(query)) = (texts.login, texts.request) else {
+        let message = "a check of a database needs a login and a request";
+        let help = "`login` and `request=\"SELECT 1\"`, which must return a row; or \
+                    `checktype=connect`";
+        faults.fault(texts.at, message).help(help);
+        return None;
+    };
+    if texts.receive.is_some() {
+        faults.warn_once(texts.at, "`receive` says nothing to a database: one row is enough");
+    }
+    let passwords = texts.password.as_ref().map(Secret::reveal);
+    let words = [Some(login.text), database.map(|word| word.text), passwords];
+    if words.into_iter().flatten().any(|word| word.contains('\0')) {
+        faults.fault(texts.at, "a login, a password or a database with a NUL");
+        return None;
+    }
+    Some(SqlCheck {
+        login: login.text.to_owned(),
+        password: texts.password.as_ref().map(|secret| Password::new(secret.reveal())),
+        database: database.map(|word| word.text.to_owned()),
+        query: query.text.to_owned(),
+    })
 }
 
 /// A login with all that it needs.

@@ -15,6 +15,12 @@ pub enum Exchange {
     Http(HttpCheck),
     /// Bind and search at an LDAP server.
     Ldap(LdapCheck),
+    /// A query to MySQL or MariaDB.
+    Mysql(SqlCheck),
+    /// An SQL query through Oracle's own client.
+    Oracle(OracleCheck),
+    /// A query to PostgreSQL.
+    Pgsql(SqlCheck),
     /// A login at a RADIUS server.
     Radius(RadiusCheck),
     /// PING, behind AUTH where there is a password.
@@ -28,7 +34,11 @@ impl Exchange {
             Self::Dns(dns) => dns.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
             Self::Ldap(ldap) => ldap.receive.as_deref(),
-            Self::Radius(_) | Self::Redis(_) => None,
+            Self::Mysql(_)
+            | Self::Oracle(_)
+            | Self::Pgsql(_)
+            | Self::Radius(_)
+            | Self::Redis(_) => None,
         }
     }
 
@@ -40,6 +50,9 @@ impl Exchange {
             Self::Http(_) => 80,
             Self::Ldap(LdapCheck { tls: TlsUse::Plain, .. }) => 389,
             Self::Ldap(_) => 636,
+            Self::Mysql(_) => 3306,
+            Self::Oracle(_) => 1521,
+            Self::Pgsql(_) => 5432,
             Self::Radius(_) => 1812,
             Self::Redis(_) => 6379,
         }
@@ -49,7 +62,12 @@ impl Exchange {
     pub fn transport(&self) -> Protocol {
         match self {
             Self::Dns(dns) => dns.transport,
-            Self::Http(_) | Self::Ldap(_) | Self::Redis(_) => Protocol::Tcp,
+            Self::Http(_)
+            | Self::Ldap(_)
+            | Self::Mysql(_)
+            | Self::Oracle(_)
+            | Self::Pgsql(_)
+            | Self::Redis(_) => Protocol::Tcp,
             Self::Radius(_) => Protocol::Udp,
         }
     }
@@ -206,6 +224,19 @@ pub struct LdapCheck {
     pub password: Option<Password>,
 }
 
+/// A login to an Oracle database and a query that must return a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OracleCheck {
+    /// User; without double quotes.
+    pub login: String,
+    /// Without double quotes.
+    pub password: Option<Password>,
+    /// System identifier (SID) of the database: letters, digits, `_`, `$`, `#` and `.`.
+    pub sid: String,
+    /// One statement, in one line.
+    pub query: String,
+}
+
 /// Longest login of a [`RadiusCheck`], in bytes: one attribute (RFC 2865 section 5).
 pub const RADIUS_LOGIN_MAX: usize = 253;
 /// Longest password of a [`RadiusCheck`], in bytes (RFC 2865 section 5.2).
@@ -229,4 +260,17 @@ pub struct RedisCheck {
     pub login: Option<String>,
     /// Sent by AUTH before anything else.
     pub password: Option<Password>,
+}
+
+/// A login at a database and a query, which must return a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SqlCheck {
+    /// User name; no NUL in it, as in all the others.
+    pub login: String,
+    /// `None`: the server lets the user in without one.
+    pub password: Option<Password>,
+    /// Default: PostgreSQL's is named like the user, MySQL needs none.
+    pub database: Option<String>,
+    /// One statement.
+    pub query: String,
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite, join, sink};
 
-use super::{Deadline, dns, ldap, radius, redis};
+use super::{Deadline, dns, ldap, mysql, pgsql, radius, redis};
 use crate::lvs::check::{CheckFailure, Verdict, receive_pattern};
 use crate::lvs::exchange::{
-    DnsCheck, DnsRecord, LdapCheck, Password, RadiusCheck, RedisCheck, TlsUse,
+    DnsCheck, DnsRecord, LdapCheck, Password, RadiusCheck, RedisCheck, SqlCheck, TlsUse,
 };
 use crate::lvs::model::Protocol;
 
@@ -56,6 +56,27 @@ pub fn ldap(said: &[u8]) -> Verdict {
     over(said, |stream, deadline| async move {
         ldap::exchange(stream, &check, pattern.as_ref(), deadline).await
     })
+}
+
+/// All that a MySQL server says to a login by `pw` and a query.
+pub fn mysql(said: &[u8]) -> Verdict {
+    let check = sql();
+    over(said, |stream, deadline| async move { mysql::plain(stream, &check, deadline).await })
+}
+
+/// All that a PostgreSQL server says to the same, without TLS.
+pub fn pgsql(said: &[u8]) -> Verdict {
+    let check = sql();
+    over(said, |stream, deadline| async move { pgsql::exchange(stream, &check, deadline).await })
+}
+
+fn sql() -> SqlCheck {
+    SqlCheck {
+        login: "probe".to_owned(),
+        password: Some(Password::new("pw")),
+        database: Some("test".to_owned()),
+        query: "SELECT 1".to_owned(),
+    }
 }
 
 /// An answer to request 112, with authenticator `pairbeat-replay!` and secret `testing123`.

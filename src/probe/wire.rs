@@ -27,6 +27,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Self { stream: BufReader::with_capacity(BUFFER, stream), deadline, said: 0 }
     }
 
+    /// What is below, for TLS. `None` where more was read than belongs to this layer.
+    pub(super) fn into_stream(self) -> Option<S> {
+        self.stream.buffer().is_empty().then(|| self.stream.into_inner())
+    }
+
     fn failure(&self, error: &io::Error) -> CheckFailure {
         self.deadline.failure(Phase::Answer, error)
     }

@@ -16,5 +16,7 @@ mod rig;
 
 mod dns;
 mod ldap;
+mod mysql;
+mod pgsql;
 mod radius;
 mod redis;

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use crate::config::exchange::{self, Texts};
 use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
-use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck, TlsUse};
+use crate::keys::Secret;
+use crate::lvs::exchange::{
+    DnsCheck, Exchange, HttpCheck, OracleCheck, Password, SqlCheck, TlsUse,
+};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Whether servers of this kind can be spoken to.
@@ -18,6 +21,9 @@ pub(super) fn is_spoken(service: Service) -> bool {
             | Service::Https
             | Service::Ldap
             | Service::Ldaps
+            | Service::Mysql
+            | Service::Oracle
+            | Service::Pgsql
             | Service::Radius
     )
 }
@@ -37,6 +43,9 @@ pub(super) fn of(
         Service::Ldap => to_itself(Some(ldap(from, line, TlsUse::Plain, context))),
         // ldirectord does not look at the certificate.
         Service::Ldaps => to_itself(Some(ldap(from, line, TlsUse::Unverified, context))),
+        Service::Mysql => to_itself(sql(from, line, context).map(Exchange::Mysql)),
+        Service::Oracle => oracle(from, line, context),
+        Service::Pgsql => to_itself(sql(from, line, context).map(Exchange::Pgsql)),
         Service::Radius => {
             let check = exchange::radius(&texts(from, line), context.faults);
             to_itself(check.map(Exchange::Radius))
@@ -65,6 +74,41 @@ fn http(
     Some((Exchange::Http(http), request.elsewhere))
 }
 
+/// The check runs Oracle's own client, whose input knows no escape for a quote.
+fn oracle(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    context: &mut Context<'_, '_>,
+) -> Option<(Exchange, Option<(IpAddr, u16)>)> {
+    let check = &from.check;
+    let query = line.request(check).map(|word| word.text.trim_start_matches('/'));
+    let (login, query) = (check.login.map(|word| word.text), query.unwrap_or_default());
+    let at = check.service_at.unwrap_or(from.head);
+    if login.is_none() || query.is_empty() {
+        let message = "service=oracle without `login` and `request`: its servers are always down";
+        context.faults.warn_once(at, message);
+    }
+    let (login, sid) = (login.unwrap_or_default(), check.database.map_or("", |word| word.text));
+    let password = check.password.as_ref().map(Secret::reveal);
+    if login.contains('"') || password.is_some_and(|text| text.contains('"')) {
+        context.faults.fault(at, "a login and a password for Oracle have no double quotes");
+        return None;
+    }
+    let in_sid = |c: char| c.is_ascii_alphanumeric() || "_$#.".contains(c);
+    if !sid.chars().all(in_sid) {
+        let span = check.database.map_or(at, |word| word.span());
+        context.faults.fault(span, "not the name (SID) of an Oracle database");
+        return None;
+    }
+    let check = OracleCheck {
+        login: login.to_owned(),
+        password: password.map(Password::new),
+        sid: sid.to_owned(),
+        query: query.to_owned(),
+    };
+    Some((Exchange::Oracle(check), None))
+}
+
 /// A slash before the request is HTTP's, whoever has put it there.
 fn texts<'a>(from: &Virtual<'a>, line: &Real<'a>) -> Texts<'a> {
     let request = line.request(&from.check);
@@ -89,6 +133,10 @@ fn ldap(
     context: &mut Context<'_, '_>,
 ) -> Exchange {
     Exchange::Ldap(exchange::ldap(&texts(from, line), tls, context.faults))
+}
+
+fn sql(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Option<SqlCheck> {
+    exchange::sql(&texts(from, line), from.check.database, context.faults)
 }
 
 /// ldirectord wants an answer, and asks for addresses only.

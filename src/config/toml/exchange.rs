@@ -4,7 +4,7 @@ use crate::config::diag::{Span, Word};
 use crate::config::exchange::{self, Texts};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::keys::Secret;
-use crate::lvs::exchange::{DnsRecord, Exchange, Password, RedisCheck, TlsUse};
+use crate::lvs::exchange::{DnsRecord, Exchange, Password, RedisCheck, SqlCheck, TlsUse};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// The texts; what they mean depends on the type of the check.
@@ -14,6 +14,7 @@ pub(super) struct Said<'d> {
     record: Option<DnsRecord>,
     login: Option<Word<'d>>,
     password: Option<Secret>,
+    database: Option<Word<'d>>,
     secret: Option<Secret>,
     /// Whether the server's certificate is looked at; default yes.
     verify: Option<bool>,
@@ -27,11 +28,13 @@ impl<'d> Said<'d> {
             word.filter(|word| !word.text.is_empty())
         };
         let (request, login) = (text("request"), text("login"));
+        let database = text("database");
         let (password, secret) = (text("password_file"), text("secret_file"));
         Self {
             request,
             record: fields.take("record").and_then(|item| record(item, walk)),
             login,
+            database,
             password: password.and_then(|file| walk.password(file)),
             secret: secret.and_then(|file| walk.password(file)),
             verify: fields.take("verify").and_then(|item| item.boolean(walk)),
@@ -44,6 +47,7 @@ impl<'d> Said<'d> {
             request: self.request.or(farther.request),
             record: self.record.or(farther.record),
             login: self.login.or(farther.login),
+            database: self.database.or(farther.database),
             password: self.password.or_else(|| farther.password.clone()),
             secret: self.secret.or_else(|| farther.secret.clone()),
             verify: self.verify.or(farther.verify),
@@ -91,6 +95,11 @@ impl<'d> Said<'d> {
             (true, _) => TlsUse::Verified,
         };
         Exchange::Ldap(exchange::ldap(&self.texts(receive, at), tls, &mut walk.faults))
+    }
+
+    /// A query, and a row of its answer.
+    pub(super) fn sql(&self, at: Span, walk: &mut Walk<'_>) -> Option<SqlCheck> {
+        exchange::sql(&self.texts(None, at), self.database, &mut walk.faults)
     }
 
     /// A login.

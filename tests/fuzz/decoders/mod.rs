@@ -39,6 +39,8 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("radius_server", servers::radius),
     ("redis_server", servers::redis),
     ("ldap_server", servers::ldap),
+    ("mysql_server", servers::mysql),
+    ("pgsql_server", servers::pgsql),
 ];
 
 /// Gives bytes to the decoder of this name.

@@ -28,3 +28,11 @@ pub(super) fn redis(bytes: &[u8]) -> bool {
 pub(super) fn ldap(bytes: &[u8]) -> bool {
     judged(&replay::ldap(bytes))
 }
+
+pub(super) fn mysql(bytes: &[u8]) -> bool {
+    judged(&replay::mysql(bytes))
+}
+
+pub(super) fn pgsql(bytes: &[u8]) -> bool {
+    judged(&replay::pgsql(bytes))
+}
