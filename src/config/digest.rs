@@ -17,7 +17,7 @@ use crate::config::{
     ResourceKind, ScriptStyle, Udp,
 };
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, MailCheck, SmtpCheck, TextCheck};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::names::NodeName;
 
@@ -236,7 +236,19 @@ fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
 fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
     match exchange {
         Exchange::Http(http) => write_http(out, http),
+        Exchange::Imap(imap) => write_mail(out, "imap", imap),
+        Exchange::Pop(pop) => write_mail(out, "pop", pop),
+        Exchange::Smtp(SmtpCheck { submission }) => write!(out, "smtp {submission}"),
+        Exchange::Text(TextCheck { transport, send, receive, half_close }) => {
+            write!(out, "text {transport} {send:?} {receive:?} {half_close}")
+        }
     }
+}
+
+fn write_mail(out: &mut String, protocol: &str, check: &MailCheck) -> fmt::Result {
+    let MailCheck { tls, host, login } = check;
+    let name = login.as_ref().map(|login| login.name.as_str());
+    write!(out, "{protocol} {tls} {host:?} {name:?}")
 }
 
 fn write_http(out: &mut String, check: &HttpCheck) -> fmt::Result {

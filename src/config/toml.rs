@@ -30,6 +30,7 @@ mod group;
 mod link;
 mod outside;
 mod service;
+mod speech;
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lvs::exchange::Exchange;
+use crate::lvs::exchange::{Exchange, Password};
 use crate::lvs::model::Protocol;
 
 /// Most checks one checker runs; over that the configuration is refused.
@@ -161,24 +161,34 @@ pub enum CheckFailure {
     Timeout {
         /// The limit, in milliseconds.
         timeout_ms: u64,
-        /// What it was waiting for: `connect`, `tls`, `answer`.
+        /// What it was waiting for: `connect`, `tls`, `greeting`, `login`, `answer`.
         phase: String,
     },
     /// The server closed or reset the connection before it had answered.
     #[error("connection closed early")]
     Closed,
-    /// Not HTTP.
+    /// Not what the protocol allows.
     #[error("not a valid answer: {0}")]
     Protocol(String),
     /// An HTTP status other than 2xx.
     #[error("status {0}")]
     Status(u16),
-    /// The body does not match `receive`.
+    /// The server says that something is wrong, or not what it should; in its words, as
+    /// [`shown`].
+    #[error("answered `{0}`")]
+    Answer(String),
+    /// The server did not take the login; its words, as [`shown`].
+    #[error("login refused: `{0}`")]
+    Login(String),
+    /// The answer does not match `receive`.
     #[error("`{0}` is not in the answer")]
     NoMatch(String),
     /// The answer is larger than we read.
     #[error("answer larger than {0} bytes")]
     TooLarge(usize),
+    /// The answer has more lines than we read.
+    #[error("answer of more than {0} lines")]
+    TooManyLines(usize),
     /// TLS handshake or certificate.
     #[error("TLS: {0}")]
     Tls(String),
@@ -187,9 +197,44 @@ pub enum CheckFailure {
     Local(String),
 }
 
+/// Most characters of a server's words that an operator is shown.
+const SHOWN_MAX: usize = 80;
+
+/// A server's words for an operator: short, and without anything that moves a cursor or hides
+/// text. `secret`, which some servers repeat when they do not understand it, is left out.
+pub fn shown(words: &[u8], secret: Option<&Password>) -> String {
+    let mut words = String::from_utf8_lossy(words).into_owned();
+    if let Some(secret) = secret.map(Password::reveal).filter(|secret| !secret.is_empty()) {
+        words = words.replace(secret, "(secret)");
+    }
+    let words = words.trim();
+    let plain = |c: char| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
+    let mut short: String =
+        words.chars().take(SHOWN_MAX).map(|c| if plain(c) { c } else { '?' }).collect();
+    if words.chars().nth(SHOWN_MAX).is_some() {
+        short.truncate(short.char_indices().nth(SHOWN_MAX - 3).map_or(0, |(at, _)| at));
+        short.push_str("...");
+    }
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_servers_words_are_shown_short_and_harmless_and_without_the_password() {
+        let long = "x".repeat(81);
+        for (words, secret, want) in [
+            (&b"-ERR no\r\n"[..], "", "-ERR no"),
+            (b"\x1b[2Jgone\0\xff", "", "?[2Jgone??"),
+            ("l\u{f6}schen \u{202e}".as_bytes(), "", "l\u{f6}schen ?"),
+            (b"500 'PASS hush': what?", "hush", "500 'PASS (secret)': what?"),
+            (long.as_bytes(), "", &format!("{}...", "x".repeat(77))),
+        ] {
+            assert_eq!(shown(words, Some(&Password::new(secret))), want);
+        }
+    }
 
     #[test]
     fn a_brace_is_a_repetition_where_it_can_be_one_and_stands_for_itself_otherwise() {

@@ -5,12 +5,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::lvs::model::Protocol;
 
+mod text;
+
+pub use text::{Login, MailCheck, SmtpCheck, TextCheck};
+
 /// One exchange with a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exchange {
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
+    /// The greeting of an IMAP server, and a login.
+    Imap(MailCheck),
+    /// The greeting of a POP3 server, and a login.
+    Pop(MailCheck),
+    /// The greeting of a mail server, and what it says to ours.
+    Smtp(SmtpCheck),
+    /// A text, and a line of the answer.
+    Text(TextCheck),
 }
 
 impl Exchange {
@@ -18,26 +30,28 @@ impl Exchange {
     pub fn receive(&self) -> Option<&str> {
         match self {
             Self::Http(http) => http.receive.as_deref(),
+            Self::Text(text) => text.receive.as_deref(),
+            Self::Imap(_) | Self::Pop(_) | Self::Smtp(_) => None,
         }
     }
 
-    /// The port of the service where nothing else is said.
-    pub fn port(&self) -> u16 {
-        match self {
-            Self::Http(http) => {
-                if http.tls {
-                    443
-                } else {
-                    80
-                }
-            }
-        }
+    /// The port of the service where nothing else is said; `None`: it has none of its own.
+    pub fn port(&self) -> Option<u16> {
+        let (plain, tls, is_tls) = match self {
+            Self::Http(http) => (80, 443, http.tls),
+            Self::Imap(imap) => (143, 993, imap.tls),
+            Self::Pop(pop) => (110, 995, pop.tls),
+            Self::Smtp(smtp) => (25, 587, smtp.submission),
+            Self::Text(_) => return None,
+        };
+        Some(if is_tls { tls } else { plain })
     }
 
     /// What carries it; with UDP the connect checks between two exchanges are pings.
     pub fn transport(&self) -> Protocol {
         match self {
-            Self::Http(_) => Protocol::Tcp,
+            Self::Http(_) | Self::Imap(_) | Self::Pop(_) | Self::Smtp(_) => Protocol::Tcp,
+            Self::Text(text) => text.transport,
         }
     }
 }

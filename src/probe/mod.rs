@@ -22,8 +22,14 @@ use crate::lvs::model::Protocol;
 pub(crate) mod black_hole;
 mod http;
 mod icmp;
+mod imap;
+mod lines;
+mod pop;
 pub mod schedule;
+mod smtp;
+mod stream;
 mod tcp;
+mod text;
 pub mod tls;
 
 /// What all checks of a list share: certificate authorities and compiled patterns.
@@ -88,6 +94,10 @@ async fn negotiate(
 ) -> Result<(), CheckFailure> {
     match exchange {
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
+        Exchange::Imap(check) => imap::check(check, target, context, deadline).await,
+        Exchange::Pop(check) => pop::check(check, target, context, deadline).await,
+        Exchange::Smtp(_) => smtp::check(target, context, deadline).await,
+        Exchange::Text(check) => text::check(check, target, context, deadline).await,
     }
 }
 
@@ -96,6 +106,8 @@ async fn negotiate(
 enum Phase {
     Connect,
     Tls,
+    Greeting,
+    Login,
     Answer,
 }
 
@@ -104,6 +116,8 @@ impl Phase {
         match self {
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Greeting => "greeting",
+            Self::Login => "login",
             Self::Answer => "answer",
         }
     }

@@ -44,8 +44,12 @@ const MAIL: &str = " yet: no mail is sent";
 const COMMAND: &str = " yet: the command is not run";
 
 /// What there is instead of a service that can't be checked.
-pub(super) const SERVICE_HELP: &str =
-    "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+pub(super) fn service_help() -> String {
+    let named = |name: &&str| Service::named(name).is_some_and(exchange::is_spoken);
+    let spoken: Vec<&str> = Service::names().filter(named).collect();
+    let spoken = spoken.join(", ");
+    format!("{spoken} or none; for anything else `checktype=connect` or `checktype=ping`")
+}
 
 /// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
 pub(super) const ROWS: &[Row] = &[
@@ -145,7 +149,7 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
                 let name = service.name();
                 if let Some(span) = check.service_at {
                     let message = format!("service={name} is not supported yet");
-                    faults.fault(span, message).help(SERVICE_HELP);
+                    faults.fault(span, message).help(service_help());
                     return;
                 }
                 let message =

@@ -186,11 +186,15 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
     assert_eq!(check("10.0.0.1:80", "\tchecktype=off\n"), (Some(("Off".to_owned(), 0)), vec![]));
     assert_eq!(check("10.0.0.1:80", "\tchecktype=on\n"), (Some(("On".to_owned(), 0)), vec![]));
     assert_eq!(check("1", "\tchecktype=connect\n").1, ["2 fault: no port to check at"]);
-    for port in
-        [21, 25, 53, 110, 119, 143, 389, 587, 636, 993, 995, 1521, 1812, 3128, 3306, 5060, 5432]
-    {
-        let (_, found) = check(&format!("10.0.0.1:{port}"), "");
-        assert!(found[0].contains("not supported yet"), "{port}: {found:?}");
+    let services = file::Service::names().filter_map(file::Service::named);
+    for (service, port) in services.filter_map(|service| Some((service, service.port()?))) {
+        let (real, found) = check(&format!("10.0.0.1:{port}"), "");
+        if exchange::is_spoken(service) {
+            let (kind, at) = real.unwrap_or_else(|| panic!("{service:?}: {found:?}"));
+            assert!(kind.starts_with("Negotiate") && at == port, "{service:?}: {kind} {at}");
+        } else {
+            assert!(found[0].contains("not supported yet"), "{port}: {found:?}");
+        }
         let (real, found) = check(&format!("10.0.0.1:{port}"), "\tchecktype=ping\n");
         assert_eq!((real, found), (Some(("Ping".to_owned(), 0)), vec![]));
     }
@@ -198,7 +202,9 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
 
 #[test]
 fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
-    let instead = "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+    let instead = &not_yet::service_help();
+    assert!(instead.starts_with("http, https, imap, "), "{instead}");
+    assert!(instead.ends_with(" or none; for anything else `checktype=connect` or `checktype=ping`"));
     for (head, service, want) in [
         ("10.0.0.1:8080", "gopher", "`gopher` is not a service of ldirectord"),
         ("10.0.0.1:80", "gopher", "`gopher` is not a service of ldirectord"),
@@ -208,7 +214,7 @@ fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
         let text = format!("virtual={head}\n\treal=10.0.0.2 gate\n\tservice={service}\n");
         let (_, found) = load(&text);
         let [fault] = &found[..] else { panic!("{text:?}: {:?}", brief(&found)) };
-        assert_eq!((fault.message.as_str(), fault.help.as_deref()), (want, Some(instead)));
+        assert_eq!((fault.message.as_str(), fault.help.as_deref()), (want, Some(instead.as_str())));
     }
 }
 

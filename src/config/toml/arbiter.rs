@@ -275,7 +275,7 @@ fn user(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<(String, Secret)
 }
 
 /// The first line of a file that only its owner may read.
-fn password(file: Word<'_>, walk: &mut Walk<'_>) -> Option<Secret> {
+pub(super) fn password(file: Word<'_>, walk: &mut Walk<'_>) -> Option<Secret> {
     let source = match Source::open(&walk.directory.join(file.text), walk.environment) {
         Ok(source) => source,
         Err(error) => {

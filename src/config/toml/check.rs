@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Family;
-use crate::config::diag::{Span, Word, nearest};
-use crate::config::ldirectord::{address, http};
+use crate::config::diag::{Span, nearest};
+use crate::config::ldirectord::address;
+use crate::config::toml::speech::{Speech, Words};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::Exchange;
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// From one check to the next where nothing is said.
@@ -28,17 +29,23 @@ const COUNT_MAX: u32 = 1000;
 /// `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    On,
-    Off,
     Connect,
+    Off,
+    On,
     Ping,
-    Http,
-    Https,
+    Spoken(Speech),
 }
 
 const KINDS: &[(&str, Kind)] = &[
-    ("http", Kind::Http),
-    ("https", Kind::Https),
+    ("http", Kind::Spoken(Speech::Http { tls: false })),
+    ("https", Kind::Spoken(Speech::Http { tls: true })),
+    ("imap", Kind::Spoken(Speech::Imap { tls: false })),
+    ("imaps", Kind::Spoken(Speech::Imap { tls: true })),
+    ("pop", Kind::Spoken(Speech::Pop { tls: false })),
+    ("pops", Kind::Spoken(Speech::Pop { tls: true })),
+    ("simpletcp", Kind::Spoken(Speech::SimpleTcp)),
+    ("smtp", Kind::Spoken(Speech::Smtp { submission: false })),
+    ("submission", Kind::Spoken(Speech::Smtp { submission: true })),
     ("connect", Kind::Connect),
     ("ping", Kind::Ping),
     ("on", Kind::On),
@@ -55,16 +62,13 @@ pub(super) enum Level {
 }
 
 /// What is said of a check.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Check<'d> {
     kind: Option<Kind>,
     address: Option<IpAddr>,
     port: Option<u16>,
-    path: Option<Word<'d>>,
-    receive: Option<Word<'d>>,
-    host: Option<&'d str>,
-    method: Option<HttpMethod>,
     connects: Option<u32>,
+    words: Words<'d>,
     pub(super) interval: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) fall: Option<u32>,
@@ -78,11 +82,8 @@ impl<'d> Check<'d> {
             kind: self.kind.or(farther.kind),
             address: self.address.or(farther.address),
             port: self.port.or(farther.port),
-            path: self.path.or(farther.path),
-            receive: self.receive.or(farther.receive),
-            host: self.host.or(farther.host),
-            method: self.method.or(farther.method),
             connects: self.connects.or(farther.connects),
+            words: self.words.or(&farther.words),
             interval: self.interval.or(farther.interval),
             timeout: self.timeout.or(farther.timeout),
             fall: self.fall.or(farther.fall),
@@ -98,40 +99,26 @@ impl<'d> Check<'d> {
         span: Span,
         walk: &mut Walk<'_>,
     ) -> Option<(CheckKind, IpAddr, u16)> {
-        let kind = self.kind.unwrap_or_else(|| by_service(key));
         let address = self.address.unwrap_or(server.0);
-        let default = match kind {
+        let kind = match self.kind.unwrap_or_else(|| by_service(key)) {
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
-            Kind::Connect => 0,
-            Kind::Http => 80,
-            Kind::Https => 443,
+            Kind::Connect => CheckKind::Connect(Protocol::Tcp),
+            Kind::Spoken(speech) => {
+                let exchange = self.words.exchange(speech, walk)?;
+                match self.connects {
+                    Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
+                    None => CheckKind::Negotiate(exchange),
+                }
+            }
         };
-        let ports = [self.port.unwrap_or(0), server.1, default];
-        let Some(port) = ports.into_iter().find(|port| *port > 0) else {
+        let default = kind.exchange().and_then(Exchange::port);
+        let ports = [self.port, Some(server.1), default];
+        let Some(port) = ports.into_iter().flatten().find(|port| *port > 0) else {
             let help = "`check = { type = \"connect\", port = 80 }`, or `check = \"ping\"`";
             walk.faults.fault(span, "no port to check at").help(help);
             return None;
-        };
-        let tls = kind == Kind::Https;
-        if kind == Kind::Connect {
-            return Some((CheckKind::Connect(Protocol::Tcp), address, port));
-        }
-        let path = match self.path {
-            Some(word) => http::request(word, tls, &mut walk.director())?.path,
-            None => "/".to_owned(),
-        };
-        let exchange = Exchange::Http(HttpCheck {
-            tls,
-            method: self.method.unwrap_or(HttpMethod::Get),
-            path,
-            host: self.host.map(str::to_owned),
-            receive: self.receive.map(|word| word.text.to_owned()),
-        });
-        let kind = match self.connects {
-            Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
-            None => CheckKind::Negotiate(exchange),
         };
         Some((kind, address, port))
     }
@@ -140,8 +127,12 @@ impl<'d> Check<'d> {
 /// The check where no type is said: never one that is always up.
 fn by_service(key: &ServiceKey) -> Kind {
     match key {
-        ServiceKey::Address { protocol: Protocol::Tcp, port: 80, .. } => Kind::Http,
-        ServiceKey::Address { protocol: Protocol::Tcp, port: 443, .. } => Kind::Https,
+        ServiceKey::Address { protocol: Protocol::Tcp, port: 80, .. } => {
+            Kind::Spoken(Speech::Http { tls: false })
+        }
+        ServiceKey::Address { protocol: Protocol::Tcp, port: 443, .. } => {
+            Kind::Spoken(Speech::Http { tls: true })
+        }
         ServiceKey::Address { protocol: Protocol::Tcp, .. } => Kind::Connect,
         ServiceKey::Address { protocol: Protocol::Udp, .. } | ServiceKey::Mark { .. } => Kind::Ping,
     }
@@ -158,16 +149,7 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
         kind: fields.take("type").and_then(|item| kind(item, walk)),
         address: fields.take("address").and_then(|item| elsewhere(item, walk)),
         port: fields.take("port").and_then(|item| item.port(walk)),
-        path: fields.take("path").and_then(|item| path(item, walk)),
-        receive: fields.take("receive").and_then(|item| receive(item, walk)),
-        host: fields.take("host").and_then(|item| {
-            let word = item.text(walk)?;
-            http::host(word, &mut walk.faults)
-        }),
-        method: fields.take("method").and_then(|item| {
-            let word = item.text(walk)?;
-            http::method(word, &mut walk.faults)
-        }),
+        words: Words::read(&mut fields, walk),
         connects: fields.take("connects").and_then(|item| item.number(1, COUNT_MAX, walk)),
         ..Check::default()
     };
@@ -213,19 +195,4 @@ fn elsewhere(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
     let word = item.text(walk)?;
     let family = if word.text.contains(':') { Family::V6 } else { Family::V4 };
     address::host(word, family, &mut walk.director())
-}
-
-fn path<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
-    let word = item.text(walk)?;
-    if word.text.starts_with('/') {
-        return Some(word);
-    }
-    let message = format!("`{}` is not a path", word.text);
-    walk.faults.fault(item.span, message).help("a path begins with a slash: \"/alive.html\"");
-    None
-}
-
-fn receive<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
-    let word = item.text(walk)?;
-    http::receive(word, &mut walk.faults).then_some(word)
 }
