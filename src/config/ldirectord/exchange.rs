@@ -6,9 +6,7 @@ use std::net::IpAddr;
 use crate::config::diag::{Faults, Word};
 use crate::config::ldirectord::file::{Check, Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
-use crate::lvs::exchange::{
-    Exchange, HttpCheck, Login, MailCheck, Password, SmtpCheck, TextCheck,
-};
+use crate::lvs::exchange::{Exchange, HttpCheck, Login, MailCheck, Password, SmtpCheck, TextCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Whether servers of this kind can be spoken to.

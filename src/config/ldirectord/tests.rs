@@ -204,7 +204,9 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
 fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
     let instead = &not_yet::service_help();
     assert!(instead.starts_with("http, https, imap, "), "{instead}");
-    assert!(instead.ends_with(" or none; for anything else `checktype=connect` or `checktype=ping`"));
+    assert!(
+        instead.ends_with(" or none; for anything else `checktype=connect` or `checktype=ping`")
+    );
     for (head, service, want) in [
         ("10.0.0.1:8080", "gopher", "`gopher` is not a service of ldirectord"),
         ("10.0.0.1:80", "gopher", "`gopher` is not a service of ldirectord"),
