@@ -17,7 +17,10 @@ use crate::config::{
     ResourceKind, ScriptStyle, Udp,
 };
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, MailCheck, SmtpCheck, TextCheck};
+use crate::lvs::exchange::{
+    DnsCheck, Exchange, HttpCheck, HttpMethod, MailCheck, RadiusCheck, RedisCheck, SmtpCheck,
+    TextCheck,
+};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::names::NodeName;
 
@@ -235,12 +238,24 @@ fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
 /// Passwords stay out of it: a digest that everybody on the LAN sees would let them be guessed.
 fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
     match exchange {
+        Exchange::Dns(dns) => {
+            let DnsCheck { transport, name, record, receive } = dns;
+            write!(out, "dns {transport} {name:?} {} {receive:?}", record.word())
+        }
         Exchange::Http(http) => write_http(out, http),
         Exchange::Imap(imap) => write_mail(out, "imap", imap),
         Exchange::Pop(pop) => write_mail(out, "pop", pop),
         Exchange::Smtp(SmtpCheck { submission }) => write!(out, "smtp {submission}"),
         Exchange::Text(TextCheck { transport, send, receive, half_close }) => {
             write!(out, "text {transport} {send:?} {receive:?} {half_close}")
+        }
+        Exchange::Radius(radius) => {
+            let RadiusCheck { login, password: _, secret: _ } = radius;
+            write!(out, "radius {login:?}")
+        }
+        Exchange::Redis(redis) => {
+            let RedisCheck { login, password } = redis;
+            write!(out, "redis {login:?} {}", password.is_some())
         }
     }
 }

@@ -26,11 +26,12 @@ mod arbiter;
 mod check;
 mod damping;
 mod director;
+mod exchange;
 mod group;
 mod link;
 mod outside;
 mod service;
-mod speech;
+
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -173,14 +173,7 @@ pub enum CheckFailure {
     /// An HTTP status other than 2xx.
     #[error("status {0}")]
     Status(u16),
-    /// The server says that something is wrong, or not what it should; in its words, as
-    /// [`shown`].
-    #[error("answered `{0}`")]
-    Answer(String),
-    /// The server did not take the login; its words, as [`shown`].
-    #[error("login refused: `{0}`")]
-    Login(String),
-    /// The answer does not match `receive`.
+    /// The body does not match `receive`.
     #[error("`{0}` is not in the answer")]
     NoMatch(String),
     /// The answer is larger than we read.
@@ -192,49 +185,49 @@ pub enum CheckFailure {
     /// TLS handshake or certificate.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The server does not take the login: its reason.
+    #[error("login refused: {0}")]
+    Login(String),
+    /// The server answers that it can't: its code and its words.
+    #[error("the server says: {0}")]
+    Answer(String),
     /// Our own side: no descriptor, no permission, no source address.
     #[error("cannot check: {0}")]
     Local(String),
 }
 
-/// Most characters of a server's words that an operator is shown.
-const SHOWN_MAX: usize = 80;
+/// Most characters of a server's own words that are shown.
+const WORDS_MAX: usize = 80;
 
-/// A server's words for an operator: short, and without anything that moves a cursor or hides
-/// text. `secret`, which some servers repeat when they do not understand it, is left out.
-pub fn shown(words: &[u8], secret: Option<&Password>) -> String {
-    let mut words = String::from_utf8_lossy(words).into_owned();
-    if let Some(secret) = secret.map(Password::reveal).filter(|secret| !secret.is_empty()) {
-        words = words.replace(secret, "(secret)");
+/// A server's own words as an operator may see them: short, and without what moves a terminal.
+pub fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut words: String = text.trim().chars().map(visible).take(WORDS_MAX + 1).collect();
+    if words.chars().count() > WORDS_MAX {
+        words = words.chars().take(WORDS_MAX - 1).chain(['…']).collect();
     }
-    let words = words.trim();
-    let plain = |c: char| c == ' ' || c.is_ascii_graphic() || c.is_alphanumeric();
-    let mut short: String =
-        words.chars().take(SHOWN_MAX).map(|c| if plain(c) { c } else { '?' }).collect();
-    if words.chars().nth(SHOWN_MAX).is_some() {
-        short.truncate(short.char_indices().nth(SHOWN_MAX - 3).map_or(0, |(at, _)| at));
-        short.push_str("...");
+    words
+}
+
+/// The same without `secret`, which some servers repeat when they do not understand it.
+pub fn shown_without(text: &[u8], secret: &Password) -> String {
+    let secret = secret.reveal();
+    if secret.is_empty() {
+        return shown(text);
     }
-    short
+    shown(String::from_utf8_lossy(text).replace(secret, "(secret)").as_bytes())
+}
+
+fn visible(c: char) -> char {
+    // The last ones turn the direction of a line around.
+    let hidden = c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if hidden { '\u{fffd}' } else { c }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_servers_words_are_shown_short_and_harmless_and_without_the_password() {
-        let long = "x".repeat(81);
-        for (words, secret, want) in [
-            (&b"-ERR no\r\n"[..], "", "-ERR no"),
-            (b"\x1b[2Jgone\0\xff", "", "?[2Jgone??"),
-            ("l\u{f6}schen \u{202e}".as_bytes(), "", "l\u{f6}schen ?"),
-            (b"500 'PASS hush': what?", "hush", "500 'PASS (secret)': what?"),
-            (long.as_bytes(), "", &format!("{}...", "x".repeat(77))),
-        ] {
-            assert_eq!(shown(words, Some(&Password::new(secret))), want);
-        }
-    }
 
     #[test]
     fn a_brace_is_a_repetition_where_it_can_be_one_and_stands_for_itself_otherwise() {
@@ -254,5 +247,16 @@ mod tests {
             assert_eq!(matches, want, "{pattern} {body}");
         }
         assert!(receive_pattern("(?=a)b").is_err());
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_short_and_without_control_characters() {
+        assert_eq!(shown(b" -ERR \x1b[2Jno\r\n"), "-ERR \u{fffd}[2Jno");
+        assert_eq!(shown("a\u{202e}b".as_bytes()), "a\u{fffd}b");
+        assert_eq!(shown(&[b'x'; 80]), "x".repeat(80));
+        assert_eq!(shown(&[b'x'; 81]), "x".repeat(79) + "…");
+        assert_eq!(shown(b"caf\xe9"), "caf\u{fffd}");
+        let echoed = shown_without(b"500 'PASS hush': what?", &Password::new("hush"));
+        assert_eq!(echoed, "500 'PASS (secret)': what?");
     }
 }

@@ -13,12 +13,18 @@ pub use text::{Login, MailCheck, SmtpCheck, TextCheck};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exchange {
+    /// A question to a name server.
+    Dns(DnsCheck),
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
     /// The greeting of an IMAP server, and a login.
     Imap(MailCheck),
     /// The greeting of a POP3 server, and a login.
     Pop(MailCheck),
+    /// A login at a RADIUS server.
+    Radius(RadiusCheck),
+    /// PING, behind AUTH where there is a password.
+    Redis(RedisCheck),
     /// The greeting of a mail server, and what it says to ours.
     Smtp(SmtpCheck),
     /// A text, and a line of the answer.
@@ -29,28 +35,39 @@ impl Exchange {
     /// The regular expression that the answer must match; checked when it was read.
     pub fn receive(&self) -> Option<&str> {
         match self {
+            Self::Dns(dns) => dns.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
             Self::Text(text) => text.receive.as_deref(),
-            Self::Imap(_) | Self::Pop(_) | Self::Smtp(_) => None,
+            Self::Imap(_) | Self::Pop(_) | Self::Radius(_) | Self::Redis(_) | Self::Smtp(_) => None,
         }
     }
 
     /// The port of the service where nothing else is said; `None`: it has none of its own.
     pub fn port(&self) -> Option<u16> {
-        let (plain, tls, is_tls) = match self {
-            Self::Http(http) => (80, 443, http.tls),
-            Self::Imap(imap) => (143, 993, imap.tls),
-            Self::Pop(pop) => (110, 995, pop.tls),
-            Self::Smtp(smtp) => (25, 587, smtp.submission),
+        Some(match self {
+            Self::Dns(_) => 53,
+            Self::Http(HttpCheck { tls: true, .. }) => 443,
+            Self::Http(_) => 80,
+            Self::Imap(MailCheck { tls: true, .. }) => 993,
+            Self::Imap(_) => 143,
+            Self::Pop(MailCheck { tls: true, .. }) => 995,
+            Self::Pop(_) => 110,
+            Self::Radius(_) => 1812,
+            Self::Redis(_) => 6379,
+            Self::Smtp(SmtpCheck { submission: true }) => 587,
+            Self::Smtp(_) => 25,
             Self::Text(_) => return None,
-        };
-        Some(if is_tls { tls } else { plain })
+        })
     }
 
     /// What carries it; with UDP the connect checks between two exchanges are pings.
     pub fn transport(&self) -> Protocol {
         match self {
-            Self::Http(_) | Self::Imap(_) | Self::Pop(_) | Self::Smtp(_) => Protocol::Tcp,
+            Self::Dns(dns) => dns.transport,
+            Self::Http(_) | Self::Imap(_) | Self::Pop(_) | Self::Redis(_) | Self::Smtp(_) => {
+                Protocol::Tcp
+            }
+            Self::Radius(_) => Protocol::Udp,
             Self::Text(text) => text.transport,
         }
     }
@@ -86,6 +103,74 @@ impl Drop for Password {
     }
 }
 
+/// A question to a name server and what its answer must have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DnsCheck {
+    /// UDP, or TCP where the service is one.
+    pub transport: Protocol,
+    /// The name that is asked for, without a dot at its end; empty for the root.
+    pub name: String,
+    /// Which of its records.
+    pub record: DnsRecord,
+    /// Regular expression that must match one of these records as text; without it, one of them
+    /// must be there. Checked when it was read.
+    pub receive: Option<String>,
+}
+
+/// A type of DNS record, in the words of zone files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DnsRecord {
+    /// An IPv4 address.
+    A,
+    /// An IPv6 address.
+    Aaaa,
+    /// Another name.
+    Cname,
+    /// Preference and mail server.
+    Mx,
+    /// A name server.
+    Ns,
+    /// The name of an address.
+    Ptr,
+    /// Where a zone begins: server, person, serial number and times.
+    Soa,
+    /// Priority, weight, port and server.
+    Srv,
+    /// Any text; its strings with a blank between them.
+    Txt,
+}
+
+impl DnsRecord {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::A,
+        Self::Aaaa,
+        Self::Cname,
+        Self::Mx,
+        Self::Ns,
+        Self::Ptr,
+        Self::Soa,
+        Self::Srv,
+        Self::Txt,
+    ];
+
+    /// As in a zone file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
+            Self::Mx => "MX",
+            Self::Ns => "NS",
+            Self::Ptr => "PTR",
+            Self::Soa => "SOA",
+            Self::Srv => "SRV",
+            Self::Txt => "TXT",
+        }
+    }
+}
+
 /// An HTTP or HTTPS request and what its answer must be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HttpCheck {
@@ -110,4 +195,29 @@ pub enum HttpMethod {
     Get,
     /// Status only.
     Head,
+}
+
+/// Longest login of a [`RadiusCheck`], in bytes: one attribute (RFC 2865 section 5).
+pub const RADIUS_LOGIN_MAX: usize = 253;
+/// Longest password of a [`RadiusCheck`], in bytes (RFC 2865 section 5.2).
+pub const RADIUS_PASSWORD_MAX: usize = 128;
+
+/// A login at a RADIUS server, which must accept it (RFC 2865, PAP).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RadiusCheck {
+    /// User name, at most [`RADIUS_LOGIN_MAX`] bytes.
+    pub login: String,
+    /// At most [`RADIUS_PASSWORD_MAX`] bytes.
+    pub password: Password,
+    /// What the server shares with us.
+    pub secret: Password,
+}
+
+/// PING, which a Redis server that can serve answers with PONG.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RedisCheck {
+    /// User name, since Redis 6; only with a password.
+    pub login: Option<String>,
+    /// Sent by AUTH before anything else.
+    pub password: Option<Password>,
 }

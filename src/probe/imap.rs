@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::lines::{Lines, REPLIES};
 use super::stream::open;
 use super::{Context, Deadline, Phase};
-use crate::lvs::check::{CheckFailure, shown};
+use crate::lvs::check::{CheckFailure, shown, shown_without};
 use crate::lvs::exchange::{Login, MailCheck};
 
 /// Waits for the greeting and logs in.
@@ -20,8 +20,8 @@ pub(super) async fn check(
     let greeting = lines.line(Phase::Greeting).await?;
     match status(&greeting, "*") {
         Some("OK" | "PREAUTH") => (),
-        Some("BYE") => return Err(CheckFailure::Answer(shown(&greeting, None))),
-        _ => return Err(CheckFailure::Protocol(format!("`{}`", shown(&greeting, None)))),
+        Some("BYE") => return Err(CheckFailure::Answer(shown(&greeting))),
+        _ => return Err(CheckFailure::Protocol(format!("`{}`", shown(&greeting)))),
     }
     if let Some(login) = &check.login {
         log_in(login, &mut lines).await?;
@@ -38,14 +38,14 @@ async fn log_in(login: &Login, lines: &mut Lines) -> Result<(), CheckFailure> {
     sent?;
     loop {
         let answer = lines.line(Phase::Login).await?;
-        let refused = || CheckFailure::Login(shown(&answer, Some(password)));
+        let refused = || CheckFailure::Login(shown_without(&answer, password));
         match (status(&answer, "a"), status(&answer, "*")) {
             (Some("OK"), _) => return Ok(()),
             (Some("NO" | "BAD"), _) | (_, Some("BYE")) => return Err(refused()),
             // Capabilities and the like may come before it.
             (None, Some(_)) => (),
             _ => {
-                let words = shown(&answer, Some(password));
+                let words = shown_without(&answer, password);
                 return Err(CheckFailure::Protocol(format!("`{words}`")));
             }
         }

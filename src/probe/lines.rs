@@ -58,7 +58,7 @@ pub(super) struct Reply {
 impl Reply {
     /// What the server says, as a reason for being down.
     pub(super) fn refusal(&self) -> CheckFailure {
-        CheckFailure::Answer(shown(&self.line, None))
+        CheckFailure::Answer(shown(&self.line))
     }
 
     /// The reply, if its code is this one.
@@ -163,7 +163,7 @@ impl Lines {
     /// ends with a line that begins with the same number and a blank (RFC 959 section 4.2).
     pub(super) async fn reply(&mut self, phase: Phase) -> Result<Reply, CheckFailure> {
         let first = self.line(phase).await?;
-        let garbage = || CheckFailure::Protocol(format!("`{}`", shown(&first, None)));
+        let garbage = || CheckFailure::Protocol(format!("`{}`", shown(&first)));
         let code = code(&first).ok_or_else(garbage)?;
         match first.get(3) {
             None | Some(b' ') => return Ok(Reply { code, line: first }),

@@ -20,11 +20,16 @@ use crate::lvs::model::Protocol;
 
 #[cfg(test)]
 pub(crate) mod black_hole;
+mod datagram;
+mod dns;
 mod http;
 mod icmp;
 mod imap;
 mod lines;
 mod pop;
+mod radius;
+mod redis;
+pub mod replay;
 pub mod schedule;
 mod smtp;
 mod stream;
@@ -93,12 +98,22 @@ async fn negotiate(
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
     match exchange {
+        Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
         Exchange::Imap(check) => imap::check(check, target, context, deadline).await,
         Exchange::Pop(check) => pop::check(check, target, context, deadline).await,
         Exchange::Smtp(_) => smtp::check(target, context, deadline).await,
         Exchange::Text(check) => text::check(check, target, context, deadline).await,
+        Exchange::Radius(check) => radius::check(check, target, deadline).await,
+        Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }
+}
+
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> Result<[u8; N], CheckFailure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| CheckFailure::Local(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// What a check waits for; the word is shown to the operator.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::lines::{Lines, REPLIES};
 use super::stream::open;
 use super::{Context, Deadline, Phase};
-use crate::lvs::check::{CheckFailure, shown};
+use crate::lvs::check::{CheckFailure, shown, shown_without};
 use crate::lvs::exchange::{Login, MailCheck};
 
 /// Waits for the greeting and logs in.
@@ -20,7 +20,7 @@ pub(super) async fn check(
     let greeting = lines.line(Phase::Greeting).await?;
     match status(&greeting)? {
         Status::Well => (),
-        Status::Wrong => return Err(CheckFailure::Answer(shown(&greeting, None))),
+        Status::Wrong => return Err(CheckFailure::Answer(shown(&greeting))),
     }
     if let Some(login) = &check.login {
         log_in(login, &mut lines).await?;
@@ -40,7 +40,7 @@ async fn log_in(login: &Login, lines: &mut Lines) -> Result<(), CheckFailure> {
             let answer = lines.line(Phase::Login).await?;
             match status(&answer)? {
                 Status::Well => Ok(()),
-                Status::Wrong => Err(CheckFailure::Login(shown(&answer, Some(password)))),
+                Status::Wrong => Err(CheckFailure::Login(shown_without(&answer, password))),
             }
         }
         .await;
@@ -62,6 +62,6 @@ fn status(line: &[u8]) -> Result<Status, CheckFailure> {
     match word {
         b"+OK" => Ok(Status::Well),
         b"-ERR" => Ok(Status::Wrong),
-        _ => Err(CheckFailure::Protocol(format!("`{}`", shown(line, None)))),
+        _ => Err(CheckFailure::Protocol(format!("`{}`", shown(line)))),
     }
 }

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use regex::bytes::Regex;
-use tokio::net::UdpSocket;
 
+use super::datagram::Conversation;
 use super::lines::{Limits, Lines};
 use super::stream::open;
 use super::{Context, Deadline, Phase};
@@ -14,9 +14,6 @@ use crate::lvs::model::Protocol;
 
 /// For answers of which we know nothing: as much as of a page of HTTP.
 const ANSWER: Limits = Limits { line: 64 * 1024, lines: 10_000, total: 1024 * 1024 };
-
-/// Largest datagram there is.
-const DATAGRAM_MAX: usize = 65_535;
 
 /// Sends the text and judges the answer.
 pub(super) async fn check(
@@ -29,12 +26,14 @@ pub(super) async fn check(
     match check.transport {
         Protocol::Tcp => over_tcp(check, target, context, pattern, deadline).await,
         Protocol::Udp => {
-            let answer = ask_once(target, check.send.as_bytes(), deadline).await?;
-            let mut lines = answer.split(|byte| *byte == b'\n');
-            match pattern {
-                Some(pattern) if !lines.any(|line| is_match(pattern, line)) => missing(pattern),
-                _ => Ok(()),
-            }
+            let judge = |answer: &[u8]| {
+                let mut lines = answer.split(|byte| *byte == b'\n');
+                Some(match pattern {
+                    Some(pattern) if !lines.any(|line| is_match(pattern, line)) => missing(pattern),
+                    _ => Ok(()),
+                })
+            };
+            Conversation::open(target, deadline).await?.ask(check.send.as_bytes(), judge).await
         }
     }
 }
@@ -70,27 +69,4 @@ fn is_match(pattern: &Regex, line: &[u8]) -> bool {
 
 fn missing(pattern: &Regex) -> Result<(), CheckFailure> {
     Err(CheckFailure::NoMatch(pattern.as_str().to_owned()))
-}
-
-/// One datagram, and the first one that comes back from there.
-async fn ask_once(
-    target: SocketAddr,
-    question: &[u8],
-    deadline: Deadline,
-) -> Result<Vec<u8>, CheckFailure> {
-    let here: SocketAddr = match target {
-        SocketAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let asked = async {
-        let socket = UdpSocket::bind(here).await?;
-        socket.connect(target).await?;
-        socket.send(question).await?;
-        let mut answer = vec![0; DATAGRAM_MAX];
-        let length = socket.recv(&mut answer).await?;
-        answer.truncate(length);
-        Ok(answer)
-    };
-    let asked = async { asked.await.map_err(|error| deadline.failure(Phase::Answer, &error)) };
-    deadline.bound(Phase::Answer, asked).await
 }

@@ -11,8 +11,8 @@ use pairbeat::probe::tls::Trust;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::place::{Place, run, spec, verdict};
 use crate::protocols::{Dialog, dialogs};
-use crate::rig::{Place, run, spec, verdict};
 use crate::script::Act::{self, *};
 use crate::script::{Scripted, acceptor};
 
@@ -213,7 +213,7 @@ fn a_good_server_of_each_protocol_is_up() {
     for dialog in dialogs() {
         let verdict = run(async {
             let server = Scripted::open(dialog.script.clone(), Some(acceptor(&place.path))).await;
-            let spec = spec(dialog.exchange.clone(), server.address, crate::rig::PATIENCE);
+            let spec = spec(dialog.exchange.clone(), server.address, crate::place::PATIENCE);
             verdict(&spec, Trust::file(&authority)).await
         });
         assert_eq!(verdict, Verdict::Up, "{}", dialog.name);

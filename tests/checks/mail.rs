@@ -8,7 +8,7 @@ use pairbeat::lvs::exchange::{Exchange, Login, MailCheck, SmtpCheck};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::rig::{Place, REFUSED, Server, judged, login, reason};
+use crate::place::{Place, REFUSED, Server, judged, login, reason};
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
 const POSTFIX: &str = "/usr/lib/postfix/sbin/master";

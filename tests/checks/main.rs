@@ -1,18 +1,24 @@
-//! Checks against real servers of their protocols, and against servers that mean harm.
+//! Checks against real servers, as Debian packages them, and against ones that misbehave.
 //!
-//! Each real server is the one of a Debian package, with a configuration of its own in a temporary
-//! directory, on a loopback address that is this test's alone. Where the package is missing the
-//! test says SKIP, and fails when `PAIRBEAT_REQUIRE_ALL=1`.
+//! Each server runs as a child on loopback with a configuration of its own; the system's services
+//! are left alone. For each protocol: up, down, wrong answer, wrong password, garbage, and a server
+//! that takes the question and says nothing.
+
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "a test may end at the first surprise"
+    reason = "a test that cannot go on has failed, and one that cannot run says so"
 )]
 
-mod hostile;
-mod mail;
 #[path = "../common/needs.rs"]
 mod needs;
-mod protocols;
 mod rig;
+
+mod dns;
+mod hostile;
+mod mail;
+mod place;
+mod protocols;
+mod radius;
+mod redis;
 mod script;

@@ -3,7 +3,7 @@
 use pairbeat::lvs::exchange::{Exchange, HttpCheck, HttpMethod, MailCheck, SmtpCheck, TextCheck};
 use pairbeat::lvs::model::Protocol;
 
-use crate::rig::login;
+use crate::place::login;
 use crate::script::Act::{self, Hear, HearHead, Say, Tls};
 
 /// What is checked, and what a server that works does.

@@ -1,171 +1,213 @@
-//! What all these tests need: a server as a child, a place of its own, and the verdict on it.
+//! What the tests of all protocols need: real servers as children, servers that misbehave, and one
+//! check with its verdict.
 
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use pairbeat::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict};
-use pairbeat::lvs::exchange::{Exchange, Login, Password};
-use pairbeat::probe::tls::Trust;
-use pairbeat::probe::{Context, probe};
-use rustix::process::{Pid, Signal, kill_process};
+use pairbeat::lvs::exchange::Exchange;
+use pairbeat::probe::{Context, probe, tls::Trust};
 use tokio::time::Instant;
 
-/// For what should happen at once, on a machine that is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use super::needs;
 
-/// A directory for one server and an address that no other test has.
-pub(crate) struct Place {
-    pub(crate) path: PathBuf,
-    pub(crate) address: IpAddr,
+/// Until a server that was started must answer; machines that test are slow.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// For checks that do not end by their timeout.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For those that do.
+pub(super) const SHORT: Duration = Duration::from_millis(600);
+
+/// Where Debian keeps servers.
+const FOLDERS: [&str; 3] = ["/usr/sbin", "/usr/bin", "/sbin"];
+
+/// The path of a program; without it the test says SKIP.
+pub(super) fn program(name: &str) -> Option<PathBuf> {
+    let found = FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|it| it.exists());
+    needs::met(found.is_some(), name).then_some(found).flatten()
 }
 
-impl Place {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU8 = AtomicU8::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
-        let pid = std::process::id();
-        let path = std::env::temp_dir().join(format!("pairbeat-checks-{pid}-{count}"));
-        fs::create_dir_all(&path).unwrap();
-        // Servers that give up their privileges must get in.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        let [_, _, high, low] = pid.to_be_bytes();
-        let address = Ipv4Addr::new(127, 64 + high % 64, low, count);
-        Self { path, address: address.into() }
+/// A directory of our own, gone when dropped.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new(name: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = format!("pairbeat-checks-{}-{number}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
     }
 
-    /// A file in it.
-    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        path
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
-    /// A directory that everybody may write to.
-    pub(crate) fn open_directory(&self, name: &str) -> PathBuf {
-        let path = self.path.join(name);
-        fs::create_dir_all(&path).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
-        path
+    pub(super) fn text(&self) -> &str {
+        self.0.to_str().unwrap()
     }
 
-    pub(crate) fn at(&self, port: u16) -> SocketAddr {
-        (self.address, port).into()
-    }
-
-    /// A certificate that is its own authority, and its key: `cert.pem`, `key.pem`.
-    pub(crate) fn certificate(&self) -> PathBuf {
-        let made = Command::new("openssl")
-            .current_dir(&self.path)
-            .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2".split(' '))
-            .args("-subj /CN=mail.example.org -keyout key.pem -out cert.pem".split(' '))
-            .stderr(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
-        self.path.join("cert.pem")
+    pub(super) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 }
 
-impl Drop for Place {
+impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// A server that runs, and ends with this.
-pub(crate) struct Server {
+/// A server that was started; killed when dropped.
+pub(super) struct Server {
     child: Child,
+    folder: Folder,
 }
 
 impl Server {
-    /// Starts it and waits until it takes connections at all of these.
-    pub(crate) fn start(program: &Path, args: &[&str], log: &Path, ports: &[SocketAddr]) -> Self {
-        let out = fs::File::create(log).unwrap();
-        // It ends with this test, even if that is killed.
+    /// Starts it; what it says is in its folder.
+    pub(super) fn start(program: &Path, args: &[&str], folder: Folder) -> Self {
+        let log = File::create(folder.path().join("log")).unwrap();
+        // Whatever becomes of the test, the server does not outlive it.
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM", "--"])
+            .args(["--pdeathsig", "KILL"])
             .arg(program)
             .args(args)
+            .current_dir(folder.path())
             .stdin(Stdio::null())
-            .stderr(out.try_clone().unwrap())
-            .stdout(out)
-            .spawn();
-        let mut server = Self { child: child.unwrap() };
-        let end = Instant::now() + PATIENCE;
-        for port in ports {
-            while TcpStream::connect(port).is_err() {
-                let ended = server.child.try_wait().unwrap();
-                let said = || fs::read_to_string(log).unwrap_or_default();
-                assert!(ended.is_none(), "{}: {ended:?}: {}", program.display(), said());
-                assert!(Instant::now() < end, "{}: no {port}: {}", program.display(), said());
-                std::thread::park_timeout(Duration::from_millis(20));
-            }
-        }
-        server
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, folder }
     }
 
-    /// Ends it.
-    pub(crate) fn stop(mut self) {
-        self.end();
+    /// Waits until the check is up.
+    pub(super) fn until_up(self, exchange: &Exchange, port: u16) -> Self {
+        self.until(exchange, port, |verdict| *verdict == Verdict::Up)
     }
 
-    fn end(&mut self) {
-        let pid = Pid::from_child(&self.child);
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let end = Instant::now() + Duration::from_secs(10);
-        while self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
-            if Instant::now() > end {
-                let _ = self.child.kill();
+    /// Waits until the check ends so.
+    pub(super) fn until(
+        mut self,
+        exchange: &Exchange,
+        port: u16,
+        so: impl Fn(&Verdict) -> bool,
+    ) -> Self {
+        let end = Instant::now() + START_LIMIT;
+        loop {
+            let verdict = verdict_within(exchange, port, Duration::from_secs(2));
+            if so(&verdict) {
+                return self;
             }
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_some() || Instant::now() > end {
+                panic!("{verdict:?} {ended:?}\n{}", self.log());
+            }
+            // It has not begun to listen; leave it the processor.
             std::thread::park_timeout(Duration::from_millis(20));
         }
+    }
+
+    fn log(&self) -> String {
+        let bytes = std::fs::read(self.folder.path().join("log")).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.end();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
-}
-
-pub(crate) fn spec(exchange: Exchange, target: SocketAddr, timeout: Duration) -> CheckSpec {
-    let (address, port) = (target.ip(), target.port());
-    let kind = CheckKind::Negotiate(exchange);
-    CheckSpec { id: CheckId(1), kind, address, port, interval: timeout, timeout }
-}
-
-/// What comes of one check.
-pub(crate) async fn verdict(spec: &CheckSpec, trust: Trust) -> Verdict {
-    probe(spec, &Context::new(Arc::new(trust), std::slice::from_ref(spec))).await
-}
-
-/// What comes of one check that has all the time it may need.
-pub(crate) fn judged(exchange: Exchange, target: SocketAddr, trust: Trust) -> Verdict {
-    run(verdict(&spec(exchange, target, PATIENCE), trust))
-}
-
-/// The reason why a server is down, in words.
-pub(crate) fn reason(verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Up => "up".to_owned(),
-        Verdict::Down(failure) => failure.to_string(),
+/// A port that is free for TCP and UDP now.
+pub(super) fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        if UdpSocket::bind(address).is_ok() {
+            return address.port();
+        }
     }
 }
 
-pub(crate) const REFUSED: Verdict = Verdict::Down(CheckFailure::Refused);
+/// One check of a server on loopback, with all the time it needs.
+pub(super) fn verdict(exchange: &Exchange, port: u16) -> Verdict {
+    verdict_within(exchange, port, PATIENCE)
+}
 
-pub(crate) fn login(name: &str, password: &str) -> Login {
-    Login { name: name.to_owned(), password: Password::new(password) }
+/// The same within a limit, which it keeps.
+pub(super) fn verdict_within(exchange: &Exchange, port: u16, timeout: Duration) -> Verdict {
+    verdict_with(exchange, port, timeout, Trust::none())
+}
+
+/// The same with certificate authorities.
+pub(super) fn verdict_with(
+    exchange: &Exchange,
+    port: u16,
+    timeout: Duration,
+    trust: Trust,
+) -> Verdict {
+    let spec = CheckSpec {
+        id: CheckId(1),
+        kind: CheckKind::Negotiate(exchange.clone()),
+        address: Ipv4Addr::LOCALHOST.into(),
+        port,
+        interval: timeout,
+        timeout,
+    };
+    let context = Context::new(Arc::new(trust), std::slice::from_ref(&spec));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(probe(&spec, &context))
+}
+
+/// Whether the check has waited for an answer until its limit.
+pub(super) fn is_silence(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Down(CheckFailure::Timeout { phase, .. }) if phase == "answer")
+}
+
+/// A server that says these bytes to whatever comes first, and nothing more.
+pub(super) fn saying(bytes: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = std::io::Write::write_all(&mut stream, bytes);
+            open.push(stream);
+        }
+    });
+    port
+}
+
+/// A server that takes connections and says nothing.
+pub(super) fn silent() -> u16 {
+    saying(b"")
+}
+
+/// The same over UDP: each datagram is answered by what `answer` makes of it.
+pub(super) fn answering(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + 'static) -> u16 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        loop {
+            let (len, from): (usize, SocketAddr) = socket.recv_from(&mut buffer).unwrap();
+            if let Some(said) = answer(buffer.get(..len).unwrap()) {
+                socket.send_to(&said, from).unwrap();
+            }
+        }
+    });
+    port
 }

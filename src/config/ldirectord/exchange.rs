@@ -3,22 +3,24 @@
 
 use std::net::IpAddr;
 
-use crate::config::diag::{Faults, Word};
-use crate::config::ldirectord::file::{Check, Real, Service, Virtual};
+use crate::config::exchange::{self, Texts};
+use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
-use crate::lvs::exchange::{Exchange, HttpCheck, Login, MailCheck, Password, SmtpCheck, TextCheck};
+use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck, MailCheck, SmtpCheck, TextCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Whether servers of this kind can be spoken to.
 pub(super) fn is_spoken(service: Service) -> bool {
     matches!(
         service,
-        Service::Http
+        Service::Dns
+            | Service::Http
             | Service::Https
             | Service::Imap
             | Service::Imaps
             | Service::Pop
             | Service::Pops
+            | Service::Radius
             | Service::Simpletcp
             | Service::Smtp
             | Service::Submission
@@ -32,19 +34,24 @@ pub(super) fn of(
     line: &Real<'_>,
     context: &mut Context<'_, '_>,
 ) -> Option<(Exchange, Option<(IpAddr, u16)>)> {
-    let exchange = match from.check.service {
-        Service::Http => return http(from, line, false, context),
-        Service::Https => return http(from, line, true, context),
-        Service::Imap => Exchange::Imap(mail(&from.check, false, context.faults)?),
-        Service::Imaps => Exchange::Imap(mail(&from.check, true, context.faults)?),
-        Service::Pop => Exchange::Pop(mail(&from.check, false, context.faults)?),
-        Service::Pops => Exchange::Pop(mail(&from.check, true, context.faults)?),
-        Service::Simpletcp => Exchange::Text(text(from, line)),
-        Service::Smtp => Exchange::Smtp(SmtpCheck { submission: false }),
-        Service::Submission => Exchange::Smtp(SmtpCheck { submission: true }),
-        _ => return None,
-    };
-    Some((exchange, None))
+    let to_itself = |exchange: Option<Exchange>| Some((exchange?, None));
+    match from.check.service {
+        Service::Dns => to_itself(dns(from, line, context).map(Exchange::Dns)),
+        Service::Http => http(from, line, false, context),
+        Service::Https => http(from, line, true, context),
+        Service::Imap => to_itself(mail(from, line, false, context).map(Exchange::Imap)),
+        Service::Imaps => to_itself(mail(from, line, true, context).map(Exchange::Imap)),
+        Service::Pop => to_itself(mail(from, line, false, context).map(Exchange::Pop)),
+        Service::Pops => to_itself(mail(from, line, true, context).map(Exchange::Pop)),
+        Service::Radius => {
+            let check = exchange::radius(&texts(from, line), context.faults);
+            to_itself(check.map(Exchange::Radius))
+        }
+        Service::Simpletcp => to_itself(Some(Exchange::Text(text(from, line)))),
+        Service::Smtp => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: false }))),
+        Service::Submission => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: true }))),
+        _ => None,
+    }
 }
 
 fn http(
@@ -62,45 +69,68 @@ fn http(
         method: from.check.method,
         path: request.path,
         host: from.check.host.map(str::to_owned),
-        receive: receive(from, line),
+        receive: line.receive(&from.check).map(|word| word.text.to_owned()),
     };
     Some((Exchange::Http(http), request.elsewhere))
 }
 
-fn receive(from: &Virtual<'_>, line: &Real<'_>) -> Option<String> {
-    line.receive(&from.check).map(|word| word.text.to_owned())
-}
-
-fn mail(check: &Check<'_>, tls: bool, faults: &mut Faults<'_>) -> Option<MailCheck> {
-    let login = match check.login {
-        Some(name) => Some(login(name, check, faults)?),
-        None => None,
-    };
-    Some(MailCheck { tls, host: check.host.map(str::to_owned), login })
-}
-
-/// Of lines, neither part can have a control character in it.
-fn login(name: Word<'_>, check: &Check<'_>, faults: &mut Faults<'_>) -> Option<Login> {
-    let password = check.password.as_ref().map_or("", |password| password.reveal());
-    if name.text.contains(char::is_control) || password.contains(char::is_control) {
-        faults.fault(name.span(), "a login and its password are without control characters");
-        return None;
+/// A slash before the request is HTTP's, whoever has put it there.
+fn texts<'a>(from: &Virtual<'a>, line: &Real<'a>) -> Texts<'a> {
+    let request = line.request(&from.check);
+    let request = request.map(|word| match word.text.strip_prefix('/') {
+        Some(rest) => word.part(1..1 + rest.len()),
+        None => word,
+    });
+    Texts {
+        at: from.check.service_at.unwrap_or(from.head),
+        request: request.filter(|word| !word.text.is_empty()),
+        receive: line.receive(&from.check),
+        login: from.check.login,
+        password: from.check.password.clone(),
+        secret: from.check.secret.clone(),
     }
-    Some(Login { name: name.text.to_owned(), password: Password::new(password) })
 }
 
-/// The slash is ldirectord's, which puts one before each request that has none; `\n` is a line feed,
-/// and nothing else is an escape.
+/// ldirectord wants an answer, and asks for addresses only.
+fn dns(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Option<DnsCheck> {
+    let texts = texts(from, line);
+    if texts.request.is_none() {
+        let message = "nothing to ask for: the name servers of the root are asked for";
+        if let Some(warning) = context.faults.warn_once(texts.at, message) {
+            let help = "`request=\"www.example.com\"` and `receive=\"192.0.2.1\"`; \
+                        ldirectord takes such servers as always down";
+            warning.help(help);
+        }
+    } else if texts.receive.is_none() {
+        let message = "any address will do for an answer";
+        if let Some(warning) = context.faults.warn_once(texts.at, message) {
+            let help = "`receive=\"192.0.2.1\"`; ldirectord takes such servers as always down";
+            warning.help(help);
+        }
+    }
+    let transport = match from.key {
+        ServiceKey::Address { protocol, .. } => protocol,
+        ServiceKey::Mark { .. } => Protocol::Udp,
+    };
+    exchange::dns(&texts, transport, None, context.faults)
+}
+
+fn mail(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    tls: bool,
+    context: &mut Context<'_, '_>,
+) -> Option<MailCheck> {
+    exchange::mail(&texts(from, line), tls, from.check.host, context.faults)
+}
+
+/// `\n` is a line feed, and nothing else is an escape.
 fn text(from: &Virtual<'_>, line: &Real<'_>) -> TextCheck {
-    let request = line.request(&from.check).map_or("", |word| word.text);
+    let texts = texts(from, line);
     let transport = match from.key {
         ServiceKey::Address { protocol, .. } => protocol,
         ServiceKey::Mark { .. } => Protocol::Tcp,
     };
-    TextCheck {
-        transport,
-        send: request.strip_prefix('/').unwrap_or(request).replace("\\n", "\n"),
-        receive: receive(from, line),
-        half_close: true,
-    }
+    let send = texts.request.map_or(String::new(), |word| word.text.replace("\\n", "\n"));
+    exchange::text(&texts, transport, send)
 }

@@ -44,12 +44,7 @@ const MAIL: &str = " yet: no mail is sent";
 const COMMAND: &str = " yet: the command is not run";
 
 /// What there is instead of a service that can't be checked.
-pub(super) fn service_help() -> String {
-    let named = |name: &&str| Service::named(name).is_some_and(exchange::is_spoken);
-    let spoken: Vec<&str> = Service::names().filter(named).collect();
-    let spoken = spoken.join(", ");
-    format!("{spoken} or none; for anything else `checktype=connect` or `checktype=ping`")
-}
+pub(super) const SERVICE_HELP: &str = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` for anything else";
 
 /// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
 pub(super) const ROWS: &[Row] = &[
@@ -149,7 +144,7 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
                 let name = service.name();
                 if let Some(span) = check.service_at {
                     let message = format!("service={name} is not supported yet");
-                    faults.fault(span, message).help(service_help());
+                    faults.fault(span, message).help(SERVICE_HELP);
                     return;
                 }
                 let message =

@@ -6,7 +6,7 @@ use crate::config::ldirectord::file::{
     CheckType, Globals, Log, Phases, Service, Settings, Sorry, Written,
 };
 use crate::config::ldirectord::lines::{self, Entry};
-use crate::config::ldirectord::not_yet;
+use crate::config::ldirectord::not_yet::SERVICE_HELP;
 use crate::config::ldirectord::{Context, address, http};
 use crate::keys::Secret;
 use crate::lvs::exchange::HttpMethod;
@@ -365,7 +365,7 @@ fn service(word: Word<'_>, context: &mut Context<'_, '_>) -> Service {
         let message = format!("`{}` is not a service of ldirectord", first.text);
         let help = match nearest(first.text, Service::names()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => not_yet::service_help(),
+            None => SERVICE_HELP.to_owned(),
         };
         context.faults.fault(first.span(), message).help(help);
         Service::Unusable

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Family;
-use crate::config::diag::{Span, nearest};
-use crate::config::ldirectord::address;
-use crate::config::toml::speech::{Speech, Words};
+use crate::config::diag::{Span, Word, nearest};
+use crate::config::ldirectord::{address, http};
+use crate::config::toml::exchange::Said;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::Exchange;
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, SmtpCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// From one check to the next where nothing is said.
@@ -29,23 +29,39 @@ const COUNT_MAX: u32 = 1000;
 /// `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    Connect,
-    Off,
     On,
+    Off,
+    Connect,
     Ping,
-    Spoken(Speech),
+    Dns,
+    Http,
+    Https,
+    Imap,
+    Imaps,
+    Pop,
+    Pops,
+    Radius,
+    Redis,
+    SimpleTcp,
+    Smtp,
+    Submission,
+    Udp,
 }
 
 const KINDS: &[(&str, Kind)] = &[
-    ("http", Kind::Spoken(Speech::Http { tls: false })),
-    ("https", Kind::Spoken(Speech::Http { tls: true })),
-    ("imap", Kind::Spoken(Speech::Imap { tls: false })),
-    ("imaps", Kind::Spoken(Speech::Imap { tls: true })),
-    ("pop", Kind::Spoken(Speech::Pop { tls: false })),
-    ("pops", Kind::Spoken(Speech::Pop { tls: true })),
-    ("simpletcp", Kind::Spoken(Speech::SimpleTcp)),
-    ("smtp", Kind::Spoken(Speech::Smtp { submission: false })),
-    ("submission", Kind::Spoken(Speech::Smtp { submission: true })),
+    ("http", Kind::Http),
+    ("https", Kind::Https),
+    ("dns", Kind::Dns),
+    ("imap", Kind::Imap),
+    ("imaps", Kind::Imaps),
+    ("pop", Kind::Pop),
+    ("pops", Kind::Pops),
+    ("radius", Kind::Radius),
+    ("redis", Kind::Redis),
+    ("simpletcp", Kind::SimpleTcp),
+    ("smtp", Kind::Smtp),
+    ("submission", Kind::Submission),
+    ("udp", Kind::Udp),
     ("connect", Kind::Connect),
     ("ping", Kind::Ping),
     ("on", Kind::On),
@@ -67,8 +83,12 @@ pub(super) struct Check<'d> {
     kind: Option<Kind>,
     address: Option<IpAddr>,
     port: Option<u16>,
+    path: Option<Word<'d>>,
+    receive: Option<Word<'d>>,
+    host: Option<&'d str>,
+    method: Option<HttpMethod>,
+    said: Said<'d>,
     connects: Option<u32>,
-    words: Words<'d>,
     pub(super) interval: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) fall: Option<u32>,
@@ -82,8 +102,12 @@ impl<'d> Check<'d> {
             kind: self.kind.or(farther.kind),
             address: self.address.or(farther.address),
             port: self.port.or(farther.port),
+            path: self.path.or(farther.path),
+            receive: self.receive.or(farther.receive),
+            host: self.host.or(farther.host),
+            method: self.method.or(farther.method),
+            said: self.said.or(&farther.said),
             connects: self.connects.or(farther.connects),
-            words: self.words.or(&farther.words),
             interval: self.interval.or(farther.interval),
             timeout: self.timeout.or(farther.timeout),
             fall: self.fall.or(farther.fall),
@@ -99,40 +123,82 @@ impl<'d> Check<'d> {
         span: Span,
         walk: &mut Walk<'_>,
     ) -> Option<(CheckKind, IpAddr, u16)> {
+        let kind = self.kind.unwrap_or_else(|| by_service(key));
         let address = self.address.unwrap_or(server.0);
-        let kind = match self.kind.unwrap_or_else(|| by_service(key)) {
+        let (check, default) = match kind {
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
-            Kind::Connect => CheckKind::Connect(Protocol::Tcp),
-            Kind::Spoken(speech) => {
-                let exchange = self.words.exchange(speech, walk)?;
-                match self.connects {
-                    Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
-                    None => CheckKind::Negotiate(exchange),
-                }
+            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), None),
+            kind => {
+                let exchange = self.exchange(kind, key, span, walk)?;
+                let default = exchange.port();
+                (self.negotiate(exchange), default)
             }
         };
-        let default = kind.exchange().and_then(Exchange::port);
         let ports = [self.port, Some(server.1), default];
         let Some(port) = ports.into_iter().flatten().find(|port| *port > 0) else {
             let help = "`check = { type = \"connect\", port = 80 }`, or `check = \"ping\"`";
             walk.faults.fault(span, "no port to check at").help(help);
             return None;
         };
-        Some((kind, address, port))
+        Some((check, address, port))
+    }
+
+    fn negotiate(&self, exchange: Exchange) -> CheckKind {
+        match self.connects {
+            Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
+            None => CheckKind::Negotiate(exchange),
+        }
+    }
+
+    /// What is said to a service of this kind.
+    fn exchange(
+        &self,
+        kind: Kind,
+        key: &ServiceKey,
+        span: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        let said = &self.said;
+        match kind {
+            Kind::Dns => said.dns(self.receive, key, span, walk),
+            Kind::Http => self.http(false, walk),
+            Kind::Https => self.http(true, walk),
+            Kind::Imap => said.mail(false, self.host, span, walk).map(Exchange::Imap),
+            Kind::Imaps => said.mail(true, self.host, span, walk).map(Exchange::Imap),
+            Kind::Pop => said.mail(false, self.host, span, walk).map(Exchange::Pop),
+            Kind::Pops => said.mail(true, self.host, span, walk).map(Exchange::Pop),
+            Kind::Radius => said.radius(span, walk),
+            Kind::Redis => said.redis(span, walk),
+            Kind::SimpleTcp => Some(said.text(Protocol::Tcp, self.receive, span)),
+            Kind::Smtp => Some(Exchange::Smtp(SmtpCheck { submission: false })),
+            Kind::Submission => Some(Exchange::Smtp(SmtpCheck { submission: true })),
+            Kind::Udp => Some(said.text(Protocol::Udp, self.receive, span)),
+            Kind::On | Kind::Off | Kind::Connect | Kind::Ping => None,
+        }
+    }
+
+    fn http(&self, tls: bool, walk: &mut Walk<'_>) -> Option<Exchange> {
+        let path = match self.path {
+            Some(word) => http::request(word, tls, &mut walk.director())?.path,
+            None => "/".to_owned(),
+        };
+        Some(Exchange::Http(HttpCheck {
+            tls,
+            method: self.method.unwrap_or(HttpMethod::Get),
+            path,
+            host: self.host.map(str::to_owned),
+            receive: self.receive.map(|word| word.text.to_owned()),
+        }))
     }
 }
 
 /// The check where no type is said: never one that is always up.
 fn by_service(key: &ServiceKey) -> Kind {
     match key {
-        ServiceKey::Address { protocol: Protocol::Tcp, port: 80, .. } => {
-            Kind::Spoken(Speech::Http { tls: false })
-        }
-        ServiceKey::Address { protocol: Protocol::Tcp, port: 443, .. } => {
-            Kind::Spoken(Speech::Http { tls: true })
-        }
+        ServiceKey::Address { protocol: Protocol::Tcp, port: 80, .. } => Kind::Http,
+        ServiceKey::Address { protocol: Protocol::Tcp, port: 443, .. } => Kind::Https,
         ServiceKey::Address { protocol: Protocol::Tcp, .. } => Kind::Connect,
         ServiceKey::Address { protocol: Protocol::Udp, .. } | ServiceKey::Mark { .. } => Kind::Ping,
     }
@@ -149,7 +215,17 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
         kind: fields.take("type").and_then(|item| kind(item, walk)),
         address: fields.take("address").and_then(|item| elsewhere(item, walk)),
         port: fields.take("port").and_then(|item| item.port(walk)),
-        words: Words::read(&mut fields, walk),
+        path: fields.take("path").and_then(|item| path(item, walk)),
+        receive: fields.take("receive").and_then(|item| receive(item, walk)),
+        host: fields.take("host").and_then(|item| {
+            let word = item.text(walk)?;
+            http::host(word, &mut walk.faults)
+        }),
+        method: fields.take("method").and_then(|item| {
+            let word = item.text(walk)?;
+            http::method(word, &mut walk.faults)
+        }),
+        said: Said::read(&mut fields, walk),
         connects: fields.take("connects").and_then(|item| item.number(1, COUNT_MAX, walk)),
         ..Check::default()
     };
@@ -195,4 +271,19 @@ fn elsewhere(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
     let word = item.text(walk)?;
     let family = if word.text.contains(':') { Family::V6 } else { Family::V4 };
     address::host(word, family, &mut walk.director())
+}
+
+fn path<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
+    let word = item.text(walk)?;
+    if word.text.starts_with('/') {
+        return Some(word);
+    }
+    let message = format!("`{}` is not a path", word.text);
+    walk.faults.fault(item.span, message).help("a path begins with a slash: \"/alive.html\"");
+    None
+}
+
+fn receive<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
+    let word = item.text(walk)?;
+    http::receive(word, &mut walk.faults).then_some(word)
 }
