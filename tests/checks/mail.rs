@@ -72,7 +72,7 @@ fn a_mailbox_server_is_up_with_its_password_and_down_with_another_or_when_it_is_
         assert_eq!(judge(None, trust()), Verdict::Up, "{port}");
         assert_eq!(judge(Some(login("joe", "hush-hush")), trust()), Verdict::Up, "{port}");
         let refused = reason(judge(Some(login("joe", "wrong")), trust()));
-        assert!(refused.starts_with("login refused: `"), "{port}: {refused}");
+        assert!(refused.starts_with("login refused: "), "{port}: {refused}");
         assert!(refused.contains("Authentication failed"), "{port}: {refused}");
         if tls {
             let stranger = Place::new();
@@ -83,7 +83,7 @@ fn a_mailbox_server_is_up_with_its_password_and_down_with_another_or_when_it_is_
     }
     // The protocols of each other's ports.
     let crossed = judged(Exchange::Imap(mail(false, None)), place.at(110), Trust::none());
-    assert_eq!(reason(crossed), "not a valid answer: `+OK Dovecot ready.`");
+    assert!(reason(crossed).starts_with("not a valid answer: `+OK Dovecot"));
     let crossed = judged(Exchange::Pop(mail(false, None)), place.at(143), Trust::none());
     assert!(reason(crossed).starts_with("not a valid answer: `* OK ["));
     server.stop();
