@@ -18,10 +18,11 @@ use crate::config::{
 };
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
-    DnsCheck, Exchange, HttpCheck, HttpMethod, MailCheck, RadiusCheck, RedisCheck, SmtpCheck,
-    TextCheck,
+    DnsCheck, Exchange, HttpCheck, HttpMethod, MailCheck, OracleCheck, RadiusCheck, RedisCheck,
+    SmtpCheck, TextCheck,
 };
 use crate::lvs::model::{Director, Forwarding, VirtualService};
+use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
 /// The digests of everything that must be the same on both nodes: first eight bytes of the SHA-256
@@ -223,6 +224,8 @@ fn forwarding(forwarding: Forwarding) -> &'static str {
 
 fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
     match check {
+        CheckKind::External(program) => write_program(out, program),
+        CheckKind::File(FileCheck { path, receive }) => write!(out, "file {path:?} {receive:?}"),
         CheckKind::On => out.write_str("on"),
         CheckKind::Off => out.write_str("off"),
         CheckKind::Connect(protocol) => write!(out, "connect {protocol}"),
@@ -249,6 +252,9 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
         Exchange::Text(TextCheck { transport, send, receive, half_close }) => {
             write!(out, "text {transport} {send:?} {receive:?} {half_close}")
         }
+        Exchange::Oracle(OracleCheck { login, password: _, sid, query }) => {
+            write!(out, "oracle {login:?} {sid:?} {query:?}")
+        }
         Exchange::Radius(radius) => {
             let RadiusCheck { login, password: _, secret: _ } = radius;
             write!(out, "radius {login:?}")
@@ -264,6 +270,19 @@ fn write_mail(out: &mut String, protocol: &str, check: &MailCheck) -> fmt::Resul
     let MailCheck { tls, host, login } = check;
     let name = login.as_ref().map(|login| login.name.as_str());
     write!(out, "{protocol} {tls} {host:?} {name:?}")
+}
+
+/// Each node may have the program in another directory.
+fn write_program(out: &mut String, check: &ProgramCheck) -> fmt::Result {
+    let ProgramCheck { program, args, told } = check;
+    let name = program.rsplit('/').next().unwrap_or_default();
+    write!(out, "program {name:?} {args:?} ")?;
+    match told {
+        Told::Arguments { service, service_port, port } => {
+            write!(out, "{service} {service_port} {port}")
+        }
+        Told::Environment { service: _ } => out.write_str("environment"),
+    }
 }
 
 fn write_http(out: &mut String, check: &HttpCheck) -> fmt::Result {

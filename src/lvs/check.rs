@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lvs::exchange::{Exchange, Password};
 use crate::lvs::model::Protocol;
+use crate::lvs::program::{FileCheck, ProgramCheck, ProgramEnd};
 
 /// Most checks one checker runs; over that the configuration is refused.
 pub const CHECKS_MAX: usize = 10_000;
@@ -36,6 +37,10 @@ pub struct CheckSpec {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckKind {
+    /// A program says it.
+    External(ProgramCheck),
+    /// A file on this machine says it.
+    File(FileCheck),
     /// Not checked, always up.
     On,
     /// Not checked, always down.
@@ -63,7 +68,16 @@ impl CheckKind {
             Self::Negotiate(exchange) | Self::Alternate { negotiate: exchange, .. } => {
                 Some(exchange)
             }
+            Self::External(_) | Self::File(_) => None,
             Self::On | Self::Off | Self::Connect(_) | Self::Ping => None,
+        }
+    }
+
+    /// The regular expression that the answer must match.
+    pub fn receive(&self) -> Option<&str> {
+        match self {
+            Self::File(file) => file.receive.as_deref(),
+            other => other.exchange()?.receive(),
         }
     }
 }
@@ -182,6 +196,22 @@ pub enum CheckFailure {
     /// The answer has more lines than we read.
     #[error("answer of more than {0} lines")]
     TooManyLines(usize),
+    /// The file that is looked at is not there, or can't be read.
+    #[error("{path}: {why}")]
+    File {
+        /// Which.
+        path: String,
+        /// The system's reason.
+        why: String,
+    },
+    /// The program that checks did not say that the server is up.
+    #[error("{end}{}{said}", if said.is_empty() { "" } else { ": " })]
+    Program {
+        /// How it ended.
+        end: ProgramEnd,
+        /// The last line of what it said, shortened.
+        said: String,
+    },
     /// TLS handshake or certificate.
     #[error("TLS: {0}")]
     Tls(String),

@@ -21,6 +21,8 @@ pub enum Exchange {
     Imap(MailCheck),
     /// The greeting of a POP3 server, and a login.
     Pop(MailCheck),
+    /// An SQL query through Oracle's own client.
+    Oracle(OracleCheck),
     /// A login at a RADIUS server.
     Radius(RadiusCheck),
     /// PING, behind AUTH where there is a password.
@@ -38,7 +40,12 @@ impl Exchange {
             Self::Dns(dns) => dns.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
             Self::Text(text) => text.receive.as_deref(),
-            Self::Imap(_) | Self::Pop(_) | Self::Radius(_) | Self::Redis(_) | Self::Smtp(_) => None,
+            Self::Imap(_)
+            | Self::Oracle(_)
+            | Self::Pop(_)
+            | Self::Radius(_)
+            | Self::Redis(_)
+            | Self::Smtp(_) => None,
         }
     }
 
@@ -52,6 +59,7 @@ impl Exchange {
             Self::Imap(_) => 143,
             Self::Pop(MailCheck { tls: true, .. }) => 995,
             Self::Pop(_) => 110,
+            Self::Oracle(_) => 1521,
             Self::Radius(_) => 1812,
             Self::Redis(_) => 6379,
             Self::Smtp(SmtpCheck { submission: true }) => 587,
@@ -64,9 +72,12 @@ impl Exchange {
     pub fn transport(&self) -> Protocol {
         match self {
             Self::Dns(dns) => dns.transport,
-            Self::Http(_) | Self::Imap(_) | Self::Pop(_) | Self::Redis(_) | Self::Smtp(_) => {
-                Protocol::Tcp
-            }
+            Self::Http(_)
+            | Self::Imap(_)
+            | Self::Oracle(_)
+            | Self::Pop(_)
+            | Self::Redis(_)
+            | Self::Smtp(_) => Protocol::Tcp,
             Self::Radius(_) => Protocol::Udp,
             Self::Text(text) => text.transport,
         }
@@ -195,6 +206,19 @@ pub enum HttpMethod {
     Get,
     /// Status only.
     Head,
+}
+
+/// A login to an Oracle database and a query that must return a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OracleCheck {
+    /// User; without double quotes.
+    pub login: String,
+    /// Without double quotes.
+    pub password: Option<Password>,
+    /// System identifier (SID) of the database: letters, digits, `_`, `$`, `#` and `.`.
+    pub sid: String,
+    /// One statement, in one line.
+    pub query: String,
 }
 
 /// Longest login of a [`RadiusCheck`], in bytes: one attribute (RFC 2865 section 5).

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod health;
 pub mod model;
 pub mod plan;
+pub mod program;
 pub mod table;
 
 #[cfg(test)]

@@ -22,11 +22,14 @@ use crate::lvs::model::Protocol;
 pub(crate) mod black_hole;
 mod datagram;
 mod dns;
+mod file;
 mod http;
 mod icmp;
 mod imap;
 mod lines;
+mod oracle;
 mod pop;
+pub mod program;
 mod radius;
 mod redis;
 pub mod replay;
@@ -47,7 +50,7 @@ pub struct Context {
 impl Context {
     /// The context of the given checks: each `receive` is compiled once.
     pub fn new(trust: Arc<tls::Trust>, checks: &[CheckSpec]) -> Self {
-        let texts = checks.iter().filter_map(|check| check.kind.exchange()?.receive());
+        let texts = checks.iter().filter_map(|check| check.kind.receive());
         let mut patterns = BTreeMap::new();
         for text in texts {
             if !patterns.contains_key(text) {
@@ -75,6 +78,8 @@ pub async fn probe(spec: &CheckSpec, context: &Context) -> Verdict {
     let deadline = Deadline::after(spec.timeout);
     let target = SocketAddr::new(spec.address, spec.port);
     let outcome = match &spec.kind {
+        CheckKind::External(check) => program::check(check, spec).await,
+        CheckKind::File(check) => file::check(check, context, deadline).await,
         CheckKind::On => Ok(()),
         CheckKind::Off => return Verdict::Down(CheckFailure::Local("switched off".to_owned())),
         CheckKind::Connect(Protocol::Tcp) => tcp::check(target, deadline).await,
@@ -104,6 +109,7 @@ async fn negotiate(
         Exchange::Pop(check) => pop::check(check, target, context, deadline).await,
         Exchange::Smtp(_) => smtp::check(target, context, deadline).await,
         Exchange::Text(check) => text::check(check, target, context, deadline).await,
+        Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
         Exchange::Radius(check) => radius::check(check, target, deadline).await,
         Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }
@@ -160,10 +166,7 @@ impl Deadline {
     }
 
     fn missed(self, phase: Phase) -> CheckFailure {
-        CheckFailure::Timeout {
-            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
-            phase: phase.word().to_owned(),
-        }
+        CheckFailure::Timeout { timeout_ms: millis(self.timeout), phase: phase.word().to_owned() }
     }
 
     /// What a socket error says about the server. ETIMEDOUT is the kernel's own limit, which comes
@@ -183,6 +186,10 @@ impl Deadline {
             _ => CheckFailure::Local(error.to_string()),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

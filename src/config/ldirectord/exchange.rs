@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use crate::config::exchange::{self, Texts};
 use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
-use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck, MailCheck, SmtpCheck, TextCheck};
+use crate::keys::Secret;
+use crate::lvs::exchange::{
+    DnsCheck, Exchange, HttpCheck, MailCheck, OracleCheck, Password, SmtpCheck, TextCheck,
+};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Whether servers of this kind can be spoken to.
@@ -24,6 +27,7 @@ pub(super) fn is_spoken(service: Service) -> bool {
             | Service::Simpletcp
             | Service::Smtp
             | Service::Submission
+            | Service::Oracle
     )
 }
 
@@ -43,6 +47,7 @@ pub(super) fn of(
         Service::Imaps => to_itself(mail(from, line, true, context).map(Exchange::Imap)),
         Service::Pop => to_itself(mail(from, line, false, context).map(Exchange::Pop)),
         Service::Pops => to_itself(mail(from, line, true, context).map(Exchange::Pop)),
+        Service::Oracle => oracle(from, line, context),
         Service::Radius => {
             let check = exchange::radius(&texts(from, line), context.faults);
             to_itself(check.map(Exchange::Radius))
@@ -72,6 +77,41 @@ fn http(
         receive: line.receive(&from.check).map(|word| word.text.to_owned()),
     };
     Some((Exchange::Http(http), request.elsewhere))
+}
+
+/// The check runs Oracle's own client, whose input knows no escape for a quote.
+fn oracle(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    context: &mut Context<'_, '_>,
+) -> Option<(Exchange, Option<(IpAddr, u16)>)> {
+    let check = &from.check;
+    let query = line.request(check).map(|word| word.text.trim_start_matches('/'));
+    let (login, query) = (check.login.map(|word| word.text), query.unwrap_or_default());
+    let at = check.service_at.unwrap_or(from.head);
+    if login.is_none() || query.is_empty() {
+        let message = "service=oracle without `login` and `request`: its servers are always down";
+        context.faults.warn_once(at, message);
+    }
+    let (login, sid) = (login.unwrap_or_default(), check.database.map_or("", |word| word.text));
+    let password = check.password.as_ref().map(Secret::reveal);
+    if login.contains('"') || password.is_some_and(|text| text.contains('"')) {
+        context.faults.fault(at, "a login and a password for Oracle have no double quotes");
+        return None;
+    }
+    let in_sid = |c: char| c.is_ascii_alphanumeric() || "_$#.".contains(c);
+    if !sid.chars().all(in_sid) {
+        let span = check.database.map_or(at, |word| word.span());
+        context.faults.fault(span, "not the name (SID) of an Oracle database");
+        return None;
+    }
+    let check = OracleCheck {
+        login: login.to_owned(),
+        password: password.map(Password::new),
+        sid: sid.to_owned(),
+        query: query.to_owned(),
+    };
+    Some((Exchange::Oracle(check), None))
 }
 
 /// A slash before the request is HTTP's, whoever has put it there.

@@ -133,10 +133,6 @@ fn warn(row: &Row, written: &Written, faults: &mut Faults<'_>) {
 fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
     let check = &section.check;
     let (span, message) = match check.kind {
-        CheckType::External | CheckType::ExternalPerl => {
-            let perl = if check.kind == CheckType::ExternalPerl { "-perl" } else { "" };
-            (check.kind_at, format!("`external{perl}` checks are not supported yet"))
-        }
         CheckType::Negotiate | CheckType::Every(_) => match check.service {
             Service::None | Service::Unusable => return,
             service if exchange::is_spoken(service) => return,
@@ -153,6 +149,8 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
             }
         },
         CheckType::Connect
+        | CheckType::External
+        | CheckType::ExternalPerl
         | CheckType::Ping
         | CheckType::On
         | CheckType::Off

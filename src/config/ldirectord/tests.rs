@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::testing::{World, brief, faults};
+use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::Exchange;
 use crate::lvs::model::VirtualService;
 
@@ -259,6 +260,43 @@ fn the_sorry_server_is_the_sections_own_or_the_global_one_of_its_family() {
     ] {
         assert_eq!(fallback(&text).as_deref(), want, "{text:?}");
     }
+}
+
+#[test]
+fn an_external_check_names_its_program_and_what_it_is_told_and_no_shell_is_run() {
+    let programs = |text: &str| -> (Vec<String>, Vec<String>) {
+        let (services, found) = load(text);
+        let reals = services.iter().flat_map(|service| &service.reals);
+        let told = reals.map(|real| match &real.check {
+            CheckKind::External(check) => {
+                format!(
+                    "{} {:?} {:?} {}",
+                    check.program, check.args, check.told, real.check_address
+                )
+            }
+            other => panic!("{other:?}"),
+        });
+        (told.collect(), brief(&found))
+    };
+    let lines = "\treal=10.0.0.2->10.0.0.3:8080 masq\n\tchecktype=external\n";
+    let (told, found) = programs(&format!("virtual=10.0.0.1:80\n{lines}\tcheckcommand=/x/y\n"));
+    let told_of = |address| {
+        format!(
+            "/x/y [] Arguments {{ service: \"10.0.0.1\", service_port: 80, port: 8080 }} {address}"
+        )
+    };
+    assert_eq!((told, found), (vec![told_of("10.0.0.2"), told_of("10.0.0.3")], vec![]));
+
+    let lines = "\treal=10.0.0.2 gate\n\tchecktype=external-perl\n";
+    let (told, found) = programs(&format!("virtual=7\n{lines}\tcheckcommand=\"/x/y.pl\"\n"));
+    let want = "perl [\"/x/y.pl\"] Arguments { service: \"7\", service_port: 0, port: 0 } 10.0.0.2";
+    assert_eq!((told, found), (vec![want.to_owned()], vec![]));
+
+    let (_, found) = section("\tchecktype=external\n");
+    assert_eq!(brief(&found), ["3 warning: without `checkcommand` this runs /bin/true: always up"]);
+    let (_, found) = section("\tchecktype=external\n\tcheckcommand=/bin/test -e /x\n");
+    let whole = "4 warning: the whole line is the name of one file: there is no shell";
+    assert_eq!(brief(&found), [whole]);
 }
 
 /// The rows of a table in the documentation: name and fate.

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use crate::config::Family;
 use crate::config::diag::{Span, Word, nearest};
-use crate::config::ldirectord::{address, http};
+use crate::config::ldirectord::{address, build, http};
 use crate::config::toml::exchange::Said;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, SmtpCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
+use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
 /// From one check to the next where nothing is said.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ enum Kind {
     On,
     Off,
     Connect,
+    External,
+    File,
     Ping,
     Dns,
     Http,
@@ -46,6 +49,7 @@ enum Kind {
     Smtp,
     Submission,
     Udp,
+    Script,
 }
 
 const KINDS: &[(&str, Kind)] = &[
@@ -64,6 +68,9 @@ const KINDS: &[(&str, Kind)] = &[
     ("udp", Kind::Udp),
     ("connect", Kind::Connect),
     ("ping", Kind::Ping),
+    ("script", Kind::Script),
+    ("external", Kind::External),
+    ("file", Kind::File),
     ("on", Kind::On),
     ("off", Kind::Off),
 ];
@@ -84,6 +91,7 @@ pub(super) struct Check<'d> {
     address: Option<IpAddr>,
     port: Option<u16>,
     path: Option<Word<'d>>,
+    command: Option<Vec<&'d str>>,
     receive: Option<Word<'d>>,
     host: Option<&'d str>,
     method: Option<HttpMethod>,
@@ -103,6 +111,7 @@ impl<'d> Check<'d> {
             address: self.address.or(farther.address),
             port: self.port.or(farther.port),
             path: self.path.or(farther.path),
+            command: self.command.or_else(|| farther.command.clone()),
             receive: self.receive.or(farther.receive),
             host: self.host.or(farther.host),
             method: self.method.or(farther.method),
@@ -126,6 +135,12 @@ impl<'d> Check<'d> {
         let kind = self.kind.unwrap_or_else(|| by_service(key));
         let address = self.address.unwrap_or(server.0);
         let (check, default) = match kind {
+            Kind::External | Kind::Script => {
+                let program = self.program(kind, key, server.1, span, walk)?;
+                let port = self.port.unwrap_or(server.1);
+                return Some((CheckKind::External(program), address, port));
+            }
+            Kind::File => return Some((CheckKind::File(self.file(span, walk)?), address, 0)),
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
@@ -175,7 +190,13 @@ impl<'d> Check<'d> {
             Kind::Smtp => Some(Exchange::Smtp(SmtpCheck { submission: false })),
             Kind::Submission => Some(Exchange::Smtp(SmtpCheck { submission: true })),
             Kind::Udp => Some(said.text(Protocol::Udp, self.receive, span)),
-            Kind::On | Kind::Off | Kind::Connect | Kind::Ping => None,
+            Kind::On
+            | Kind::Off
+            | Kind::Connect
+            | Kind::External
+            | Kind::File
+            | Kind::Ping
+            | Kind::Script => None,
         }
     }
 
@@ -191,6 +212,40 @@ impl<'d> Check<'d> {
             host: self.host.map(str::to_owned),
             receive: self.receive.map(|word| word.text.to_owned()),
         }))
+    }
+}
+
+impl Check<'_> {
+    fn program(
+        &self,
+        kind: Kind,
+        key: &ServiceKey,
+        port: u16,
+        span: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<ProgramCheck> {
+        let Some([program, args @ ..]) = self.command.as_deref() else {
+            let help = "`command = [\"/usr/local/bin/check\", \"--fast\"]`";
+            walk.missing(span, "a check by a program needs a `command`", help);
+            return None;
+        };
+        let told = if kind == Kind::External {
+            build::told(key, port)
+        } else {
+            Told::Environment { service: format!("{key:#}") }
+        };
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        Some(ProgramCheck { program: (*program).to_owned(), args, told })
+    }
+
+    fn file(&self, span: Span, walk: &mut Walk<'_>) -> Option<FileCheck> {
+        let Some(path) = self.path else {
+            let help = "`path = \"/run/in-service\"`";
+            walk.missing(span, "a check by a file needs a `path`", help);
+            return None;
+        };
+        let receive = self.receive.map(|word| word.text.to_owned());
+        Some(FileCheck { path: path.text.to_owned(), receive })
     }
 }
 
@@ -216,6 +271,7 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
         address: fields.take("address").and_then(|item| elsewhere(item, walk)),
         port: fields.take("port").and_then(|item| item.port(walk)),
         path: fields.take("path").and_then(|item| path(item, walk)),
+        command: fields.take("command").and_then(|item| command(item, walk)),
         receive: fields.take("receive").and_then(|item| receive(item, walk)),
         host: fields.take("host").and_then(|item| {
             let word = item.text(walk)?;
@@ -281,6 +337,19 @@ fn path<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
     let message = format!("`{}` is not a path", word.text);
     walk.faults.fault(item.span, message).help("a path begins with a slash: \"/alive.html\"");
     None
+}
+
+/// A program and its arguments; one without arguments may be a string.
+fn command<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Vec<&'d str>> {
+    let items = if item.is_text() { vec![item] } else { item.items(walk) };
+    let words: Option<Vec<Word<'d>>> = items.iter().map(|item| item.text(walk)).collect();
+    let words = words?;
+    if !words.first().is_some_and(|word| word.text.starts_with('/')) {
+        let help = "[\"/usr/local/bin/check\", \"--fast\"]: there is no shell";
+        walk.faults.fault(item.span, "a command begins with the path of a program").help(help);
+        return None;
+    }
+    Some(words.iter().map(|word| word.text).collect())
 }
 
 fn receive<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
