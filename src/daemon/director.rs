@@ -275,7 +275,7 @@ impl Task {
                 Output::Dump(order) => {
                     let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
                     tokio::task::spawn_local(async move {
-                        let result = ipvs.dump().await;
+                        let result = ipvs.dump_with_counts().await;
                         let _task_ended = answer.send(Input::Dumped { order, result }).await;
                     });
                 }

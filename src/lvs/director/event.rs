@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
 use crate::lvs::fault::{KernelFault, OpError};
-use crate::lvs::model::{Director, RealKey, ServiceKey, Table};
+use crate::lvs::model::{ConnectionCounts, Director, RealKey, ServiceKey, Table};
+use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
 
 /// One order to the kernel's IPVS. Never used twice by one control, so that a late answer is
@@ -36,8 +37,8 @@ pub enum Input {
     Dumped {
         /// The order's.
         order: OrderId,
-        /// The table, or why there is none.
-        result: Result<Table, KernelFault>,
+        /// The table and its connections, or why there is none.
+        result: Result<(Table, ConnectionCounts), KernelFault>,
     },
     /// The answer to [`Output::Apply`].
     Applied {
@@ -46,6 +47,8 @@ pub enum Input {
         /// One answer for each of the orders, in their places.
         result: Result<Vec<Result<(), OpError>>, KernelFault>,
     },
+    /// What operators have ordered, all of it; replaces what was said before.
+    Override(Overrides),
     /// The checker runs and wants its list.
     CheckerReady,
     /// The checker died. The last verdicts stay in force until it is back.
