@@ -25,7 +25,7 @@ use crate::lvs::health::{Health, State};
 use crate::lvs::model::{
     ConnectionCounts, Director, RealServer, ServiceKey, Table, VirtualService,
 };
-use crate::lvs::overrides::Overrides;
+use crate::lvs::overrides::{Overrides, Target};
 use crate::lvs::plan::{Op, plan};
 use crate::lvs::table::{Wish, desired_over};
 use crate::time::Instant;
@@ -154,6 +154,15 @@ impl Control {
         self.overrides = overrides;
         self.kernel.try_again(now);
         self.unsettle();
+    }
+
+    /// The configured servers that an order would be about, as `SERVER of SERVICE`.
+    pub fn meant(&self, target: Target) -> Vec<String> {
+        let reals = self
+            .services()
+            .flat_map(|service| service.reals.iter().map(move |real| (service.key, real.key)));
+        let meant = reals.filter(|(service, real)| target.fits(service, real));
+        meant.map(|(service, real)| format!("{real} of {service:#}")).collect()
     }
 
     fn index(&self) -> BTreeMap<CheckId, Vec<(usize, usize, usize)>> {

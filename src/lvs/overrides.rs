@@ -27,6 +27,7 @@ pub const OVERRIDES_MAX: usize = 512;
 
 /// Whose traffic an order is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Target {
     /// In this service; `None`: in all that have the server.
     pub service: Option<ServiceKey>,
@@ -126,7 +127,7 @@ pub fn service(text: &str) -> Result<ServiceKey, NotUnderstood> {
 
 /// What an operator orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "String")]
 pub enum Command {
     /// No new connections; those that are open go on.
     Drain {
@@ -174,6 +175,38 @@ impl FromStr for Command {
         })
     }
 }
+
+impl Command {
+    /// Without its times: `drain`, `disable`, `weight 5`, `enable`.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Drain { .. } => "drain".to_owned(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// As text in JSON.
+macro_rules! as_text {
+    ($kind:ty) => {
+        impl TryFrom<String> for $kind {
+            type Error = NotUnderstood;
+
+            fn try_from(text: String) -> Result<Self, NotUnderstood> {
+                text.parse()
+            }
+        }
+
+        impl From<$kind> for String {
+            fn from(value: $kind) -> Self {
+                value.to_string()
+            }
+        }
+    };
+}
+
+as_text!(Target);
+as_text!(Command);
 
 /// Highest weight of the kernel.
 pub const WEIGHT_MAX: u32 = 65_535;

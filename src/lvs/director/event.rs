@@ -122,6 +122,13 @@ pub enum DirectorEvent {
         /// Which.
         services: Vec<ServiceKey>,
     },
+    /// An operator ordered something of real servers.
+    Ordered {
+        /// `drain 192.168.2.106`.
+        what: String,
+        /// At the other node.
+        by_peer: bool,
+    },
     /// Services that somebody else had changed are as they should be again.
     Healed {
         /// Which.
@@ -167,6 +174,10 @@ impl fmt::Display for DirectorEvent {
             }
             Self::Touched { services } => {
                 write!(f, "somebody else changed {} in the kernel", List(services))
+            }
+            Self::Ordered { what, by_peer: false } => write!(f, "an operator orders: {what}"),
+            Self::Ordered { what, by_peer: true } => {
+                write!(f, "an operator of the peer orders: {what}")
             }
             Self::Healed { services } => write!(f, "{} put back as configured", List(services)),
             Self::Refused { order, why } => write!(f, "the kernel refused to {order}: {why}"),

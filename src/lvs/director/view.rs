@@ -25,6 +25,9 @@ pub struct View {
     pub checker: bool,
     /// Every check has had a verdict and the kernel's table is as it should be.
     pub converged: bool,
+    /// The digest of what operators have ordered, where somebody keeps a book of it.
+    #[serde(default)]
+    pub orders: u64,
 }
 
 /// The state of the kernel's IPVS.
@@ -121,6 +124,7 @@ impl Control {
             kernel: self.kernel_view(),
             checker: self.checker,
             converged: self.converged(),
+            orders: 0,
         }
     }
 
