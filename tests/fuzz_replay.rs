@@ -74,6 +74,7 @@ replayed! {
     owned_services etcd_answer
     ha_cf haresources authkeys
     ldirectord toml keys lan_frame ipvs_dump
+    dns_server radius_server redis_server
 }
 
 #[test]

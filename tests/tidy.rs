@@ -53,6 +53,7 @@ const SIDEWAYS: &[(&str, &str, &[&str])] = &[
     ("link", "sys", &[]),
     ("kernel", "sys", &[]),
     ("probe", "sys", &[]),
+    ("probe", "exec", &[]),
     ("exec", "sys", &[]),
     // Its questions are checks and programs.
     ("outside", "probe", &[]),

@@ -262,6 +262,9 @@ pub enum Excerpts {
     Hidden,
 }
 
+/// How far back the same at the same place is looked for.
+const AGAIN_MAX: usize = 8;
+
 /// Collects everything that is wrong with one file.
 #[derive(Debug)]
 pub struct Faults<'a> {
@@ -318,17 +321,26 @@ impl<'a> Faults<'a> {
 
     fn add(&mut self, severity: Severity, span: Span, message: String) -> &mut Diagnostic {
         let diagnostic = Diagnostic::new(severity, self.mark(span), message);
+        // The same at the same place is said once: each server of a service finds it again.
+        let again = |(_, other): &(usize, Diagnostic)| {
+            (other.severity, &other.place, &other.message)
+                == (severity, &diagnostic.place, &diagnostic.message)
+        };
+        let recent = self.found.len().saturating_sub(AGAIN_MAX);
+        let said = self.found.iter().skip(recent).position(again);
+        let at = said.map_or(self.found.len(), |said| recent + said);
         // Warnings are dropped first: there must be a fault left where there was one.
         let limit = match severity {
             Severity::Warning => DIAGNOSTICS_MAX,
             Severity::Fault => 2 * DIAGNOSTICS_MAX,
         };
-        if self.found.len() >= limit {
+        if at >= limit {
             self.spilled += 1;
             return &mut self.spill;
         }
-        let at = self.found.len();
-        self.found.push((span.start, diagnostic));
+        if at == self.found.len() {
+            self.found.push((span.start, diagnostic));
+        }
         match self.found.get_mut(at) {
             Some((_, diagnostic)) => diagnostic,
             None => &mut self.spill,

@@ -17,8 +17,11 @@ use crate::config::{
     ResourceKind, ScriptStyle, Udp,
 };
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::{
+    DnsCheck, Exchange, HttpCheck, HttpMethod, OracleCheck, RadiusCheck, RedisCheck,
+};
 use crate::lvs::model::{Director, Forwarding, VirtualService};
+use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
 /// The digests of everything that must be the same on both nodes: first eight bytes of the SHA-256
@@ -220,6 +223,8 @@ fn forwarding(forwarding: Forwarding) -> &'static str {
 
 fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
     match check {
+        CheckKind::External(program) => write_program(out, program),
+        CheckKind::File(FileCheck { path, receive }) => write!(out, "file {path:?} {receive:?}"),
         CheckKind::On => out.write_str("on"),
         CheckKind::Off => out.write_str("off"),
         CheckKind::Connect(protocol) => write!(out, "connect {protocol}"),
@@ -235,7 +240,35 @@ fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
 /// Passwords stay out of it: a digest that everybody on the LAN sees would let them be guessed.
 fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
     match exchange {
+        Exchange::Dns(dns) => {
+            let DnsCheck { transport, name, record, receive } = dns;
+            write!(out, "dns {transport} {name:?} {} {receive:?}", record.word())
+        }
         Exchange::Http(http) => write_http(out, http),
+        Exchange::Oracle(OracleCheck { login, password: _, sid, query }) => {
+            write!(out, "oracle {login:?} {sid:?} {query:?}")
+        }
+        Exchange::Radius(radius) => {
+            let RadiusCheck { login, password: _, secret: _ } = radius;
+            write!(out, "radius {login:?}")
+        }
+        Exchange::Redis(redis) => {
+            let RedisCheck { login, password } = redis;
+            write!(out, "redis {login:?} {}", password.is_some())
+        }
+    }
+}
+
+/// Each node may have the program in another directory.
+fn write_program(out: &mut String, check: &ProgramCheck) -> fmt::Result {
+    let ProgramCheck { program, args, told } = check;
+    let name = program.rsplit('/').next().unwrap_or_default();
+    write!(out, "program {name:?} {args:?} ")?;
+    match told {
+        Told::Arguments { service, service_port, port } => {
+            write!(out, "{service} {service_port} {port}")
+        }
+        Told::Environment { service: _ } => out.write_str("environment"),
     }
 }
 

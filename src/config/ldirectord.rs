@@ -78,6 +78,7 @@ pub fn reading<'s>(
     let cut = lines::split(&source.text, &mut faults);
     let mut context = Context { faults: &mut faults, environment };
     let file = values(&cut, &mut context);
+    readable(source, &file, context.faults);
     let mut services = Vec::new();
     let mut marks = Vec::new();
     for section in &file.virtuals {
@@ -89,6 +90,18 @@ pub fn reading<'s>(
     let director = Director { name: name.clone(), services };
     let director = DraftDirector { director, services: marks };
     Reading { file, director, found: faults.into_list(), not_yet: rest.into_list() }
+}
+
+/// A warning about passwords in a file that everybody may read.
+fn readable(source: &Source, file: &File<'_>, faults: &mut Faults<'_>) {
+    let secret = |section: &file::Virtual<'_>| {
+        section.check.password.is_some() || section.check.secret.is_some()
+    };
+    if source.mode & 0o004 != 0 && file.virtuals.iter().any(secret) {
+        let mode = source.mode & 0o7777;
+        let message = format!("everybody may read the passwords in this file (mode {mode:04o})");
+        faults.warn(Span::FILE, message).help(format!("`chmod 640 {}`", source.file.display()));
+    }
 }
 
 fn values<'a>(cut: &lines::File<'a>, context: &mut Context<'_, '_>) -> File<'a> {

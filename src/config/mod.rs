@@ -9,6 +9,7 @@ mod check;
 mod damping;
 pub mod diag;
 mod digest;
+mod exchange;
 pub mod ha_cf;
 pub mod haresources;
 pub mod keys;

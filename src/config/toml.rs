@@ -26,6 +26,7 @@ mod arbiter;
 mod check;
 mod damping;
 mod director;
+mod exchange;
 mod group;
 mod link;
 mod outside;

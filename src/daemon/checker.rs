@@ -18,7 +18,7 @@ use crate::daemon::channel::{self, Channel, ChannelError, Receiver, Sender};
 use crate::lvs::check::{CHECKS_MAX, CheckResult, CheckSpec, Verdict};
 use crate::probe::schedule::{Run, RunId, Schedule};
 use crate::probe::tls::Trust;
-use crate::probe::{Context, probe};
+use crate::probe::{Context, probe, program};
 use crate::sys::{log, signal};
 use crate::time::Instant;
 
@@ -34,8 +34,8 @@ pub const BATCH_MAX: usize = 1000;
 const WAITING_MAX: usize = CHECKS_MAX;
 
 /// Descriptors that are not for checks: the standard ones, the channel, the runtime's, files that
-/// libraries open.
-const DESCRIPTORS_KEPT: u64 = 64;
+/// libraries open, and what programs have beyond the one that each check counts for.
+const DESCRIPTORS_KEPT: u64 = 64 + (program::PROGRAMS_MAX * program::DESCRIPTORS_EACH) as u64;
 
 /// What the core says to the checker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,11 +88,15 @@ fn start() -> Result<(), CheckerError> {
     let parallel = parallel_checks();
     let trust = Arc::new(Trust::system());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(CheckerError::Start)?.block_on(async {
+    let runtime = runtime.map_err(CheckerError::Start)?;
+    let ended = runtime.block_on(async {
         signal::leave_to_supervisor().map_err(CheckerError::Start)?;
         let stream = channel::from_stdin().map_err(CheckerError::Start)?;
         serve(stream, trust, parallel).await
-    })
+    });
+    // A file that can't be read for now is no reason to stay.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Runs checks until the other end of `stream` closes; at most `parallel` at a time.

@@ -72,6 +72,14 @@ pub struct Ran {
     pub stderr: String,
 }
 
+impl Ran {
+    /// The last line that it printed and that is not empty; standard error comes first.
+    pub fn last_line(&self) -> Option<&str> {
+        let lines = self.stdout.lines().chain(self.stderr.lines());
+        lines.map(str::trim).rfind(|line| !line.is_empty())
+    }
+}
+
 /// Why a program was not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

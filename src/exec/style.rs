@@ -197,9 +197,7 @@ pub(super) fn reason(script: &Script, invocation: &Invocation, ran: &Ran) -> Str
             (None, signal) => format!("was ended by signal {}", signal.unwrap_or(0)),
         },
     };
-    let said = given_reason(&ran.stderr)
-        .or_else(|| last_line(&ran.stderr))
-        .or_else(|| last_line(&ran.stdout));
+    let said = given_reason(&ran.stderr).or_else(|| ran.last_line());
     let said = said.map(|line| format!(": {line}")).unwrap_or_default();
     one_line(&format!("{} {how}{said}", typed(invocation)))
 }
@@ -226,10 +224,6 @@ fn meaning(script: &Script, code: i32) -> String {
 
 fn given_reason(stderr: &str) -> Option<&str> {
     stderr.lines().rev().find_map(|line| line.strip_prefix(OCF_REASON)).map(str::trim)
-}
-
-fn last_line(text: &str) -> Option<&str> {
-    text.lines().rev().map(str::trim).find(|line| !line.is_empty())
 }
 
 pub(super) fn one_line(text: &str) -> String {

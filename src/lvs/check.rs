@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lvs::exchange::Exchange;
 use crate::lvs::model::Protocol;
+use crate::lvs::program::{FileCheck, ProgramCheck, ProgramEnd};
 
 /// Most checks one checker runs; over that the configuration is refused.
 pub const CHECKS_MAX: usize = 10_000;
@@ -36,6 +37,10 @@ pub struct CheckSpec {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckKind {
+    /// A program says it.
+    External(ProgramCheck),
+    /// A file on this machine says it.
+    File(FileCheck),
     /// Not checked, always up.
     On,
     /// Not checked, always down.
@@ -63,7 +68,16 @@ impl CheckKind {
             Self::Negotiate(exchange) | Self::Alternate { negotiate: exchange, .. } => {
                 Some(exchange)
             }
+            Self::External(_) | Self::File(_) => None,
             Self::On | Self::Off | Self::Connect(_) | Self::Ping => None,
+        }
+    }
+
+    /// The regular expression that the answer must match.
+    pub fn receive(&self) -> Option<&str> {
+        match self {
+            Self::File(file) => file.receive.as_deref(),
+            other => other.exchange()?.receive(),
         }
     }
 }
@@ -179,12 +193,54 @@ pub enum CheckFailure {
     /// The answer is larger than we read.
     #[error("answer larger than {0} bytes")]
     TooLarge(usize),
+    /// The file that is looked at is not there, or can't be read.
+    #[error("{path}: {why}")]
+    File {
+        /// Which.
+        path: String,
+        /// The system's reason.
+        why: String,
+    },
+    /// The program that checks did not say that the server is up.
+    #[error("{end}{}{said}", if said.is_empty() { "" } else { ": " })]
+    Program {
+        /// How it ended.
+        end: ProgramEnd,
+        /// The last line of what it said, shortened.
+        said: String,
+    },
     /// TLS handshake or certificate.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The server does not take the login: its reason.
+    #[error("login refused: {0}")]
+    Login(String),
+    /// The server answers that it can't: its code and its words.
+    #[error("the server says: {0}")]
+    Answer(String),
     /// Our own side: no descriptor, no permission, no source address.
     #[error("cannot check: {0}")]
     Local(String),
+}
+
+/// Most characters of a server's own words that are shown.
+const WORDS_MAX: usize = 80;
+
+/// A server's own words as an operator may see them: short, and without what moves a terminal.
+pub fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut words: String = text.trim().chars().map(visible).take(WORDS_MAX + 1).collect();
+    if words.chars().count() > WORDS_MAX {
+        words = words.chars().take(WORDS_MAX - 1).chain(['…']).collect();
+    }
+    words
+}
+
+fn visible(c: char) -> char {
+    // The last ones turn the direction of a line around.
+    let hidden = c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if hidden { '\u{fffd}' } else { c }
 }
 
 #[cfg(test)]
@@ -209,5 +265,14 @@ mod tests {
             assert_eq!(matches, want, "{pattern} {body}");
         }
         assert!(receive_pattern("(?=a)b").is_err());
+    }
+
+    #[test]
+    fn what_a_server_says_is_shown_short_and_without_control_characters() {
+        assert_eq!(shown(b" -ERR \x1b[2Jno\r\n"), "-ERR \u{fffd}[2Jno");
+        assert_eq!(shown("a\u{202e}b".as_bytes()), "a\u{fffd}b");
+        assert_eq!(shown(&[b'x'; 80]), "x".repeat(80));
+        assert_eq!(shown(&[b'x'; 81]), "x".repeat(79) + "…");
+        assert_eq!(shown(b"caf\xe9"), "caf\u{fffd}");
     }
 }

@@ -9,35 +9,46 @@ use crate::lvs::model::Protocol;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exchange {
+    /// A question to a name server.
+    Dns(DnsCheck),
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
+    /// An SQL query through Oracle's own client.
+    Oracle(OracleCheck),
+    /// A login at a RADIUS server.
+    Radius(RadiusCheck),
+    /// PING, behind AUTH where there is a password.
+    Redis(RedisCheck),
 }
 
 impl Exchange {
     /// The regular expression that the answer must match; checked when it was read.
     pub fn receive(&self) -> Option<&str> {
         match self {
+            Self::Dns(dns) => dns.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
+            Self::Oracle(_) | Self::Radius(_) | Self::Redis(_) => None,
         }
     }
 
     /// The port of the service where nothing else is said.
     pub fn port(&self) -> u16 {
         match self {
-            Self::Http(http) => {
-                if http.tls {
-                    443
-                } else {
-                    80
-                }
-            }
+            Self::Dns(_) => 53,
+            Self::Http(HttpCheck { tls: true, .. }) => 443,
+            Self::Http(_) => 80,
+            Self::Oracle(_) => 1521,
+            Self::Radius(_) => 1812,
+            Self::Redis(_) => 6379,
         }
     }
 
     /// What carries it; with UDP the connect checks between two exchanges are pings.
     pub fn transport(&self) -> Protocol {
         match self {
-            Self::Http(_) => Protocol::Tcp,
+            Self::Dns(dns) => dns.transport,
+            Self::Http(_) | Self::Oracle(_) | Self::Redis(_) => Protocol::Tcp,
+            Self::Radius(_) => Protocol::Udp,
         }
     }
 }
@@ -72,6 +83,74 @@ impl Drop for Password {
     }
 }
 
+/// A question to a name server and what its answer must have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DnsCheck {
+    /// UDP, or TCP where the service is one.
+    pub transport: Protocol,
+    /// The name that is asked for, without a dot at its end; empty for the root.
+    pub name: String,
+    /// Which of its records.
+    pub record: DnsRecord,
+    /// Regular expression that must match one of these records as text; without it, one of them
+    /// must be there. Checked when it was read.
+    pub receive: Option<String>,
+}
+
+/// A type of DNS record, in the words of zone files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DnsRecord {
+    /// An IPv4 address.
+    A,
+    /// An IPv6 address.
+    Aaaa,
+    /// Another name.
+    Cname,
+    /// Preference and mail server.
+    Mx,
+    /// A name server.
+    Ns,
+    /// The name of an address.
+    Ptr,
+    /// Where a zone begins: server, person, serial number and times.
+    Soa,
+    /// Priority, weight, port and server.
+    Srv,
+    /// Any text; its strings with a blank between them.
+    Txt,
+}
+
+impl DnsRecord {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::A,
+        Self::Aaaa,
+        Self::Cname,
+        Self::Mx,
+        Self::Ns,
+        Self::Ptr,
+        Self::Soa,
+        Self::Srv,
+        Self::Txt,
+    ];
+
+    /// As in a zone file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
+            Self::Mx => "MX",
+            Self::Ns => "NS",
+            Self::Ptr => "PTR",
+            Self::Soa => "SOA",
+            Self::Srv => "SRV",
+            Self::Txt => "TXT",
+        }
+    }
+}
+
 /// An HTTP or HTTPS request and what its answer must be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HttpCheck {
@@ -96,4 +175,42 @@ pub enum HttpMethod {
     Get,
     /// Status only.
     Head,
+}
+
+/// A login to an Oracle database and a query that must return a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OracleCheck {
+    /// User; without double quotes.
+    pub login: String,
+    /// Without double quotes.
+    pub password: Option<Password>,
+    /// System identifier (SID) of the database: letters, digits, `_`, `$`, `#` and `.`.
+    pub sid: String,
+    /// One statement, in one line.
+    pub query: String,
+}
+
+/// Longest login of a [`RadiusCheck`], in bytes: one attribute (RFC 2865 section 5).
+pub const RADIUS_LOGIN_MAX: usize = 253;
+/// Longest password of a [`RadiusCheck`], in bytes (RFC 2865 section 5.2).
+pub const RADIUS_PASSWORD_MAX: usize = 128;
+
+/// A login at a RADIUS server, which must accept it (RFC 2865, PAP).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RadiusCheck {
+    /// User name, at most [`RADIUS_LOGIN_MAX`] bytes.
+    pub login: String,
+    /// At most [`RADIUS_PASSWORD_MAX`] bytes.
+    pub password: Password,
+    /// What the server shares with us.
+    pub secret: Password,
+}
+
+/// PING, which a Redis server that can serve answers with PONG.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RedisCheck {
+    /// User name, since Redis 6; only with a password.
+    pub login: Option<String>,
+    /// Sent by AUTH before anything else.
+    pub password: Option<Password>,
 }

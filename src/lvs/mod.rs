@@ -16,6 +16,7 @@ pub mod health;
 pub mod model;
 pub mod overrides;
 pub mod plan;
+pub mod program;
 pub mod table;
 
 #[cfg(test)]

@@ -20,8 +20,16 @@ use crate::lvs::model::Protocol;
 
 #[cfg(test)]
 pub(crate) mod black_hole;
+mod datagram;
+mod dns;
+mod file;
 mod http;
 mod icmp;
+mod oracle;
+pub mod program;
+mod radius;
+mod redis;
+pub mod replay;
 pub mod schedule;
 mod tcp;
 pub mod tls;
@@ -36,7 +44,7 @@ pub struct Context {
 impl Context {
     /// The context of the given checks: each `receive` is compiled once.
     pub fn new(trust: Arc<tls::Trust>, checks: &[CheckSpec]) -> Self {
-        let texts = checks.iter().filter_map(|check| check.kind.exchange()?.receive());
+        let texts = checks.iter().filter_map(|check| check.kind.receive());
         let mut patterns = BTreeMap::new();
         for text in texts {
             if !patterns.contains_key(text) {
@@ -64,6 +72,8 @@ pub async fn probe(spec: &CheckSpec, context: &Context) -> Verdict {
     let deadline = Deadline::after(spec.timeout);
     let target = SocketAddr::new(spec.address, spec.port);
     let outcome = match &spec.kind {
+        CheckKind::External(check) => program::check(check, spec).await,
+        CheckKind::File(check) => file::check(check, context, deadline).await,
         CheckKind::On => Ok(()),
         CheckKind::Off => return Verdict::Down(CheckFailure::Local("switched off".to_owned())),
         CheckKind::Connect(Protocol::Tcp) => tcp::check(target, deadline).await,
@@ -87,8 +97,19 @@ async fn negotiate(
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
     match exchange {
+        Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
+        Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
+        Exchange::Radius(check) => radius::check(check, target, deadline).await,
+        Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }
+}
+
+/// Bytes that nobody can guess.
+fn random<const N: usize>() -> Result<[u8; N], CheckFailure> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| CheckFailure::Local(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// What a check waits for; the word is shown to the operator.
@@ -131,10 +152,7 @@ impl Deadline {
     }
 
     fn missed(self, phase: Phase) -> CheckFailure {
-        CheckFailure::Timeout {
-            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
-            phase: phase.word().to_owned(),
-        }
+        CheckFailure::Timeout { timeout_ms: millis(self.timeout), phase: phase.word().to_owned() }
     }
 
     /// What a socket error says about the server. ETIMEDOUT is the kernel's own limit, which comes
@@ -154,6 +172,10 @@ impl Deadline {
             _ => CheckFailure::Local(error.to_string()),
         }
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

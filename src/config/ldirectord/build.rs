@@ -14,12 +14,15 @@ use crate::lvs::check::CheckKind;
 use crate::lvs::model::{
     Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, VirtualService,
 };
+use crate::lvs::program::{ProgramCheck, Told};
 
 /// How the real servers of a service are checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Method {
     /// All in the same way.
     Fixed(CheckKind),
+    /// Each is told to a program.
+    External(ProgramCheck),
     /// The service is spoken to, each with its own texts; between two of them so many connect
     /// checks.
     Negotiate { connects: Option<u32> },
@@ -98,7 +101,10 @@ fn method(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Option<Method> {
         CheckType::Ping => return Some(Method::Fixed(CheckKind::Ping)),
         CheckType::On => return Some(Method::Fixed(CheckKind::On)),
         CheckType::Off => return Some(Method::Fixed(CheckKind::Off)),
-        CheckType::External | CheckType::ExternalPerl | CheckType::Unusable => return None,
+        CheckType::External | CheckType::ExternalPerl => {
+            return Some(Method::External(external(from, context)));
+        }
+        CheckType::Unusable => return None,
     };
     match from.check.service {
         Service::None => Some(Method::Fixed(without_service(from, context))),
@@ -113,6 +119,40 @@ fn connect(key: &ServiceKey) -> CheckKind {
         ServiceKey::Address { protocol, .. } => CheckKind::Connect(*protocol),
         ServiceKey::Mark { .. } => CheckKind::Connect(Protocol::Tcp),
     }
+}
+
+/// The program of an external check; what it is told of a server is filled in for each.
+///
+/// ldirectord runs the text of `external-perl` inside itself; here perl(1) does.
+fn external(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> ProgramCheck {
+    let command = from.check.command();
+    match from.check.command {
+        None => {
+            let message = format!("without `checkcommand` this runs {command}: always up");
+            context.faults.warn(from.check.kind_at, message);
+        }
+        Some(word) if word.text.contains(char::is_whitespace) => {
+            let message = "the whole line is the name of one file: there is no shell";
+            context.faults.warn(word.span(), message).help("arguments belong into a script");
+        }
+        Some(_) => {}
+    }
+    let (program, args) = if from.check.kind == CheckType::ExternalPerl {
+        ("perl", vec![command.to_owned()])
+    } else {
+        (command, Vec::new())
+    };
+    ProgramCheck { program: program.to_owned(), args, told: told(&from.key, 0) }
+}
+
+/// What ldirectord's arguments say of a server, but for its address.
+pub(in crate::config) fn told(key: &ServiceKey, port: u16) -> Told {
+    let (service, service_port) = match key {
+        ServiceKey::Address { address: IpAddr::V6(v6), port, .. } => (format!("[{v6}]"), *port),
+        ServiceKey::Address { address, port, .. } => (address.to_string(), *port),
+        ServiceKey::Mark { mark, .. } => (mark.to_string(), 0),
+    };
+    Told::Arguments { service, service_port, port }
 }
 
 /// Negotiating nothing is always well for ldirectord, even with a server that is off.
@@ -184,7 +224,12 @@ fn template(
             Some(exchange.port())
         }
         CheckKind::Connect(Protocol::Tcp) => None,
-        CheckKind::Connect(Protocol::Udp) | CheckKind::Ping | CheckKind::On | CheckKind::Off => {
+        CheckKind::External(_) => return Some(server(key, line, check, (address, line.port))),
+        CheckKind::Connect(Protocol::Udp)
+        | CheckKind::File(_)
+        | CheckKind::Ping
+        | CheckKind::On
+        | CheckKind::Off => {
             return Some(server(key, line, check, (address, 0)));
         }
     };
@@ -224,6 +269,10 @@ fn check(
 ) -> Option<(CheckKind, Option<(IpAddr, u16)>)> {
     let connects = match method? {
         Method::Fixed(kind) => return Some((kind.clone(), None)),
+        Method::External(program) => {
+            let told = told(&from.key, line.port);
+            return Some((CheckKind::External(ProgramCheck { told, ..program.clone() }), None));
+        }
         Method::Negotiate { connects } => *connects,
     };
     let (exchange, elsewhere) = exchange::of(from, line, context)?;

@@ -3,13 +3,19 @@
 
 use std::net::IpAddr;
 
+use crate::config::exchange::{self, Texts};
 use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
-use crate::lvs::exchange::{Exchange, HttpCheck};
+use crate::keys::Secret;
+use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck, OracleCheck, Password};
+use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Whether servers of this kind can be spoken to.
 pub(super) fn is_spoken(service: Service) -> bool {
-    matches!(service, Service::Http | Service::Https)
+    matches!(
+        service,
+        Service::Dns | Service::Http | Service::Https | Service::Oracle | Service::Radius
+    )
 }
 
 /// The exchange with the first server of a line, and where it goes when not to the server itself.
@@ -19,9 +25,16 @@ pub(super) fn of(
     line: &Real<'_>,
     context: &mut Context<'_, '_>,
 ) -> Option<(Exchange, Option<(IpAddr, u16)>)> {
+    let to_itself = |exchange: Option<Exchange>| Some((exchange?, None));
     match from.check.service {
+        Service::Dns => to_itself(dns(from, line, context).map(Exchange::Dns)),
         Service::Http => http(from, line, false, context),
         Service::Https => http(from, line, true, context),
+        Service::Oracle => oracle(from, line, context),
+        Service::Radius => {
+            let check = exchange::radius(&texts(from, line), context.faults);
+            to_itself(check.map(Exchange::Radius))
+        }
         _ => None,
     }
 }
@@ -44,4 +57,80 @@ fn http(
         receive: line.receive(&from.check).map(|word| word.text.to_owned()),
     };
     Some((Exchange::Http(http), request.elsewhere))
+}
+
+/// The check runs Oracle's own client, whose input knows no escape for a quote.
+fn oracle(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    context: &mut Context<'_, '_>,
+) -> Option<(Exchange, Option<(IpAddr, u16)>)> {
+    let check = &from.check;
+    let query = line.request(check).map(|word| word.text.trim_start_matches('/'));
+    let (login, query) = (check.login.map(|word| word.text), query.unwrap_or_default());
+    let at = check.service_at.unwrap_or(from.head);
+    if login.is_none() || query.is_empty() {
+        let message = "service=oracle without `login` and `request`: its servers are always down";
+        context.faults.warn_once(at, message);
+    }
+    let (login, sid) = (login.unwrap_or_default(), check.database.map_or("", |word| word.text));
+    let password = check.password.as_ref().map(Secret::reveal);
+    if login.contains('"') || password.is_some_and(|text| text.contains('"')) {
+        context.faults.fault(at, "a login and a password for Oracle have no double quotes");
+        return None;
+    }
+    let in_sid = |c: char| c.is_ascii_alphanumeric() || "_$#.".contains(c);
+    if !sid.chars().all(in_sid) {
+        let span = check.database.map_or(at, |word| word.span());
+        context.faults.fault(span, "not the name (SID) of an Oracle database");
+        return None;
+    }
+    let check = OracleCheck {
+        login: login.to_owned(),
+        password: password.map(Password::new),
+        sid: sid.to_owned(),
+        query: query.to_owned(),
+    };
+    Some((Exchange::Oracle(check), None))
+}
+
+/// A slash before the request is HTTP's, whoever has put it there.
+fn texts<'a>(from: &Virtual<'a>, line: &Real<'a>) -> Texts<'a> {
+    let request = line.request(&from.check);
+    let request = request.map(|word| match word.text.strip_prefix('/') {
+        Some(rest) => word.part(1..1 + rest.len()),
+        None => word,
+    });
+    Texts {
+        at: from.check.service_at.unwrap_or(from.head),
+        request: request.filter(|word| !word.text.is_empty()),
+        receive: line.receive(&from.check),
+        login: from.check.login,
+        password: from.check.password.clone(),
+        secret: from.check.secret.clone(),
+    }
+}
+
+/// ldirectord wants an answer, and asks for addresses only.
+fn dns(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Option<DnsCheck> {
+    let texts = texts(from, line);
+    if texts.request.is_none() {
+        let message = "nothing to ask for: the name servers of the root are asked for";
+        if let Some(warning) = context.faults.warn_once(texts.at, message) {
+            let help = "`request=\"www.example.com\"` and `receive=\"192.0.2.1\"`; \
+                        ldirectord takes such servers as always down";
+            warning.help(help);
+        }
+    } else if texts.receive.is_none() {
+        let message = "any address will do for an answer";
+        if let Some(warning) = context.faults.warn_once(texts.at, message) {
+            let help = "`receive=\"192.0.2.1\"`; ldirectord takes such servers as always down";
+            warning.help(help);
+        }
+    }
+    let transport = match from.key {
+        ServiceKey::Address { protocol, .. } => protocol,
+        ServiceKey::Mark { .. } => Protocol::Udp,
+    };
+    exchange::dns(&texts, transport, None, context.faults)
 }

@@ -44,8 +44,7 @@ const MAIL: &str = " yet: no mail is sent";
 const COMMAND: &str = " yet: the command is not run";
 
 /// What there is instead of a service that can't be checked.
-pub(super) const SERVICE_HELP: &str =
-    "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+pub(super) const SERVICE_HELP: &str = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` for anything else";
 
 /// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
 pub(super) const ROWS: &[Row] = &[
@@ -134,10 +133,6 @@ fn warn(row: &Row, written: &Written, faults: &mut Faults<'_>) {
 fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
     let check = &section.check;
     let (span, message) = match check.kind {
-        CheckType::External | CheckType::ExternalPerl => {
-            let perl = if check.kind == CheckType::ExternalPerl { "-perl" } else { "" };
-            (check.kind_at, format!("`external{perl}` checks are not supported yet"))
-        }
         CheckType::Negotiate | CheckType::Every(_) => match check.service {
             Service::None | Service::Unusable => return,
             service if exchange::is_spoken(service) => return,
@@ -154,6 +149,8 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
             }
         },
         CheckType::Connect
+        | CheckType::External
+        | CheckType::ExternalPerl
         | CheckType::Ping
         | CheckType::On
         | CheckType::Off

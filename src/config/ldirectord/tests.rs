@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::testing::{World, brief, faults};
+use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::Exchange;
 use crate::lvs::model::VirtualService;
 
@@ -189,8 +190,10 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
     for port in
         [21, 25, 53, 110, 119, 143, 389, 587, 636, 993, 995, 1521, 1812, 3128, 3306, 5060, 5432]
     {
-        let (_, found) = check(&format!("10.0.0.1:{port}"), "");
-        assert!(found[0].contains("not supported yet"), "{port}: {found:?}");
+        let (real, found) = check(&format!("10.0.0.1:{port}"), "");
+        let negotiates = real.is_some_and(|(check, _)| check.starts_with("Negotiate"));
+        let refused = found.iter().any(|found| found.contains("fault"));
+        assert!(negotiates != refused, "{port}: {found:?}");
         let (real, found) = check(&format!("10.0.0.1:{port}"), "\tchecktype=ping\n");
         assert_eq!((real, found), (Some(("Ping".to_owned(), 0)), vec![]));
     }
@@ -198,7 +201,8 @@ fn no_server_is_up_unchecked_without_a_word_about_it() {
 
 #[test]
 fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
-    let instead = "http, https or none; for anything else `checktype=connect` or `checktype=ping`";
+    let instead = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` \
+                   for anything else";
     for (head, service, want) in [
         ("10.0.0.1:8080", "gopher", "`gopher` is not a service of ldirectord"),
         ("10.0.0.1:80", "gopher", "`gopher` is not a service of ldirectord"),
@@ -258,6 +262,43 @@ fn the_sorry_server_is_the_sections_own_or_the_global_one_of_its_family() {
     }
 }
 
+#[test]
+fn an_external_check_names_its_program_and_what_it_is_told_and_no_shell_is_run() {
+    let programs = |text: &str| -> (Vec<String>, Vec<String>) {
+        let (services, found) = load(text);
+        let reals = services.iter().flat_map(|service| &service.reals);
+        let told = reals.map(|real| match &real.check {
+            CheckKind::External(check) => {
+                format!(
+                    "{} {:?} {:?} {}",
+                    check.program, check.args, check.told, real.check_address
+                )
+            }
+            other => panic!("{other:?}"),
+        });
+        (told.collect(), brief(&found))
+    };
+    let lines = "\treal=10.0.0.2->10.0.0.3:8080 masq\n\tchecktype=external\n";
+    let (told, found) = programs(&format!("virtual=10.0.0.1:80\n{lines}\tcheckcommand=/x/y\n"));
+    let told_of = |address| {
+        format!(
+            "/x/y [] Arguments {{ service: \"10.0.0.1\", service_port: 80, port: 8080 }} {address}"
+        )
+    };
+    assert_eq!((told, found), (vec![told_of("10.0.0.2"), told_of("10.0.0.3")], vec![]));
+
+    let lines = "\treal=10.0.0.2 gate\n\tchecktype=external-perl\n";
+    let (told, found) = programs(&format!("virtual=7\n{lines}\tcheckcommand=\"/x/y.pl\"\n"));
+    let want = "perl [\"/x/y.pl\"] Arguments { service: \"7\", service_port: 0, port: 0 } 10.0.0.2";
+    assert_eq!((told, found), (vec![want.to_owned()], vec![]));
+
+    let (_, found) = section("\tchecktype=external\n");
+    assert_eq!(brief(&found), ["3 warning: without `checkcommand` this runs /bin/true: always up"]);
+    let (_, found) = section("\tchecktype=external\n\tcheckcommand=/bin/test -e /x\n");
+    let whole = "4 warning: the whole line is the name of one file: there is no shell";
+    assert_eq!(brief(&found), [whole]);
+}
+
 /// The rows of a table in the documentation: name and fate.
 fn documented(heading: &str) -> Vec<(&'static str, &'static str)> {
     let page = include_str!("../../../docs/LDIRECTORD.md");
@@ -300,7 +341,8 @@ fn the_documentation_says_of_every_check_whether_it_is_made() {
     assert_eq!(types.len(), 8);
     let types = types.iter().map(|row| ("checktype", row));
     for (key, (name, fate)) in types.chain(services.iter().map(|row| ("service", row))) {
-        let (_, found) = section(&format!("\t{key}={name}\n"));
+        let needed = "\tlogin=\"a\"\n\tpasswd=\"b\"\n\tsecret=\"c\"\n\trequest=\"d\"\n";
+        let (_, found) = section(&format!("\t{key}={name}\n{needed}"));
         let refused = !faults(&found).is_empty();
         assert_eq!(refused, *fate == "not yet", "{key}={name}: {:?}", brief(&found));
     }

@@ -264,7 +264,7 @@ fn user(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<(String, Secret)
     let name = fields.take("user").and_then(|item| item.text(walk));
     let file = fields.take("password_file").and_then(|item| item.text(walk));
     match (name, file) {
-        (Some(name), Some(file)) => Some((name.text.to_owned(), password(file, walk)?)),
+        (Some(name), Some(file)) => Some((name.text.to_owned(), walk.password(file)?)),
         (None, None) => None,
         (Some(word), None) | (None, Some(word)) => {
             let message = "a user needs both, `user` and `password_file`";
@@ -272,25 +272,6 @@ fn user(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<(String, Secret)
             None
         }
     }
-}
-
-/// The first line of a file that only its owner may read.
-fn password(file: Word<'_>, walk: &mut Walk<'_>) -> Option<Secret> {
-    let source = match Source::open(&walk.directory.join(file.text), walk.environment) {
-        Ok(source) => source,
-        Err(error) => {
-            walk.faults.fault(file.span(), format!("`{}`: {}", file.text, error.message));
-            return None;
-        }
-    };
-    let mut faults = source.faults(Excerpts::Hidden);
-    permissions(&source, &mut faults);
-    walk.others.extend(faults.into_list());
-    let line = source.text.lines().next().map(str::trim).filter(|line| !line.is_empty());
-    if line.is_none() {
-        walk.faults.fault(file.span(), format!("no password in the first line of `{}`", file.text));
-    }
-    line.map(Secret::new)
 }
 
 /// `HOST:PORT`, `[IPV6]:PORT`, and without a port where there is a usual one. With the host as it

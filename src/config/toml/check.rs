@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use crate::config::Family;
 use crate::config::diag::{Span, Word, nearest};
-use crate::config::ldirectord::{address, http};
+use crate::config::ldirectord::{address, build, http};
+use crate::config::toml::exchange::Said;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
 use crate::lvs::model::{Protocol, ServiceKey};
+use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
 /// From one check to the next where nothing is said.
 pub(super) const INTERVAL: Duration = Duration::from_secs(10);
@@ -31,16 +33,28 @@ enum Kind {
     On,
     Off,
     Connect,
+    External,
+    File,
     Ping,
+    Dns,
     Http,
     Https,
+    Radius,
+    Redis,
+    Script,
 }
 
 const KINDS: &[(&str, Kind)] = &[
     ("http", Kind::Http),
     ("https", Kind::Https),
+    ("dns", Kind::Dns),
+    ("radius", Kind::Radius),
+    ("redis", Kind::Redis),
     ("connect", Kind::Connect),
     ("ping", Kind::Ping),
+    ("script", Kind::Script),
+    ("external", Kind::External),
+    ("file", Kind::File),
     ("on", Kind::On),
     ("off", Kind::Off),
 ];
@@ -55,15 +69,17 @@ pub(super) enum Level {
 }
 
 /// What is said of a check.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Check<'d> {
     kind: Option<Kind>,
     address: Option<IpAddr>,
     port: Option<u16>,
     path: Option<Word<'d>>,
+    command: Option<Vec<&'d str>>,
     receive: Option<Word<'d>>,
     host: Option<&'d str>,
     method: Option<HttpMethod>,
+    said: Said<'d>,
     connects: Option<u32>,
     pub(super) interval: Option<Duration>,
     pub(super) timeout: Option<Duration>,
@@ -79,9 +95,11 @@ impl<'d> Check<'d> {
             address: self.address.or(farther.address),
             port: self.port.or(farther.port),
             path: self.path.or(farther.path),
+            command: self.command.or_else(|| farther.command.clone()),
             receive: self.receive.or(farther.receive),
             host: self.host.or(farther.host),
             method: self.method.or(farther.method),
+            said: self.said.or(&farther.said),
             connects: self.connects.or(farther.connects),
             interval: self.interval.or(farther.interval),
             timeout: self.timeout.or(farther.timeout),
@@ -100,13 +118,22 @@ impl<'d> Check<'d> {
     ) -> Option<(CheckKind, IpAddr, u16)> {
         let kind = self.kind.unwrap_or_else(|| by_service(key));
         let address = self.address.unwrap_or(server.0);
-        let default = match kind {
+        let (check, default) = match kind {
+            Kind::External | Kind::Script => {
+                let program = self.program(kind, key, server.1, span, walk)?;
+                let port = self.port.unwrap_or(server.1);
+                return Some((CheckKind::External(program), address, port));
+            }
+            Kind::File => return Some((CheckKind::File(self.file(span, walk)?), address, 0)),
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
-            Kind::Connect => 0,
-            Kind::Http => 80,
-            Kind::Https => 443,
+            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), 0),
+            kind => {
+                let exchange = self.exchange(kind, key, span, walk)?;
+                let default = exchange.port();
+                (self.negotiate(exchange), default)
+            }
         };
         let ports = [self.port.unwrap_or(0), server.1, default];
         let Some(port) = ports.into_iter().find(|port| *port > 0) else {
@@ -114,26 +141,87 @@ impl<'d> Check<'d> {
             walk.faults.fault(span, "no port to check at").help(help);
             return None;
         };
-        let tls = kind == Kind::Https;
-        if kind == Kind::Connect {
-            return Some((CheckKind::Connect(Protocol::Tcp), address, port));
+        Some((check, address, port))
+    }
+
+    fn negotiate(&self, exchange: Exchange) -> CheckKind {
+        match self.connects {
+            Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
+            None => CheckKind::Negotiate(exchange),
         }
+    }
+
+    /// What is said to a service of this kind.
+    fn exchange(
+        &self,
+        kind: Kind,
+        key: &ServiceKey,
+        span: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        let said = &self.said;
+        match kind {
+            Kind::Dns => said.dns(self.receive, key, span, walk),
+            Kind::Http => self.http(false, walk),
+            Kind::Https => self.http(true, walk),
+            Kind::Radius => said.radius(span, walk),
+            Kind::Redis => said.redis(span, walk),
+            Kind::On
+            | Kind::Off
+            | Kind::Connect
+            | Kind::External
+            | Kind::File
+            | Kind::Ping
+            | Kind::Script => None,
+        }
+    }
+
+    fn http(&self, tls: bool, walk: &mut Walk<'_>) -> Option<Exchange> {
         let path = match self.path {
             Some(word) => http::request(word, tls, &mut walk.director())?.path,
             None => "/".to_owned(),
         };
-        let exchange = Exchange::Http(HttpCheck {
+        Some(Exchange::Http(HttpCheck {
             tls,
             method: self.method.unwrap_or(HttpMethod::Get),
             path,
             host: self.host.map(str::to_owned),
             receive: self.receive.map(|word| word.text.to_owned()),
-        });
-        let kind = match self.connects {
-            Some(connects) => CheckKind::Alternate { connects, negotiate: exchange },
-            None => CheckKind::Negotiate(exchange),
+        }))
+    }
+}
+
+impl Check<'_> {
+    fn program(
+        &self,
+        kind: Kind,
+        key: &ServiceKey,
+        port: u16,
+        span: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<ProgramCheck> {
+        let Some([program, args @ ..]) = self.command.as_deref() else {
+            let help = "`command = [\"/usr/local/bin/check\", \"--fast\"]`";
+            walk.missing(span, "a check by a program needs a `command`", help);
+            return None;
         };
-        Some((kind, address, port))
+        let told = if kind == Kind::External {
+            build::told(key, port)
+        } else {
+            Told::Environment { service: format!("{key:#}") }
+        };
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        Some(ProgramCheck { program: (*program).to_owned(), args, told })
+    }
+
+    fn file(&self, span: Span, walk: &mut Walk<'_>) -> Option<FileCheck> {
+        let Some(path) = self.path else {
+            let help = "`path = \"/run/in-service\"`";
+            walk.missing(span, "a check by a file needs a `path`", help);
+            return None;
+        };
+        let receive = self.receive.map(|word| word.text.to_owned());
+        Some(FileCheck { path: path.text.to_owned(), receive })
     }
 }
 
@@ -159,6 +247,7 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
         address: fields.take("address").and_then(|item| elsewhere(item, walk)),
         port: fields.take("port").and_then(|item| item.port(walk)),
         path: fields.take("path").and_then(|item| path(item, walk)),
+        command: fields.take("command").and_then(|item| command(item, walk)),
         receive: fields.take("receive").and_then(|item| receive(item, walk)),
         host: fields.take("host").and_then(|item| {
             let word = item.text(walk)?;
@@ -168,6 +257,7 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
             let word = item.text(walk)?;
             http::method(word, &mut walk.faults)
         }),
+        said: Said::read(&mut fields, walk),
         connects: fields.take("connects").and_then(|item| item.number(1, COUNT_MAX, walk)),
         ..Check::default()
     };
@@ -223,6 +313,19 @@ fn path<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
     let message = format!("`{}` is not a path", word.text);
     walk.faults.fault(item.span, message).help("a path begins with a slash: \"/alive.html\"");
     None
+}
+
+/// A program and its arguments; one without arguments may be a string.
+fn command<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Vec<&'d str>> {
+    let items = if item.is_text() { vec![item] } else { item.items(walk) };
+    let words: Option<Vec<Word<'d>>> = items.iter().map(|item| item.text(walk)).collect();
+    let words = words?;
+    if !words.first().is_some_and(|word| word.text.starts_with('/')) {
+        let help = "[\"/usr/local/bin/check\", \"--fast\"]: there is no shell";
+        walk.faults.fault(item.span, "a command begins with the path of a program").help(help);
+        return None;
+    }
+    Some(words.iter().map(|word| word.text).collect())
 }
 
 fn receive<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {

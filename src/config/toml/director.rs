@@ -33,7 +33,7 @@ enum Said {
 }
 
 /// What a director says for its services, and a service for its servers.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Defaults<'d> {
     check: Check<'d>,
     forwarding: Option<Forwarding>,

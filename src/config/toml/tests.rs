@@ -293,3 +293,47 @@ fn the_service_and_its_programs_are_read() {
         assert_eq!(found, [want], "{line:?}");
     }
 }
+
+#[test]
+fn scripts_programs_and_files_are_checks_and_need_their_words() {
+    let with = |check: &str| {
+        loaded(&format!(
+            "{CLUSTER}[[director.web.service]]\naddress = \"10.0.0.1:80\"\ncheck = {check}\n\
+             real = [\"10.0.0.3:8080\"]\nforwarding = \"masq\"\n"
+        ))
+    };
+    for (check, want) in [
+        (
+            "{ type = \"script\", command = [\"/x/y\", \"--fast\"] }",
+            "External(ProgramCheck { program: \"/x/y\", args: [\"--fast\"], told: \
+             Environment { service: \"tcp 10.0.0.1:80\" } })",
+        ),
+        (
+            "{ type = \"external\", command = \"/x/y\" }",
+            "External(ProgramCheck { program: \"/x/y\", args: [], told: Arguments { \
+             service: \"10.0.0.1\", service_port: 80, port: 8080 } })",
+        ),
+        (
+            "{ type = \"file\", path = \"/run/up\", receive = \"yes\" }",
+            "File(FileCheck { path: \"/run/up\", receive: Some(\"yes\") })",
+        ),
+    ] {
+        let (config, found) = with(check);
+        let director = config.unwrap_or_else(|| panic!("{found:?}")).directors.pop_first();
+        let (_, director) = director.unwrap();
+        assert_eq!(format!("{:?}", director.services[0].reals[0].check), want);
+    }
+    for (check, want) in [
+        ("\"script\"", "a check by a program needs a `command`"),
+        ("{ type = \"external\", command = [] }", "a command begins with the path of a program"),
+        (
+            "{ type = \"script\", command = \"test -e /x\" }",
+            "a command begins with the path of a program",
+        ),
+        ("\"file\"", "a check by a file needs a `path`"),
+        ("{ type = \"file\", path = \"up\" }", "`up` is not a path"),
+    ] {
+        let (config, found) = with(check);
+        assert!(config.is_none() && found.iter().any(|it| it.contains(want)), "{check}: {found:?}");
+    }
+}

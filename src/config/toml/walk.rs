@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::diag::{Diagnostic, Faults, Span, Word, nearest};
+use crate::config::diag::{Diagnostic, Excerpts, Faults, Span, Word, nearest};
+use crate::config::keys::permissions;
+use crate::config::source::Source;
 use crate::config::{Environment, haresources, ldirectord, value};
+use crate::keys::Secret;
 
 /// What all parts of the reader need.
 pub(super) struct Walk<'s> {
@@ -37,6 +40,26 @@ impl<'s> Walk<'s> {
             environment: self.environment,
             faults: &mut self.faults,
         }
+    }
+
+    /// The first line of a file that only its owner may read.
+    pub(super) fn password(&mut self, file: Word<'_>) -> Option<Secret> {
+        let source = match Source::open(&self.directory.join(file.text), self.environment) {
+            Ok(source) => source,
+            Err(error) => {
+                self.faults.fault(file.span(), format!("`{}`: {}", file.text, error.message));
+                return None;
+            }
+        };
+        let mut faults = source.faults(Excerpts::Hidden);
+        permissions(&source, &mut faults);
+        self.others.extend(faults.into_list());
+        let line = source.text.lines().next().map(str::trim).filter(|line| !line.is_empty());
+        if line.is_none() {
+            let message = format!("no password in the first line of `{}`", file.text);
+            self.faults.fault(file.span(), message);
+        }
+        line.map(Secret::new)
     }
 
     /// Complains that something is missing.

@@ -8,6 +8,7 @@ mod config;
 mod engine;
 mod json;
 mod kernel;
+mod servers;
 mod wire;
 
 /// Whether the bytes were taken.
@@ -34,6 +35,9 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("keys", config::keys),
     ("lan_frame", kernel::lan_frame),
     ("ipvs_dump", kernel::ipvs_dump),
+    ("dns_server", servers::dns),
+    ("radius_server", servers::radius),
+    ("redis_server", servers::redis),
 ];
 
 /// Gives bytes to the decoder of this name.

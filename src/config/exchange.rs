@@ -1,0 +1,120 @@
+//! What a check says to a server, made from the texts that a file gives it: the rules that
+//! ldirectord.cf and pairbeat.toml have in common.
+//!
+//! Neighbours: `ldirectord::exchange` and `toml::exchange` find the texts, each in its own words.
+
+use std::net::IpAddr;
+
+use crate::config::diag::{Faults, Span, Word};
+use crate::keys::Secret;
+use crate::lvs::exchange::{
+    DnsCheck, DnsRecord, Password, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck,
+};
+use crate::lvs::model::Protocol;
+
+/// Longest name, in bytes, without the dot at its end (RFC 1035 section 2.3.4).
+const NAME_MAX: usize = 253;
+/// Longest part between two dots.
+const LABEL_MAX: usize = 63;
+
+/// What is said of one check.
+#[derive(Debug)]
+pub(super) struct Texts<'a> {
+    /// Where something that is missing is missed.
+    pub(super) at: Span,
+    /// Never empty.
+    pub(super) request: Option<Word<'a>>,
+    /// A regular expression.
+    pub(super) receive: Option<Word<'a>>,
+    pub(super) login: Option<Word<'a>>,
+    pub(super) password: Option<Secret>,
+    pub(super) secret: Option<Secret>,
+}
+
+impl Texts<'_> {
+    fn pattern(&self) -> Option<String> {
+        self.receive.map(|word| word.text.to_owned())
+    }
+}
+
+/// A question for a name, of type A where nothing is said; an address is asked for its name, as by
+/// ldirectord. Nothing is a question for the root's name servers.
+pub(super) fn dns(
+    texts: &Texts<'_>,
+    transport: Protocol,
+    record: Option<DnsRecord>,
+    faults: &mut Faults<'_>,
+) -> Option<DnsCheck> {
+    let Some(word) = texts.request else {
+        let (name, record) = (String::new(), record.unwrap_or(DnsRecord::Ns));
+        return Some(DnsCheck { transport, name, record, receive: texts.pattern() });
+    };
+    let receive = texts.pattern();
+    if let (Ok(address), None) = (word.text.parse::<IpAddr>(), record) {
+        let (name, record) = (reverse(address), DnsRecord::Ptr);
+        return Some(DnsCheck { transport, name, record, receive });
+    }
+    let name = word.text.strip_suffix('.').unwrap_or(word.text);
+    let fit = |label: &str| {
+        (1..=LABEL_MAX).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    };
+    if name.len() > NAME_MAX || (!name.is_empty() && !name.split('.').all(fit)) {
+        let message = format!("`{}` is not a name that a name server could know", word.text);
+        faults.fault(word.span(), message).help("`www.example.com`, or an address");
+        return None;
+    }
+    let record = record.unwrap_or(DnsRecord::A);
+    Some(DnsCheck { transport, name: name.to_owned(), record, receive })
+}
+
+/// Under which an address's name is kept (RFC 1035 section 3.5, RFC 3596 section 2.5).
+fn reverse(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(it) => {
+            let [a, b, c, d] = it.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(it) => {
+            let digits = format!("{:032x}", it.to_bits());
+            let digits = digits.chars().rev().map(|digit| format!("{digit}."));
+            format!("{}ip6.arpa", digits.collect::<String>())
+        }
+    }
+}
+
+/// A login with all that it needs.
+pub(super) fn radius(texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<RadiusCheck> {
+    let (Some(login), Some(password), Some(secret)) = (texts.login, &texts.password, &texts.secret)
+    else {
+        let message = "a check of radius needs a login, a password and a secret";
+        faults.fault(texts.at, message).help("without them no server would ever be up");
+        return None;
+    };
+    if login.text.len() > RADIUS_LOGIN_MAX || password.reveal().len() > RADIUS_PASSWORD_MAX {
+        let message = format!(
+            "radius has room for {RADIUS_LOGIN_MAX} bytes of login and {RADIUS_PASSWORD_MAX} of \
+             password"
+        );
+        faults.fault(texts.at, message);
+        return None;
+    }
+    Some(RadiusCheck {
+        login: login.text.to_owned(),
+        password: Password::new(password.reveal()),
+        secret: Password::new(secret.reveal()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_asked_for_by_its_name_in_the_reverse_tree() {
+        assert_eq!(reverse([192, 0, 2, 1].into()), "1.2.0.192.in-addr.arpa");
+        let six = reverse("2001:db8::567:89ab".parse().unwrap());
+        let want = "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+        assert_eq!(six, want);
+    }
+}

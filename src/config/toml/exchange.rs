@@ -1,0 +1,104 @@
+//! What a check of pairbeat.toml says to a service: its texts, and the exchange made from them.
+
+use crate::config::diag::{Span, Word};
+use crate::config::exchange::{self, Texts};
+use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::keys::Secret;
+use crate::lvs::exchange::{DnsRecord, Exchange, Password, RedisCheck};
+use crate::lvs::model::{Protocol, ServiceKey};
+
+/// The texts; what they mean depends on the type of the check.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said<'d> {
+    request: Option<Word<'d>>,
+    record: Option<DnsRecord>,
+    login: Option<Word<'d>>,
+    password: Option<Secret>,
+    secret: Option<Secret>,
+}
+
+impl<'d> Said<'d> {
+    /// From the fields of a check.
+    pub(super) fn read(fields: &mut Fields<'d>, walk: &mut Walk<'_>) -> Self {
+        let mut text = |key| {
+            let word = fields.take(key).and_then(|item| item.text(walk));
+            word.filter(|word| !word.text.is_empty())
+        };
+        let (request, login) = (text("request"), text("login"));
+        let (password, secret) = (text("password_file"), text("secret_file"));
+        Self {
+            request,
+            record: fields.take("record").and_then(|item| record(item, walk)),
+            login,
+            password: password.and_then(|file| walk.password(file)),
+            secret: secret.and_then(|file| walk.password(file)),
+        }
+    }
+
+    /// What this one does not say, `farther` does.
+    pub(super) fn or(self, farther: &Self) -> Self {
+        Self {
+            request: self.request.or(farther.request),
+            record: self.record.or(farther.record),
+            login: self.login.or(farther.login),
+            password: self.password.or_else(|| farther.password.clone()),
+            secret: self.secret.or_else(|| farther.secret.clone()),
+        }
+    }
+
+    fn texts(&self, receive: Option<Word<'d>>, at: Span) -> Texts<'d> {
+        Texts {
+            at,
+            request: self.request,
+            receive,
+            login: self.login,
+            password: self.password.clone(),
+            secret: self.secret.clone(),
+        }
+    }
+
+    /// Over the protocol of the service; UDP for a mark.
+    pub(super) fn dns(
+        &self,
+        receive: Option<Word<'d>>,
+        key: &ServiceKey,
+        at: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        let transport = match key {
+            ServiceKey::Address { protocol, .. } => *protocol,
+            ServiceKey::Mark { .. } => Protocol::Udp,
+        };
+        let texts = self.texts(receive, at);
+        exchange::dns(&texts, transport, self.record, &mut walk.faults).map(Exchange::Dns)
+    }
+
+    /// A login.
+    pub(super) fn radius(&self, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
+        exchange::radius(&self.texts(None, at), &mut walk.faults).map(Exchange::Radius)
+    }
+
+    /// PING, behind a login where there is one.
+    pub(super) fn redis(&self, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
+        if let (Some(login), None) = (self.login, &self.password) {
+            let message = format!("a login `{}` without a password", login.text);
+            walk.faults.fault(at, message).help("`password_file = \"FILE\"`");
+            return None;
+        }
+        Some(Exchange::Redis(RedisCheck {
+            login: self.login.map(|word| word.text.to_owned()),
+            password: self.password.as_ref().map(|secret| Password::new(secret.reveal())),
+        }))
+    }
+}
+
+fn record(item: Item<'_>, walk: &mut Walk<'_>) -> Option<DnsRecord> {
+    let word = item.text(walk)?;
+    let found = DnsRecord::ALL.into_iter().find(|it| it.word().eq_ignore_ascii_case(word.text));
+    if found.is_none() {
+        let message = format!("`{}` is not a type of DNS record that can be asked for", word.text);
+        let help = DnsRecord::ALL.map(DnsRecord::word).join(", ");
+        walk.faults.fault(item.span, message).help(help);
+    }
+    found
+}

@@ -1,0 +1,86 @@
+//! One question over UDP, asked again while no answer comes: one lost packet is no verdict.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use tokio::net::UdpSocket;
+
+use super::{Deadline, Phase};
+use crate::lvs::check::CheckFailure;
+
+/// Times that a question is asked within one deadline, evenly spread.
+const ASKED_MAX: u32 = 3;
+
+/// Longest answer, in bytes: RADIUS's limit (RFC 2865 section 3), and four times what name servers
+/// send without EDNS.
+pub(super) const ANSWER_MAX: usize = 4096;
+
+/// A socket of our own that hears only the server; its port is the kernel's choice, so nobody who
+/// does not see the question can answer it.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    socket: UdpSocket,
+    deadline: Deadline,
+}
+
+impl Conversation {
+    /// With this server.
+    pub(super) async fn open(target: SocketAddr, deadline: Deadline) -> Result<Self, CheckFailure> {
+        let any = match target {
+            SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        let local = |error: io::Error| CheckFailure::Local(error.to_string());
+        let socket = UdpSocket::bind((any, 0)).await.map_err(local)?;
+        let failure = |error: io::Error| deadline.failure(Phase::Connect, &error);
+        socket.connect(target).await.map_err(failure)?;
+        Ok(Self { socket, deadline })
+    }
+
+    /// The address from which we ask.
+    pub(super) fn local(&self) -> Result<IpAddr, CheckFailure> {
+        let address = self.socket.local_addr();
+        address.map(|it| it.ip()).map_err(|error| CheckFailure::Local(error.to_string()))
+    }
+
+    /// Asks until `judge` takes a datagram for the answer; those for which it says `None` are
+    /// somebody else's.
+    pub(super) async fn ask(
+        &self,
+        question: &[u8],
+        judge: impl Fn(&[u8]) -> Option<Result<(), CheckFailure>>,
+    ) -> Result<(), CheckFailure> {
+        let pause = self.deadline.timeout / ASKED_MAX;
+        let failure = |error: io::Error| self.deadline.failure(Phase::Answer, &error);
+        let asking = async {
+            for _ in 1..ASKED_MAX {
+                self.socket.send(question).await.map_err(failure)?;
+                if let Ok(verdict) = tokio::time::timeout(pause, self.hear(&judge)).await {
+                    return verdict;
+                }
+            }
+            // The last one waits for the rest of the deadline, whatever rounding left of it.
+            self.socket.send(question).await.map_err(failure)?;
+            self.hear(&judge).await
+        };
+        self.deadline.bound(Phase::Answer, asking).await
+    }
+
+    async fn hear(
+        &self,
+        judge: impl Fn(&[u8]) -> Option<Result<(), CheckFailure>>,
+    ) -> Result<(), CheckFailure> {
+        // One byte more, to know that there was more.
+        let mut buffer = vec![0; ANSWER_MAX + 1];
+        loop {
+            let received = self.socket.recv(&mut buffer).await;
+            let len = received.map_err(|error| self.deadline.failure(Phase::Answer, &error))?;
+            if len > ANSWER_MAX {
+                return Err(CheckFailure::TooLarge(ANSWER_MAX));
+            }
+            if let Some(verdict) = judge(buffer.get(..len).unwrap_or_default()) {
+                return verdict;
+            }
+        }
+    }
+}

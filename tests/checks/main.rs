@@ -1,0 +1,19 @@
+//! Checks against real servers, as Debian packages them, and against ones that misbehave.
+//!
+//! Each server runs as a child on loopback with a configuration of its own; the system's services
+//! are left alone. For each protocol: up, down, wrong answer, wrong password, garbage, and a server
+//! that takes the question and says nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed, and one that cannot run says so"
+)]
+
+#[path = "../common/needs.rs"]
+mod needs;
+mod rig;
+
+mod dns;
+mod radius;
+mod redis;
