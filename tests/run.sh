@@ -53,7 +53,8 @@ step_setup() {
     ping:iputils-ping etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents \
     /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd socat:socat \
     dnsmasq:dnsmasq-base freeradius:freeradius redis-server:redis-server slapd:slapd mariadbd:mariadb-server \
-    /usr/lib/postgresql:postgresql
+    /usr/lib/postgresql:postgresql \
+    dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d /usr/lib/postfix/sbin/master:postfix
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::lvs::model::Protocol;
 
+mod text;
+
+pub use text::{Login, MailCheck, SmtpCheck, TextCheck};
+
 /// One exchange with a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -17,6 +21,10 @@ pub enum Exchange {
     Ldap(LdapCheck),
     /// A query to MySQL or MariaDB.
     Mysql(SqlCheck),
+    /// The greeting of an IMAP server, and a login.
+    Imap(MailCheck),
+    /// The greeting of a POP3 server, and a login.
+    Pop(MailCheck),
     /// An SQL query through Oracle's own client.
     Oracle(OracleCheck),
     /// A query to PostgreSQL.
@@ -25,6 +33,10 @@ pub enum Exchange {
     Radius(RadiusCheck),
     /// PING, behind AUTH where there is a password.
     Redis(RedisCheck),
+    /// The greeting of a mail server, and what it says to ours.
+    Smtp(SmtpCheck),
+    /// A text, and a line of the answer.
+    Text(TextCheck),
 }
 
 impl Exchange {
@@ -34,28 +46,39 @@ impl Exchange {
             Self::Dns(dns) => dns.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
             Self::Ldap(ldap) => ldap.receive.as_deref(),
-            Self::Mysql(_)
+            Self::Text(text) => text.receive.as_deref(),
+            Self::Imap(_)
+            | Self::Mysql(_)
             | Self::Oracle(_)
             | Self::Pgsql(_)
+            | Self::Pop(_)
             | Self::Radius(_)
-            | Self::Redis(_) => None,
+            | Self::Redis(_)
+            | Self::Smtp(_) => None,
         }
     }
 
-    /// The port of the service where nothing else is said.
-    pub fn port(&self) -> u16 {
-        match self {
+    /// The port of the service where nothing else is said; `None`: it has none of its own.
+    pub fn port(&self) -> Option<u16> {
+        Some(match self {
             Self::Dns(_) => 53,
             Self::Http(HttpCheck { tls: true, .. }) => 443,
             Self::Http(_) => 80,
             Self::Ldap(LdapCheck { tls: TlsUse::Plain, .. }) => 389,
             Self::Ldap(_) => 636,
             Self::Mysql(_) => 3306,
+            Self::Imap(MailCheck { tls: true, .. }) => 993,
+            Self::Imap(_) => 143,
+            Self::Pop(MailCheck { tls: true, .. }) => 995,
+            Self::Pop(_) => 110,
             Self::Oracle(_) => 1521,
             Self::Pgsql(_) => 5432,
             Self::Radius(_) => 1812,
             Self::Redis(_) => 6379,
-        }
+            Self::Smtp(SmtpCheck { submission: true }) => 587,
+            Self::Smtp(_) => 25,
+            Self::Text(_) => return None,
+        })
     }
 
     /// What carries it; with UDP the connect checks between two exchanges are pings.
@@ -63,12 +86,16 @@ impl Exchange {
         match self {
             Self::Dns(dns) => dns.transport,
             Self::Http(_)
+            | Self::Imap(_)
             | Self::Ldap(_)
             | Self::Mysql(_)
             | Self::Oracle(_)
             | Self::Pgsql(_)
-            | Self::Redis(_) => Protocol::Tcp,
+            | Self::Pop(_)
+            | Self::Redis(_)
+            | Self::Smtp(_) => Protocol::Tcp,
             Self::Radius(_) => Protocol::Udp,
+            Self::Text(text) => text.transport,
         }
     }
 }

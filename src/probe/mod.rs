@@ -25,16 +25,22 @@ mod dns;
 mod file;
 mod http;
 mod icmp;
+mod imap;
 mod ldap;
+mod lines;
 mod mysql;
 mod oracle;
 mod pgsql;
+mod pop;
 pub mod program;
 mod radius;
 mod redis;
 pub mod replay;
 pub mod schedule;
+mod smtp;
+mod stream;
 mod tcp;
+mod text;
 pub mod tls;
 mod wire;
 
@@ -116,6 +122,10 @@ async fn negotiate(
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
         Exchange::Ldap(check) => ldap::check(check, target, context, deadline).await,
         Exchange::Mysql(check) => mysql::check(check, target, context, deadline).await,
+        Exchange::Imap(check) => imap::check(check, target, context, deadline).await,
+        Exchange::Pop(check) => pop::check(check, target, context, deadline).await,
+        Exchange::Smtp(_) => smtp::check(target, context, deadline).await,
+        Exchange::Text(check) => text::check(check, target, context, deadline).await,
         Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
         Exchange::Pgsql(check) => pgsql::check(check, target, context, deadline).await,
         Exchange::Radius(check) => radius::check(check, target, deadline).await,
@@ -135,6 +145,8 @@ fn random<const N: usize>() -> Result<[u8; N], CheckFailure> {
 enum Phase {
     Connect,
     Tls,
+    Greeting,
+    Login,
     Answer,
 }
 
@@ -143,6 +155,8 @@ impl Phase {
         match self {
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Greeting => "greeting",
+            Self::Login => "login",
             Self::Answer => "answer",
         }
     }

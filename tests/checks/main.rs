@@ -15,8 +15,13 @@ mod needs;
 mod rig;
 
 mod dns;
+mod hostile;
 mod ldap;
+mod mail;
 mod mysql;
 mod pgsql;
+mod place;
+mod protocols;
 mod radius;
 mod redis;
+mod script;

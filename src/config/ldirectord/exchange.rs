@@ -8,7 +8,8 @@ use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsCheck, Exchange, HttpCheck, OracleCheck, Password, SqlCheck, TlsUse,
+    DnsCheck, Exchange, HttpCheck, MailCheck, OracleCheck, Password, SmtpCheck, SqlCheck,
+    TextCheck, TlsUse,
 };
 use crate::lvs::model::{Protocol, ServiceKey};
 
@@ -19,12 +20,19 @@ pub(super) fn is_spoken(service: Service) -> bool {
         Service::Dns
             | Service::Http
             | Service::Https
+            | Service::Imap
+            | Service::Imaps
             | Service::Ldap
             | Service::Ldaps
             | Service::Mysql
             | Service::Oracle
             | Service::Pgsql
+            | Service::Pop
+            | Service::Pops
             | Service::Radius
+            | Service::Simpletcp
+            | Service::Smtp
+            | Service::Submission
     )
 }
 
@@ -44,12 +52,19 @@ pub(super) fn of(
         // ldirectord does not look at the certificate.
         Service::Ldaps => to_itself(Some(ldap(from, line, TlsUse::Unverified, context))),
         Service::Mysql => to_itself(sql(from, line, context).map(Exchange::Mysql)),
+        Service::Imap => to_itself(mail(from, line, false, context).map(Exchange::Imap)),
+        Service::Imaps => to_itself(mail(from, line, true, context).map(Exchange::Imap)),
+        Service::Pop => to_itself(mail(from, line, false, context).map(Exchange::Pop)),
+        Service::Pops => to_itself(mail(from, line, true, context).map(Exchange::Pop)),
         Service::Oracle => oracle(from, line, context),
         Service::Pgsql => to_itself(sql(from, line, context).map(Exchange::Pgsql)),
         Service::Radius => {
             let check = exchange::radius(&texts(from, line), context.faults);
             to_itself(check.map(Exchange::Radius))
         }
+        Service::Simpletcp => to_itself(Some(Exchange::Text(text(from, line)))),
+        Service::Smtp => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: false }))),
+        Service::Submission => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: true }))),
         _ => None,
     }
 }
@@ -161,4 +176,24 @@ fn dns(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Op
         ServiceKey::Mark { .. } => Protocol::Udp,
     };
     exchange::dns(&texts, transport, None, context.faults)
+}
+
+fn mail(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    tls: bool,
+    context: &mut Context<'_, '_>,
+) -> Option<MailCheck> {
+    exchange::mail(&texts(from, line), tls, from.check.host, context.faults)
+}
+
+/// `\n` is a line feed, and nothing else is an escape.
+fn text(from: &Virtual<'_>, line: &Real<'_>) -> TextCheck {
+    let texts = texts(from, line);
+    let transport = match from.key {
+        ServiceKey::Address { protocol, .. } => protocol,
+        ServiceKey::Mark { .. } => Protocol::Tcp,
+    };
+    let send = texts.request.map_or(String::new(), |word| word.text.replace("\\n", "\n"));
+    exchange::text(&texts, transport, send)
 }

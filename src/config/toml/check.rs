@@ -12,7 +12,7 @@ use crate::config::ldirectord::{address, build, http};
 use crate::config::toml::exchange::Said;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, SmtpCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
@@ -43,8 +43,16 @@ enum Kind {
     Ldaps,
     Mysql,
     Pgsql,
+    Imap,
+    Imaps,
+    Pop,
+    Pops,
     Radius,
     Redis,
+    SimpleTcp,
+    Smtp,
+    Submission,
+    Udp,
     Script,
 }
 
@@ -56,8 +64,16 @@ const KINDS: &[(&str, Kind)] = &[
     ("ldaps", Kind::Ldaps),
     ("mysql", Kind::Mysql),
     ("pgsql", Kind::Pgsql),
+    ("imap", Kind::Imap),
+    ("imaps", Kind::Imaps),
+    ("pop", Kind::Pop),
+    ("pops", Kind::Pops),
     ("radius", Kind::Radius),
     ("redis", Kind::Redis),
+    ("simpletcp", Kind::SimpleTcp),
+    ("smtp", Kind::Smtp),
+    ("submission", Kind::Submission),
+    ("udp", Kind::Udp),
     ("connect", Kind::Connect),
     ("ping", Kind::Ping),
     ("script", Kind::Script),
@@ -136,15 +152,15 @@ impl<'d> Check<'d> {
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
-            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), 0),
+            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), None),
             kind => {
                 let exchange = self.exchange(kind, key, span, walk)?;
                 let default = exchange.port();
                 (self.negotiate(exchange), default)
             }
         };
-        let ports = [self.port.unwrap_or(0), server.1, default];
-        let Some(port) = ports.into_iter().find(|port| *port > 0) else {
+        let ports = [self.port, Some(server.1), default];
+        let Some(port) = ports.into_iter().flatten().find(|port| *port > 0) else {
             let help = "`check = { type = \"connect\", port = 80 }`, or `check = \"ping\"`";
             walk.faults.fault(span, "no port to check at").help(help);
             return None;
@@ -176,8 +192,16 @@ impl<'d> Check<'d> {
             Kind::Ldaps => Some(said.ldap(self.receive, true, span, walk)),
             Kind::Mysql => said.sql(span, walk).map(Exchange::Mysql),
             Kind::Pgsql => said.sql(span, walk).map(Exchange::Pgsql),
+            Kind::Imap => said.mail(false, self.host, span, walk).map(Exchange::Imap),
+            Kind::Imaps => said.mail(true, self.host, span, walk).map(Exchange::Imap),
+            Kind::Pop => said.mail(false, self.host, span, walk).map(Exchange::Pop),
+            Kind::Pops => said.mail(true, self.host, span, walk).map(Exchange::Pop),
             Kind::Radius => said.radius(span, walk),
             Kind::Redis => said.redis(span, walk),
+            Kind::SimpleTcp => Some(said.text(Protocol::Tcp, self.receive, span)),
+            Kind::Smtp => Some(Exchange::Smtp(SmtpCheck { submission: false })),
+            Kind::Submission => Some(Exchange::Smtp(SmtpCheck { submission: true })),
+            Kind::Udp => Some(said.text(Protocol::Udp, self.receive, span)),
             Kind::On
             | Kind::Off
             | Kind::Connect
