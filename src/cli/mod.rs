@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod check;
 mod cl_status;
+mod director;
 mod events;
 pub mod exit;
 mod explain;
@@ -51,6 +52,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Explain { group, json } => explain::explain(&paths, group, json),
         Command::Replay { file, all } => replay::replay(&file, all),
         Command::Check => check::check(&paths),
+        Command::Director(words) => director::director(&paths, &words),
         Command::Keygen { authkeys } => keygen::keygen(authkeys),
     }
 }
