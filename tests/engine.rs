@@ -115,7 +115,7 @@ impl World {
                     Output::Gasp(datagrams) => self.gasps[which] = datagrams,
                     Output::Report(event) => self.events.push((which, event)),
                     Output::Probe { .. } | Output::Monitor { .. } => {}
-                    Output::Outside(_) | Output::Announce(_) => {}
+                    Output::Outside(_) | Output::Announce(_) | Output::Words(_) => {}
                     Output::Answer { .. } | Output::Left => {}
                     Output::Carry { .. } | Output::Paused => unreachable!("nobody restarts here"),
                 }

@@ -392,7 +392,9 @@ impl Loop {
         self.control.handle(self.now, input);
         while let Some(output) = self.control.poll() {
             let answer = match output {
-                Output::Dump(order) => Input::Dumped { order, result: self.ipvs.dump() },
+                Output::Dump(order) => {
+                    Input::Dumped { order, result: self.ipvs.dump_with_counts() }
+                }
                 Output::Apply { order, ops } => {
                     Input::Applied { order, result: self.ipvs.apply(&ops) }
                 }

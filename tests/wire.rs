@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use pairbeat::cluster::message::{
     Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
-    SectionDigest, Unrest, Wish,
+    SectionDigest, Unrest, Wish, Word, Words,
 };
 use pairbeat::names::{GroupName, NAME_LEN_MAX, NodeName};
 use pairbeat::wire::auth::{Auth, KeyError, TAG_LEN};
@@ -67,6 +67,7 @@ fn beat(groups: &[&str]) -> Beat {
         notice: Notice::default(),
         groups,
         sections: Vec::new(),
+        words: Words::default(),
     }
 }
 
@@ -415,7 +416,17 @@ impl Vector {
             notice: self.notice(),
             groups: self.all("group").map(Self::group).collect(),
             sections: self.all("section").map(Self::section).collect(),
+            words: self.words(),
         }
+    }
+
+    fn words(&self) -> Words {
+        let digest = self.all("words").next().map(|text| u64::from_str_radix(text, 16).unwrap());
+        let told = self.all("word").map(|text| {
+            let (stamp, text) = text.split_once(' ').unwrap();
+            Word { stamp: stamp.parse().unwrap(), text: text.to_owned() }
+        });
+        Words { digest: digest.unwrap_or_default(), told: told.collect() }
     }
 
     fn notice(&self) -> Notice {

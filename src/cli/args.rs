@@ -127,6 +127,11 @@ pub(super) enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Drain, disable, enable or weigh real servers, on both nodes
+    Real {
+        #[command(subcommand)]
+        order: super::real::Real,
+    },
     /// Read the configuration and print every fault with file:line:column
     Check,
     /// A director without a cluster: ldirectord's command line, and its exit codes

@@ -146,6 +146,14 @@ fn exchange(paths: &Paths, call: &Call) -> Result<Vec<u8>, CallError> {
     runtime.block_on(client::call(&paths.control_socket(), call))
 }
 
+/// Lets some time pass between two questions.
+pub(super) fn pause(span: std::time::Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    if let Ok(runtime) = runtime {
+        runtime.block_on(async { tokio::time::sleep(span).await });
+    }
+}
+
 /// Says why a call came to nothing.
 pub(super) fn fault(error: &CallError) -> Code {
     let code = match error {

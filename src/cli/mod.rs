@@ -10,6 +10,7 @@ pub mod exit;
 mod explain;
 mod keygen;
 mod out;
+mod real;
 mod replay;
 mod restart;
 
@@ -51,6 +52,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         }
         Command::Explain { group, json } => explain::explain(&paths, group, json),
         Command::Replay { file, all } => replay::replay(&file, all),
+        Command::Real { order } => real::real(&paths, &order),
         Command::Check => check::check(&paths),
         Command::Director(words) => director::director(&paths, &words),
         Command::Keygen { authkeys } => keygen::keygen(authkeys),

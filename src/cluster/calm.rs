@@ -105,7 +105,8 @@ impl Calm {
         self.decay = (self.level > 0).then_some(until);
     }
 
-    /// This node takes the group by itself. The length of the hold-down that follows from it.
+    /// This node takes the group by itself. The length of the hold-down that is in force then,
+    /// where one begins.
     fn take(&mut self, now: Instant, damping: &Damping) -> Option<Duration> {
         self.taken = self.taken.wrapping_add(1);
         self.switched(now, damping)
@@ -125,10 +126,11 @@ impl Calm {
         let hold = damping.hold.saturating_mul(1 << self.level.min(LEVEL_MAX));
         let hold = hold.min(damping.hold_max);
         let until = now.plus(hold);
-        self.until = self.until.max(Some(until));
+        let until = self.until.map_or(until, |before| before.max(until));
+        self.until = Some(until);
         self.level = (self.level + 1).min(LEVEL_MAX);
         self.decay = Some(until.plus(damping.window));
-        Some(hold)
+        Some(until.since(now))
     }
 
     /// The peer spoke. A peer that was absent counts from where it stands now. The length of the

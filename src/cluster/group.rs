@@ -185,6 +185,9 @@ pub(super) struct Group {
     /// This node could not have it, and declines it until then.
     #[serde(default)]
     pub(super) declined_until: Option<Instant>,
+    /// The peer died while it was handing the group over to us: it may still serve it.
+    #[serde(default)]
+    pub(super) unreleased: bool,
 }
 
 impl Group {
@@ -213,6 +216,7 @@ impl Group {
             overlap: Overlap::None,
             health: Vec::new(),
             declined_until: None,
+            unreleased: false,
         }
     }
 
@@ -341,14 +345,18 @@ impl Group {
             | Role::Stuck { .. } => {
                 self.rival = false;
                 self.announce = false;
+                self.unreleased = false;
                 return;
             }
         };
+        let handed = from.is_some();
         // The agreement ends with the giver's part; a restarted giver may use its number again.
         *from = from.filter(|from| {
             *from == theirs.epoch && matches!(theirs.hold, Hold::Active | Hold::Stopping)
         });
         let agreed = from.is_some();
+        self.unreleased |= handed && !agreed;
+        self.unreleased &= turn.peer.state() == PeerState::Dead;
         if !agreed {
             self.end_overlap(turn);
         }
@@ -363,6 +371,10 @@ impl Group {
     /// Time passes: all that may be taken, offered, announced or given up.
     pub(super) fn step(&mut self, turn: &mut Turn<'_>) {
         self.watch_rival(turn);
+        // Only who takes: two that each fence the other leave nobody.
+        if self.unreleased && !self.clearance.cut_off() && self.peer_is_off(turn) {
+            self.unreleased = false;
+        }
         self.step_clearance(turn);
         self.step_arbiters(turn);
         self.step_watch(turn);

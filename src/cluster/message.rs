@@ -33,7 +33,34 @@ pub struct Beat {
     /// What the configuration consists of, told while the two nodes' differ; empty otherwise. At
     /// most [`SECTIONS_MAX`].
     pub sections: Vec<SectionDigest>,
+    /// What operators have ordered of real servers; recordings of earlier versions have none.
+    #[serde(default)]
+    pub words: Words,
 }
+
+/// What operators have ordered of real servers, as far as a beat tells it. The cluster passes it
+/// on and does not look at it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Words {
+    /// Stands for all that is in force at the sender; 0: nothing.
+    pub digest: u64,
+    /// Some of it, told while the two nodes differ; at most [`WORDS_MAX`].
+    pub told: Vec<Word>,
+}
+
+/// One order of an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// Of two about the same servers the later one counts.
+    pub stamp: u64,
+    /// At most [`WORD_LEN_MAX`] bytes.
+    pub text: String,
+}
+
+/// Most words in a beat: a slow serial line must carry them too.
+pub const WORDS_MAX: usize = 2;
+/// Longest word, in bytes.
+pub const WORD_LEN_MAX: usize = 160;
 
 /// The digest of one section of a configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

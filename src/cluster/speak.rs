@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Core;
 use super::drift::Section;
 use super::event::{Answer, Output};
-use super::message::{Beat, NodeState, Notice, SECTIONS_MAX, SectionDigest};
+use super::message::{Beat, NodeState, Notice, SECTIONS_MAX, SectionDigest, Words};
 use super::peer::millis;
 use super::phase::{Phase, farewell_spacing};
 use crate::time::Instant;
@@ -83,6 +83,7 @@ impl Core {
             notice: self.notice(),
             groups: self.groups.iter().map(|group| group.claim(standing, self.ticked)).collect(),
             sections: self.sections(),
+            words: Words::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::event::{
 };
 use super::group::{Asking, Offer, Retry, Role, Stance};
 use super::list::Order;
-use super::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
+use super::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish, Words};
 use super::phase::Phase;
 use super::view::{LinkState, NodeView, PeerLife};
 use super::{ArbiterSettings, OutsideSettings};
@@ -84,6 +84,7 @@ fn beat(node: NodeState, claim: GroupClaim) -> Beat {
         notice: Notice::default(),
         groups: vec![claim],
         sections: Vec::new(),
+        words: Words::default(),
     }
 }
 

@@ -18,7 +18,8 @@ use crate::config::{
 };
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
-    DnsCheck, Exchange, HttpCheck, HttpMethod, OracleCheck, RadiusCheck, RedisCheck,
+    DnsCheck, Exchange, HttpCheck, HttpMethod, MailCheck, OracleCheck, RadiusCheck, RedisCheck,
+    SmtpCheck, TextCheck,
 };
 use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
@@ -245,6 +246,12 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
             write!(out, "dns {transport} {name:?} {} {receive:?}", record.word())
         }
         Exchange::Http(http) => write_http(out, http),
+        Exchange::Imap(imap) => write_mail(out, "imap", imap),
+        Exchange::Pop(pop) => write_mail(out, "pop", pop),
+        Exchange::Smtp(SmtpCheck { submission }) => write!(out, "smtp {submission}"),
+        Exchange::Text(TextCheck { transport, send, receive, half_close }) => {
+            write!(out, "text {transport} {send:?} {receive:?} {half_close}")
+        }
         Exchange::Oracle(OracleCheck { login, password: _, sid, query }) => {
             write!(out, "oracle {login:?} {sid:?} {query:?}")
         }
@@ -257,6 +264,12 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
             write!(out, "redis {login:?} {}", password.is_some())
         }
     }
+}
+
+fn write_mail(out: &mut String, protocol: &str, check: &MailCheck) -> fmt::Result {
+    let MailCheck { tls, host, login } = check;
+    let name = login.as_ref().map(|login| login.name.as_str());
+    write!(out, "{protocol} {tls} {host:?} {name:?}")
 }
 
 /// Each node may have the program in another directory.

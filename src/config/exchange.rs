@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use crate::config::diag::{Faults, Span, Word};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsCheck, DnsRecord, Password, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck,
+    DnsCheck, DnsRecord, Login, MailCheck, Password, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX,
+    RadiusCheck, TextCheck,
 };
 use crate::lvs::model::Protocol;
 
@@ -104,6 +105,36 @@ pub(super) fn radius(texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<Radiu
         password: Password::new(password.reveal()),
         secret: Password::new(secret.reveal()),
     })
+}
+
+/// A mailbox server, with a login where there is one.
+pub(super) fn mail(
+    texts: &Texts<'_>,
+    tls: bool,
+    host: Option<&str>,
+    faults: &mut Faults<'_>,
+) -> Option<MailCheck> {
+    let login = match texts.login {
+        Some(name) => Some(login(name.text, texts, faults)?),
+        None => None,
+    };
+    Some(MailCheck { tls, host: host.map(str::to_owned), login })
+}
+
+/// For a protocol of lines: neither part can have a control character in it.
+fn login(name: &str, texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<Login> {
+    let password = texts.password.as_ref().map_or("", Secret::reveal);
+    if name.contains(char::is_control) || password.contains(char::is_control) {
+        let message = "a login and its password are without control characters";
+        faults.fault(texts.at, message);
+        return None;
+    }
+    Some(Login { name: name.to_owned(), password: Password::new(password) })
+}
+
+/// A text, and a line of the answer.
+pub(super) fn text(texts: &Texts<'_>, transport: Protocol, send: String) -> TextCheck {
+    TextCheck { transport, send, receive: texts.pattern(), half_close: true }
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ mod group;
 mod link;
 mod outside;
 mod service;
+
 #[cfg(test)]
 mod tests;
 mod walk;

@@ -50,9 +50,12 @@ pub enum CallError {
 /// [`CallError`] tells an absent daemon from a silent and a refusing one.
 pub async fn call(socket: &Path, call: &Call) -> Result<Vec<u8>, CallError> {
     let limit = match call {
-        Call::Status | Call::Freeze(_) | Call::ConfirmDead | Call::Explain(_) | Call::Record => {
-            QUICK
-        }
+        Call::Status
+        | Call::Freeze(_)
+        | Call::ConfirmDead
+        | Call::Explain(_)
+        | Call::Record
+        | Call::Real(_) => QUICK,
         Call::Events(_) => EVENTS_WAIT + QUICK,
         Call::Standby(_) | Call::Takeover(_) | Call::Stop | Call::Reload | Call::Restart(_) => SLOW,
     };

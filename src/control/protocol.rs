@@ -12,12 +12,14 @@
 //! | `POST /v1/events` | [`EventsAsked`] | [`EventsReply`], at once or when there is something new |
 //! | `POST /v1/explain` | [`ExplainAsked`] | [`Explanation`](crate::journal::explain::Explanation) |
 //! | `POST /v1/record` | none | [`Recorded`] |
+//! | `POST /v1/real` | [`RealOrder`] | [`Ordered`] |
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::event::{Answer, Which};
 use crate::cluster::message::Extent;
 use crate::journal::Record;
+use crate::lvs::overrides::{Command, Target};
 
 /// Largest request body, in bytes: a request is one small object.
 pub const REQUEST_LEN_MAX: usize = 64 * 1024;
@@ -49,6 +51,34 @@ pub enum Call {
     Explain(ExplainAsked),
     /// Write what the core was told lately to a file.
     Record,
+    /// Drain, disable, enable or weigh real servers.
+    Real(RealOrder),
+}
+
+/// Body of an order about real servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RealOrder {
+    /// Which.
+    pub target: Target,
+    /// What.
+    pub command: Command,
+}
+
+/// Reply to an order about real servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordered {
+    /// In force, and on its way to the peer.
+    Done {
+        /// The servers that are meant, as `SERVER of SERVICE`.
+        servers: Vec<String>,
+    },
+    /// Not taken.
+    Refused {
+        /// The reason.
+        why: String,
+    },
 }
 
 /// Body of a question for records.
@@ -198,6 +228,7 @@ impl Call {
             Self::Events(_) => ("POST", "/v1/events"),
             Self::Explain(_) => ("POST", "/v1/explain"),
             Self::Record => ("POST", "/v1/record"),
+            Self::Real(_) => ("POST", "/v1/real"),
         }
     }
 
@@ -225,6 +256,9 @@ impl Call {
             ("POST", "/v1/events") => object(body).map(Self::Events),
             ("POST", "/v1/explain") => object(body).map(Self::Explain),
             ("POST", "/v1/record") => Ok(Self::Record),
+            ("POST", "/v1/real") => serde_json::from_slice(body)
+                .map(Self::Real)
+                .map_err(|e| format!("request body: {e}")),
             _ => Err(format!("no such call: {method} {path}")),
         }
     }
@@ -239,6 +273,7 @@ impl Call {
             Self::Restart(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Events(asked) => serde_json::to_vec(asked).unwrap_or_default(),
             Self::Explain(asked) => serde_json::to_vec(asked).unwrap_or_default(),
+            Self::Real(order) => serde_json::to_vec(order).unwrap_or_default(),
             Self::Status | Self::ConfirmDead | Self::Stop | Self::Reload | Self::Record => {
                 Vec::new()
             }

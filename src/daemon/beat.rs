@@ -36,6 +36,7 @@ pub use self::orders::{Full, Orders};
 use self::watch::Watch;
 use crate::cluster::Settings;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
+use crate::cluster::message::Word;
 use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
@@ -97,6 +98,8 @@ pub enum Order {
     },
     /// Another lease of the VIPs takes the place of the present one.
     Pulse(Option<Pulse>),
+    /// What operators have ordered of real servers: a digest of what is in force, and all of it.
+    Words(u64, Vec<Word>),
     /// An answer to one of the core's questions, or something observed.
     Core(event::Input),
     /// Copy what is remembered: answered by [`Note::Recording`].
@@ -130,6 +133,8 @@ pub enum Note {
         /// The peer's own address there.
         peer: Option<IpAddr>,
     },
+    /// What the peer's operators have ordered of real servers.
+    Words(Vec<Word>),
     /// Ask or do something outside the pair.
     Outside(OutsideOrder),
     /// Announce a group's addresses again.
@@ -425,6 +430,7 @@ impl Beat {
                     self.pulse = pulse;
                     continue;
                 }
+                Order::Words(digest, all) => Input::Words { digest, all },
                 Order::Core(input) => Input::Core(input),
                 Order::Record => {
                     let recording = self.engine.heart_mut().recording();
@@ -469,6 +475,7 @@ impl Beat {
                 Output::Probe { order, group, peer } => {
                     self.tell(Note::Probe { order, group, peer });
                 }
+                Output::Words(told) => self.tell(Note::Words(told)),
                 Output::Outside(order) => self.tell(Note::Outside(order)),
                 Output::Announce(group) => self.tell(Note::Announce(group)),
                 Output::Answer { id, answer } => self.tell(Note::Answer { id, answer }),

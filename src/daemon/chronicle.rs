@@ -273,8 +273,9 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         DirectorEvent::Refused { .. }
         | DirectorEvent::KernelFault(_)
         | DirectorEvent::TooManyChecks { .. } => other(Severity::Alarm),
-        DirectorEvent::Healed { .. } | DirectorEvent::KernelBack | DirectorEvent::Converged => {
-            other(Severity::Info)
-        }
+        DirectorEvent::Healed { .. }
+        | DirectorEvent::KernelBack
+        | DirectorEvent::Converged
+        | DirectorEvent::Ordered { .. } => other(Severity::Info),
     }
 }

@@ -29,7 +29,7 @@ use self::resume::Resumed;
 use self::telling::Curious;
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::Call;
+use crate::control::protocol::{Call, Ordered, RealOrder};
 use crate::control::server::{self, Asked, Server};
 use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
@@ -226,6 +226,7 @@ impl Core {
             watching: None,
             pinging: None,
         };
+        core.director.connect(core.beat.orders()).await;
         core.enter_service(&resumed).await;
         core.supervisor.send(&FromCore::Ready).await.map_err(gone)?;
         Ok((core, listener))
@@ -345,6 +346,7 @@ impl Core {
                     let _full = orders.push(Order::Core(answer));
                 });
             }
+            Note::Words(told) => self.director.words(told),
             Note::Outside(order) => self.outside.obey(&self.config, order, self.beat.orders()),
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
@@ -438,6 +440,7 @@ impl Core {
             Call::Events(what) => self.follow(what, asked.reply),
             Call::Explain(what) => self.ask_why(what, asked.reply),
             Call::Record => self.record(Some(asked.reply)),
+            Call::Real(order) => self.order_real(order, asked.reply),
             Call::Standby(m) => {
                 self.request(Request::Standby(m.which), m.wait, (asked.by, asked.reply))
             }
@@ -468,6 +471,18 @@ impl Core {
                 sync: sync.as_ref(),
             };
             send(reply, &picture::status(&seen, director.as_ref(), &hands));
+        });
+    }
+
+    /// Hands an order about real servers to the director.
+    fn order_real(&self, order: RealOrder, reply: oneshot::Sender<Vec<u8>>) {
+        let director = self.director.clone();
+        tokio::task::spawn_local(async move {
+            let ordered = match director.command(order.target, order.command).await {
+                Ok(servers) => Ordered::Done { servers },
+                Err(why) => Ordered::Refused { why },
+            };
+            send(reply, &ordered);
         });
     }
 

@@ -16,14 +16,18 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::cluster::event::Outcome;
+use crate::cluster::message::Word;
 use crate::daemon::Paths;
+use crate::daemon::beat::Orders;
+use crate::daemon::book::BookKeeper;
 use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
-use crate::lvs::director::{Control, Input, Output, View};
+use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
 use crate::lvs::model::{Director, ServiceKey};
+use crate::lvs::overrides::{Command, Target};
 use crate::sys::clock;
 
 /// Orders that wait for the task: a reload, a stop, and a few questions for the status.
@@ -38,6 +42,9 @@ const VIEW_LIMIT: Duration = Duration::from_secs(2);
 /// What others ask of the director's task.
 enum Order {
     Configure(Vec<Director>),
+    Connect(Orders),
+    Command(Target, Command, oneshot::Sender<Result<Vec<String>, String>>),
+    Words(Vec<Word>),
     View(oneshot::Sender<View>),
     ShutDown(oneshot::Sender<()>),
 }
@@ -82,6 +89,7 @@ pub(crate) fn start(
         checker: None,
         standing,
         file: paths.owned_file(),
+        book: BookKeeper::open(paths.orders_file()),
         saved: BTreeSet::new(),
         prepared: false,
         stopping: None,
@@ -109,6 +117,33 @@ impl DirectorHandle {
     /// When the task is too busy to take orders.
     pub(crate) fn configure(&self, directors: Vec<Director>) -> Result<(), &'static str> {
         self.orders.try_send(Order::Configure(directors)).map_err(|_| "the director is busy")
+    }
+
+    /// Tells the peer of what operators order, through the beat thread.
+    pub(crate) async fn connect(&self, beat: Orders) {
+        // The task has ended only when the process does.
+        let _ended = self.orders.send(Order::Connect(beat)).await;
+    }
+
+    /// Takes an order about real servers; the answer names those that are meant, as
+    /// `SERVER of SERVICE`.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub(crate) async fn command(
+        &self,
+        target: Target,
+        command: Command,
+    ) -> Result<Vec<String>, String> {
+        let (sender, receiver) = oneshot::channel();
+        let busy = || "the director is busy".to_owned();
+        self.orders.try_send(Order::Command(target, command, sender)).map_err(|_| busy())?;
+        timeout(VIEW_LIMIT, receiver).await.ok().and_then(Result::ok).ok_or_else(busy)?
+    }
+
+    /// Takes over what the peer's operators have ordered; told again by the peer when not taken.
+    pub(crate) fn words(&self, told: Vec<Word>) {
+        let _told_again = self.orders.try_send(Order::Words(told));
     }
 
     /// How everything stands; `None` when the task does not answer.
@@ -161,6 +196,8 @@ struct Task {
     listener: UnixListener,
     checker: Option<Checker>,
     standing: watch::Sender<Standing>,
+    /// What operators have ordered.
+    book: BookKeeper,
     file: PathBuf,
     /// The services that the file names.
     saved: BTreeSet<ServiceKey>,
@@ -183,8 +220,10 @@ impl Task {
     async fn run(mut self, directors: Vec<Director>, mut orders: mpsc::Receiver<Order>) {
         self.saved = read_owned(&self.file);
         let owned = self.saved.clone();
+        self.control.handle(clock::now(), Input::Override(self.book.overrides()));
         self.control.handle(clock::now(), Input::Configure { directors, owned });
         while self.obey() {
+            self.book.tell();
             let happening = self.next(&mut orders).await;
             let Some(input) = self.input(happening) else { continue };
             match input {
@@ -221,9 +260,28 @@ impl Task {
                 let owned = self.control.owned().clone();
                 Some(Some(Input::Configure { directors, owned }))
             }
+            Happening::Order(Some(Order::Connect(beat))) => {
+                self.book.connect(beat);
+                None
+            }
+            Happening::Order(Some(Order::Command(target, command, reply))) => {
+                let taken = self.command(target, command);
+                let changed = taken.is_ok();
+                let _gone = reply.send(taken);
+                changed.then(|| Some(Input::Override(self.book.overrides())))
+            }
+            Happening::Order(Some(Order::Words(told))) => {
+                let news = self.book.merge(told);
+                for what in &news {
+                    let event = DirectorEvent::Ordered { what: what.clone(), by_peer: true };
+                    (self.tell)(chronicle::of_director(&event));
+                }
+                Some(Some(Input::Override(self.book.overrides())))
+            }
             Happening::Order(Some(Order::View(reply))) => {
                 // The operator may have gone.
-                let _gone = reply.send(self.control.view(clock::now()));
+                let orders = self.book.digest();
+                let _gone = reply.send(View { orders, ..self.control.view(clock::now()) });
                 None
             }
             Happening::Order(Some(Order::ShutDown(reply))) => {
@@ -238,6 +296,18 @@ impl Task {
             Happening::Said(Ok(None)) => self.checker_lost("it closed the channel"),
             Happening::Said(Err(why)) => self.checker_lost(&why.to_string()),
         }
+    }
+
+    fn command(&mut self, target: Target, command: Command) -> Result<Vec<String>, String> {
+        let meant = self.control.meant(target);
+        // What is no longer configured can still be enabled: nothing is left behind in the book.
+        if meant.is_empty() && command != Command::Enable {
+            return Err(format!("no virtual service has {target}; `pairbeat status` lists all"));
+        }
+        self.book.order(target, command).map_err(|full| full.to_string())?;
+        let event = DirectorEvent::Ordered { what: format!("{command} {target}"), by_peer: false };
+        (self.tell)(chronicle::of_director(&event));
+        Ok(meant)
     }
 
     fn connect(&mut self, stream: UnixStream) {
@@ -277,7 +347,7 @@ impl Task {
                 Output::Dump(order) => {
                     let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
                     tokio::task::spawn_local(async move {
-                        let result = ipvs.dump().await;
+                        let result = ipvs.dump_with_counts().await;
                         let _task_ended = answer.send(Input::Dumped { order, result }).await;
                     });
                 }

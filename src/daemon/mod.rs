@@ -5,6 +5,7 @@
 
 pub mod alone;
 pub mod beat;
+mod book;
 pub mod channel;
 pub mod checker;
 mod chronicle;
@@ -89,6 +90,11 @@ impl Paths {
     /// What a process that restarts leaves to the next one.
     pub(crate) fn carried_file(&self) -> PathBuf {
         self.runtime_dir.join("carried.json")
+    }
+
+    /// What operators have ordered of real servers.
+    pub(crate) fn orders_file(&self) -> PathBuf {
+        self.state_dir.join("real-servers")
     }
 
     /// Virtual services that this node has put into the kernel.

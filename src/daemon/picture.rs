@@ -66,6 +66,9 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         guard,
         guards,
         sync: sync.cloned(),
+        orders_agreed: director
+            .zip(view.engine.peer_words)
+            .map(|(director, theirs)| director.orders == theirs),
         fence: view.engine.cluster.fence.clone(),
         reach: Some(view.engine.cluster.reach).filter(|reach| reach.of > 0),
         keys: keys(view),

@@ -9,6 +9,7 @@
 mod recorded;
 mod rekey;
 mod view;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -17,8 +18,9 @@ use std::time::Duration;
 use self::rekey::Pending;
 pub use self::rekey::RekeyError;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
+use self::words::Telling;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
-use crate::cluster::message::{Beat, LINKS_MAX, NodeState};
+use crate::cluster::message::{Beat, LINKS_MAX, NodeState, Word, Words};
 use crate::cluster::{self, Carried, Core, Settings};
 use crate::keys::KeyRing;
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
@@ -144,6 +146,13 @@ pub enum Input {
         /// The keys of now; those that would cut off the peer are refused, and the settings too.
         keys: KeyRing,
     },
+    /// What operators have ordered of real servers, all of it; replaces what was said before.
+    Words {
+        /// Stands for what is in force; 0: nothing.
+        digest: u64,
+        /// Every order that is known.
+        all: Vec<Word>,
+    },
     /// What only the core understands: an answer to one of its questions, or something observed.
     Core(event::Input),
     /// Nothing but the passing of time. All sockets must have been read before.
@@ -192,6 +201,8 @@ pub enum Output {
         /// The result.
         answer: Answer,
     },
+    /// What the peer's operators have ordered; told again and again while the two nodes differ.
+    Words(Vec<Word>),
     /// For journal and log.
     Report(Event),
     /// The farewell to be sent by whoever outlives the core, once everything is released. It
@@ -233,6 +244,7 @@ pub struct Engine<H = Core> {
     owed: Option<Instant>,
     answered: Instant,
     farewell: Option<(SessionId, Beat)>,
+    telling: Telling,
     counters: Counters,
 }
 
@@ -299,6 +311,7 @@ impl<H: Heart> Engine<H> {
             owed: None,
             answered: now.minus(identity.deadtime),
             farewell: None,
+            telling: Telling::default(),
             counters: Counters::default(),
         })
     }
@@ -327,6 +340,7 @@ impl<H: Heart> Engine<H> {
                     self.outputs.push_back(Output::Answer { id, answer });
                 }
             },
+            Input::Words { digest, all } => self.telling.replace(digest, all),
             Input::Core(input) => self.heart.handle(now, input),
             Input::Tick => self.heart.handle(now, event::Input::Tick),
         }
@@ -375,14 +389,17 @@ impl<H: Heart> Engine<H> {
             cluster: self.heart.view(now),
             links: (0..self.links).map(|link| self.link_view(LinkId(link))).collect(),
             security: self.security_view(),
+            peer_words: self.telling.theirs(),
         }
     }
 
     fn believe(&mut self, now: Instant, arrival: Arrival, verdict: Verdict) {
         let link = arrival.link;
         match verdict {
-            Verdict::Fresh { beat, at, echo, adopted } => {
+            Verdict::Fresh { mut beat, at, echo, adopted } => {
                 self.greet(now, adopted);
+                let told = self.telling.heard(std::mem::take(&mut beat.words));
+                self.outputs.extend(told.map(Output::Words));
                 self.heard = Some((beat.clone(), echo));
                 self.heart.handle(now, event::Input::Heard { link, at, beat, echo });
             }
@@ -406,6 +423,7 @@ impl<H: Heart> Engine<H> {
     fn greet(&mut self, now: Instant, adopted: bool) {
         if adopted {
             self.heard = None;
+            self.telling.greet();
             self.owed = Some(now);
         }
     }
@@ -459,6 +477,7 @@ impl<H: Heart> Engine<H> {
     }
 
     fn say(&mut self, now: Instant, beat: Beat) {
+        let beat = Beat { words: self.telling.next(), ..beat };
         self.beats += 1;
         let told = self.sessions.echo();
         let candidates = self.sessions.candidates(now);
@@ -523,7 +542,7 @@ impl<H: Heart> Engine<H> {
             }
             return;
         }
-        let beat = Beat { hears: 0, ..self.heart.farewell() };
+        let beat = Beat { hears: 0, words: Words::default(), ..self.heart.farewell() };
         let ready = self.farewell.as_ref();
         if ready.is_some_and(|(session, said)| *session == echo.session && *said == beat) {
             return;

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::cluster::message::Notice;
+use crate::cluster::message::{Notice, Words};
 use crate::config::Key;
 
 const KEEPALIVE: Duration = Duration::from_millis(1000);
@@ -35,6 +35,7 @@ impl Pulse {
             notice: Notice::default(),
             groups: Vec::new(),
             sections: Vec::new(),
+            words: Words::default(),
         }
     }
 

@@ -17,6 +17,9 @@ pub struct View<C = crate::cluster::View> {
     pub links: Vec<LinkView>,
     /// Keys, sessions, and what was refused.
     pub security: SecurityView,
+    /// The digest of what operators have ordered of real servers, at the peer; `None` until it has
+    /// said anything.
+    pub peer_words: Option<u64>,
 }
 
 /// What the engine counts and measures on one link.

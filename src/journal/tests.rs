@@ -136,7 +136,7 @@ fn a_takeover_is_explained_with_links_stalls_and_failures() {
 #[test]
 fn what_would_happen_is_asked_of_the_core() {
     use crate::cluster::event::Input;
-    use crate::cluster::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
+    use crate::cluster::message::{Beat, GroupClaim, Hold, NodeState, Notice, Unrest, Wish, Words};
     use crate::cluster::{
         Core, Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings, Side,
     };
@@ -179,13 +179,13 @@ fn what_would_happen_is_asked_of_the_core() {
         via: None,
         unrest: Unrest::default(),
     };
-    let notice = Notice::default();
     let beat = Beat {
         node: NodeState::Running,
         hears: 1,
         config: 7,
         sections: Vec::new(),
-        notice,
+        words: Words::default(),
+        notice: Notice::default(),
         groups: vec![claim],
     };
     core.handle(at(1), Input::Heard { link: LinkId(0), at: at(1), beat, echo: 1 });

@@ -13,19 +13,19 @@ pub mod recorded;
 mod sync;
 mod thread;
 
-use std::collections::BTreeMap;
 use std::io;
 
 use neli::consts::socket::{Msg, NlFamily};
 use neli::socket::NlSocket;
 use neli::utils::Groups;
-use serde::{Deserialize, Serialize};
 
 pub use self::sync::{RunningSync, SyncFault, SyncRole};
 pub use self::thread::{IpvsHandle, ORDERS_WAITING_MAX, spawn};
 use crate::kernel::genl::{Answer, Batch, Body, Head, answers, attribute, u16_at};
 use crate::lvs::fault::{KernelFault, OpError};
-use crate::lvs::model::{DestEntry, RealKey, ServiceEntry, ServiceKey, Table};
+use crate::lvs::model::{
+    ConnectionCount, ConnectionCounts, DestEntry, RealKey, ServiceEntry, ServiceKey, Table,
+};
 use crate::lvs::plan::Op;
 
 /// Orders sent at once. Each is acknowledged, and a receive buffer of the default size
@@ -50,20 +50,6 @@ const CONTROLLER: u16 = 0x10;
 const GET_FAMILY: u8 = 3;
 const FAMILY_ID: u16 = 1;
 const FAMILY_NAME: u16 = 2;
-
-/// Connections of one destination, as in `ipvsadm -Ln`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ConnectionCount {
-    /// Established.
-    pub active: u32,
-    /// All others that the kernel still knows; every one with UDP.
-    pub inactive: u32,
-    /// Persistence templates.
-    pub persistent: u32,
-}
-
-/// Connections by destination.
-pub type ConnectionCounts = BTreeMap<(ServiceKey, RealKey), ConnectionCount>;
 
 /// A socket to the kernel's IPVS in the network namespace of the thread that opened it.
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lvs::exchange::Exchange;
+use crate::lvs::exchange::{Exchange, Password};
 use crate::lvs::model::Protocol;
 use crate::lvs::program::{FileCheck, ProgramCheck, ProgramEnd};
 
@@ -175,13 +175,13 @@ pub enum CheckFailure {
     Timeout {
         /// The limit, in milliseconds.
         timeout_ms: u64,
-        /// What it was waiting for: `connect`, `tls`, `answer`.
+        /// What it was waiting for: `connect`, `tls`, `greeting`, `login`, `answer`.
         phase: String,
     },
     /// The server closed or reset the connection before it had answered.
     #[error("connection closed early")]
     Closed,
-    /// Not HTTP.
+    /// Not what the protocol allows.
     #[error("not a valid answer: {0}")]
     Protocol(String),
     /// An HTTP status other than 2xx.
@@ -193,6 +193,9 @@ pub enum CheckFailure {
     /// The answer is larger than we read.
     #[error("answer larger than {0} bytes")]
     TooLarge(usize),
+    /// The answer has more lines than we read.
+    #[error("answer of more than {0} lines")]
+    TooManyLines(usize),
     /// The file that is looked at is not there, or can't be read.
     #[error("{path}: {why}")]
     File {
@@ -236,6 +239,15 @@ pub fn shown(text: &[u8]) -> String {
     words
 }
 
+/// The same without `secret`, which some servers repeat when they do not understand it.
+pub fn shown_without(text: &[u8], secret: &Password) -> String {
+    let secret = secret.reveal();
+    if secret.is_empty() {
+        return shown(text);
+    }
+    shown(String::from_utf8_lossy(text).replace(secret, "(secret)").as_bytes())
+}
+
 fn visible(c: char) -> char {
     // The last ones turn the direction of a line around.
     let hidden = c.is_control()
@@ -274,5 +286,7 @@ mod tests {
         assert_eq!(shown(&[b'x'; 80]), "x".repeat(80));
         assert_eq!(shown(&[b'x'; 81]), "x".repeat(79) + "…");
         assert_eq!(shown(b"caf\xe9"), "caf\u{fffd}");
+        let echoed = shown_without(b"500 'PASS hush': what?", &Password::new("hush"));
+        assert_eq!(echoed, "500 'PASS (secret)': what?");
     }
 }

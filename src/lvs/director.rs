@@ -22,9 +22,12 @@ pub use self::view::{FallbackView, KernelView, RealView, ServiceView, View};
 use crate::lvs::check::{CheckId, CheckResult};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::health::{Health, State};
-use crate::lvs::model::{Director, RealServer, ServiceKey, Table, VirtualService};
+use crate::lvs::model::{
+    ConnectionCounts, Director, RealServer, ServiceKey, Table, VirtualService,
+};
+use crate::lvs::overrides::{Overrides, Target};
 use crate::lvs::plan::{Op, plan};
-use crate::lvs::table::desired_over;
+use crate::lvs::table::{Wish, desired_over};
 use crate::time::Instant;
 
 /// The table is read at least so often, however rarely servers are checked.
@@ -45,6 +48,11 @@ pub struct Control {
     /// Real servers by their check: places in `directors`, its services, their reals.
     members: BTreeMap<CheckId, Vec<(usize, usize, usize)>>,
     owned: BTreeSet<ServiceKey>,
+    overrides: Overrides,
+    /// The first end of a drain to come.
+    drained: Instant,
+    /// Connections at the last reading.
+    counts: ConnectionCounts,
     kernel: Kernel,
     phase: Phase,
     /// Something has changed since the last plan.
@@ -82,6 +90,7 @@ impl Control {
             Input::Checked(result) => self.checked(now, &result),
             Input::Dumped { order, result } => self.dumped(now, order, result),
             Input::Applied { order, result } => self.applied(now, order, result),
+            Input::Override(overrides) => self.obey_operator(now, overrides),
             Input::CheckerReady => self.checker_ready(),
             Input::CheckerLost => self.checker_lost(),
             Input::Shutdown => self.shutdown(now),
@@ -101,7 +110,7 @@ impl Control {
         match self.phase {
             Phase::Idle => Instant::NEVER,
             Phase::Running if self.owned.is_empty() => Instant::NEVER,
-            Phase::Running => self.kernel.deadline(),
+            Phase::Running => self.kernel.deadline().min(self.drained),
             Phase::Stopping { until } => self.kernel.deadline().min(until),
         }
     }
@@ -140,6 +149,22 @@ impl Control {
         self.outputs.push_back(Output::Check(self.health.specs()));
     }
 
+    fn obey_operator(&mut self, now: Instant, overrides: Overrides) {
+        self.drained = overrides.next_end(now);
+        self.overrides = overrides;
+        self.kernel.try_again(now);
+        self.unsettle();
+    }
+
+    /// The configured servers that an order would be about, as `SERVER of SERVICE`.
+    pub fn meant(&self, target: Target) -> Vec<String> {
+        let reals = self
+            .services()
+            .flat_map(|service| service.reals.iter().map(move |real| (service.key, real.key)));
+        let meant = reals.filter(|(service, real)| target.fits(service, real));
+        meant.map(|(service, real)| format!("{real} of {service:#}")).collect()
+    }
+
     fn index(&self) -> BTreeMap<CheckId, Vec<(usize, usize, usize)>> {
         let mut members: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (d, director) in self.directors.iter().enumerate() {
@@ -176,14 +201,20 @@ impl Control {
         events.into_iter().for_each(|event| self.report(event));
     }
 
-    fn dumped(&mut self, now: Instant, order: OrderId, result: Result<Table, KernelFault>) {
+    fn dumped(
+        &mut self,
+        now: Instant,
+        order: OrderId,
+        result: Result<(Table, ConnectionCounts), KernelFault>,
+    ) {
         if self.kernel.end(order).is_none() {
             return;
         }
-        let table = match result {
-            Ok(table) => table,
+        let (table, counts) = match result {
+            Ok(reading) => reading,
             Err(fault) => return self.failed(now, fault),
         };
+        self.counts = counts;
         let (expected, back) = self.kernel.read(now, table, self.reading_interval());
         if back {
             self.report(DirectorEvent::KernelBack);
@@ -257,7 +288,11 @@ impl Control {
     }
 
     /// The smallest check interval, within limits: what somebody else broke is healed within it.
+    /// As often as can be while somebody waits for connections to end.
     fn reading_interval(&self) -> Duration {
+        if self.overrides.has_drains() {
+            return READING_INTERVAL_MIN;
+        }
         let smallest = self.services().map(|service| service.interval).min();
         let interval = smallest.unwrap_or(READING_INTERVAL_MAX);
         interval.clamp(READING_INTERVAL_MIN, READING_INTERVAL_MAX)
@@ -277,6 +312,10 @@ impl Control {
             }
             Phase::Running | Phase::Stopping { .. } => {}
         }
+        if self.drained <= now {
+            self.drained = self.overrides.next_end(now);
+            self.unsettle();
+        }
         if self.kernel.is_busy() {
             return;
         }
@@ -294,7 +333,7 @@ impl Control {
     /// Orders the changes that the kernel's table needs.
     fn change(&mut self, now: Instant) {
         let Some(have) = self.kernel.have() else { return };
-        let ops = plan(have, &self.wanted(have), &self.owned);
+        let ops = plan(have, &self.wanted(now, have), &self.owned);
         let due = self.kernel.due(now, ops);
         self.dirty = false;
         if due.is_empty() {
@@ -304,14 +343,14 @@ impl Control {
         self.outputs.push_back(Output::Apply { order, ops: due });
     }
 
-    fn wanted(&self, have: &Table) -> Table {
+    fn wanted(&self, now: Instant, have: &Table) -> Table {
         if matches!(self.phase, Phase::Stopping { .. }) {
             let stay = self.services().filter(|service| !service.clean_stop);
             let stay = stay.filter_map(|service| have.0.get_key_value(&service.key));
             return Table(stay.map(|(key, entry)| (*key, entry.clone())).collect());
         }
-        let directors: Vec<_> = self.directors.iter().collect();
-        desired_over(&directors, &self.health, have)
+        let (directors, health) = (self.directors.as_slice(), &self.health);
+        desired_over(Wish { directors, health, overrides: &self.overrides, now }, have)
     }
 
     /// There is nothing to order at this moment.

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::lvs::model::Protocol;
 
+mod text;
+
+pub use text::{Login, MailCheck, SmtpCheck, TextCheck};
+
 /// One exchange with a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -13,12 +17,20 @@ pub enum Exchange {
     Dns(DnsCheck),
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
+    /// The greeting of an IMAP server, and a login.
+    Imap(MailCheck),
+    /// The greeting of a POP3 server, and a login.
+    Pop(MailCheck),
     /// An SQL query through Oracle's own client.
     Oracle(OracleCheck),
     /// A login at a RADIUS server.
     Radius(RadiusCheck),
     /// PING, behind AUTH where there is a password.
     Redis(RedisCheck),
+    /// The greeting of a mail server, and what it says to ours.
+    Smtp(SmtpCheck),
+    /// A text, and a line of the answer.
+    Text(TextCheck),
 }
 
 impl Exchange {
@@ -27,28 +39,47 @@ impl Exchange {
         match self {
             Self::Dns(dns) => dns.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
-            Self::Oracle(_) | Self::Radius(_) | Self::Redis(_) => None,
+            Self::Text(text) => text.receive.as_deref(),
+            Self::Imap(_)
+            | Self::Oracle(_)
+            | Self::Pop(_)
+            | Self::Radius(_)
+            | Self::Redis(_)
+            | Self::Smtp(_) => None,
         }
     }
 
-    /// The port of the service where nothing else is said.
-    pub fn port(&self) -> u16 {
-        match self {
+    /// The port of the service where nothing else is said; `None`: it has none of its own.
+    pub fn port(&self) -> Option<u16> {
+        Some(match self {
             Self::Dns(_) => 53,
             Self::Http(HttpCheck { tls: true, .. }) => 443,
             Self::Http(_) => 80,
+            Self::Imap(MailCheck { tls: true, .. }) => 993,
+            Self::Imap(_) => 143,
+            Self::Pop(MailCheck { tls: true, .. }) => 995,
+            Self::Pop(_) => 110,
             Self::Oracle(_) => 1521,
             Self::Radius(_) => 1812,
             Self::Redis(_) => 6379,
-        }
+            Self::Smtp(SmtpCheck { submission: true }) => 587,
+            Self::Smtp(_) => 25,
+            Self::Text(_) => return None,
+        })
     }
 
     /// What carries it; with UDP the connect checks between two exchanges are pings.
     pub fn transport(&self) -> Protocol {
         match self {
             Self::Dns(dns) => dns.transport,
-            Self::Http(_) | Self::Oracle(_) | Self::Redis(_) => Protocol::Tcp,
+            Self::Http(_)
+            | Self::Imap(_)
+            | Self::Oracle(_)
+            | Self::Pop(_)
+            | Self::Redis(_)
+            | Self::Smtp(_) => Protocol::Tcp,
             Self::Radius(_) => Protocol::Udp,
+            Self::Text(text) => text.transport,
         }
     }
 }

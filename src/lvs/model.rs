@@ -217,3 +217,17 @@ pub struct DestEntry {
     /// Weight.
     pub weight: u32,
 }
+
+/// Connections of one destination, as in `ipvsadm -Ln`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConnectionCount {
+    /// Established.
+    pub active: u32,
+    /// All others that the kernel still knows; every one with UDP.
+    pub inactive: u32,
+    /// Persistence templates.
+    pub persistent: u32,
+}
+
+/// Connections by destination.
+pub type ConnectionCounts = BTreeMap<(ServiceKey, RealKey), ConnectionCount>;

@@ -9,18 +9,34 @@ use crate::lvs::health::{Health, State};
 use crate::lvs::model::{
     DestEntry, Director, Fallback, RealServer, ServiceEntry, Table, VirtualService,
 };
+use crate::lvs::overrides::{Override, Overrides};
+use crate::time::Instant;
 
 /// Weight of a sorry server, as in ldirectord.
 pub const FALLBACK_WEIGHT: u32 = 1;
 
-/// The table that configuration and health ask for.
+/// What the table is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// What is configured.
+    pub directors: &'a [Director],
+    /// What the checks say.
+    pub health: &'a Health,
+    /// What operators have ordered.
+    pub overrides: &'a Overrides,
+    /// When; a drain has an end.
+    pub now: Instant,
+}
+
+/// The table that configuration, health and operators ask for.
 ///
-/// A server that is up is in with its weight. One that is down is out, or in with weight 0 where
-/// the service is quiescent. One without a verdict is out. The sorry server is in exactly while
-/// no real server of the service takes connections, that is, none is up with a weight over 0.
-/// Of two services with one key the first counts.
-pub fn desired(directors: &[&Director], health: &Health) -> Table {
-    desired_over(directors, health, &Table::default())
+/// A server that is up is in with its weight, or with the one that an operator has ordered. One
+/// that is down is out, or in with weight 0 where the service is quiescent. One without a verdict
+/// is out. One that is drained has weight 0 until its time is over, and one that is disabled is
+/// out. The sorry server is in exactly while no real server of the service takes connections,
+/// that is, none is in with a weight over 0. Of two services with one key the first counts.
+pub fn desired(wish: Wish<'_>) -> Table {
+    desired_over(wish, &Table::default())
 }
 
 /// As [`desired`], but servers that the kernel has and nobody has judged yet stay.
@@ -29,11 +45,11 @@ pub fn desired(directors: &[&Director], health: &Health) -> Table {
 /// there is no verdict for the length of one check. Taking such servers out would empty a
 /// working table; so they stay (weight 0 stays 0) until the first verdict. No server enters
 /// this way.
-pub fn desired_over(directors: &[&Director], health: &Health, have: &Table) -> Table {
+pub fn desired_over(wish: Wish<'_>, have: &Table) -> Table {
     let mut table = Table::default();
-    for service in directors.iter().flat_map(|director| &director.services) {
+    for service in wish.directors.iter().flat_map(|director| &director.services) {
         let present = have.0.get(&service.key);
-        table.0.entry(service.key).or_insert_with(|| entry(service, health, present));
+        table.0.entry(service.key).or_insert_with(|| entry(service, wish, present));
     }
     table
 }
@@ -43,11 +59,7 @@ pub fn is_served(entry: &ServiceEntry) -> bool {
     entry.dests.values().any(|dest| dest.weight > 0)
 }
 
-fn entry(
-    service: &VirtualService,
-    health: &Health,
-    present: Option<&ServiceEntry>,
-) -> ServiceEntry {
+fn entry(service: &VirtualService, wish: Wish<'_>, present: Option<&ServiceEntry>) -> ServiceEntry {
     let mut entry = ServiceEntry {
         scheduler: service.scheduler.clone(),
         persistent: service.persistent,
@@ -56,9 +68,8 @@ fn entry(
         dests: BTreeMap::new(),
     };
     for real in &service.reals {
-        let state = health.standing(service, real).state;
         let present = present.and_then(|present| present.dests.get(&real.key));
-        if let Some(weight) = weight(service, real, &state, present) {
+        if let Some(weight) = weight(service, real, wish, present) {
             let dest = DestEntry { forwarding: real.forwarding, weight };
             entry.dests.entry(real.key).or_insert(dest);
         }
@@ -75,13 +86,19 @@ fn entry(
 fn weight(
     service: &VirtualService,
     real: &RealServer,
-    state: &State,
+    wish: Wish<'_>,
     present: Option<&DestEntry>,
 ) -> Option<u32> {
-    match state {
-        State::Up => Some(real.weight),
+    let full = match wish.overrides.on(&service.key, &real.key) {
+        None => real.weight,
+        Some(Override::Weight(weight)) => weight,
+        Some(Override::Drain { until }) if wish.now < until => 0,
+        Some(Override::Drain { .. } | Override::Disable) => return None,
+    };
+    match wish.health.standing(service, real).state {
+        State::Up => Some(full),
         State::Down(_) => service.quiescent.then_some(0),
-        State::Unknown => present.map(|dest| if dest.weight > 0 { real.weight } else { 0 }),
+        State::Unknown => present.map(|dest| if dest.weight > 0 { full } else { 0 }),
     }
 }
 

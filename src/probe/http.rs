@@ -168,21 +168,8 @@ fn failure(error: &hyper::Error, deadline: Deadline) -> CheckFailure {
         return CheckFailure::Closed;
     }
     match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        Some(io) => io_failure(io, deadline),
+        Some(io) => tls::stream_failure(io, Phase::Answer, deadline),
         None => CheckFailure::Protocol(error.to_string()),
-    }
-}
-
-/// hyper reports broken chunks, and rustls an alert, as IO errors without a number.
-fn io_failure(error: &io::Error, deadline: Deadline) -> CheckFailure {
-    if let Some(failure) = tls::tls_failure(error) {
-        return failure;
-    }
-    match error.kind() {
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-            CheckFailure::Protocol(error.to_string())
-        }
-        _ => deadline.failure(Phase::Answer, error),
     }
 }
 

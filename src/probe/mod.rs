@@ -25,13 +25,19 @@ mod dns;
 mod file;
 mod http;
 mod icmp;
+mod imap;
+mod lines;
 mod oracle;
+mod pop;
 pub mod program;
 mod radius;
 mod redis;
 pub mod replay;
 pub mod schedule;
+mod smtp;
+mod stream;
 mod tcp;
+mod text;
 pub mod tls;
 
 /// What all checks of a list share: certificate authorities and compiled patterns.
@@ -99,6 +105,10 @@ async fn negotiate(
     match exchange {
         Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
+        Exchange::Imap(check) => imap::check(check, target, context, deadline).await,
+        Exchange::Pop(check) => pop::check(check, target, context, deadline).await,
+        Exchange::Smtp(_) => smtp::check(target, context, deadline).await,
+        Exchange::Text(check) => text::check(check, target, context, deadline).await,
         Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
         Exchange::Radius(check) => radius::check(check, target, deadline).await,
         Exchange::Redis(check) => redis::check(check, target, deadline).await,
@@ -117,6 +127,8 @@ fn random<const N: usize>() -> Result<[u8; N], CheckFailure> {
 enum Phase {
     Connect,
     Tls,
+    Greeting,
+    Login,
     Answer,
 }
 
@@ -125,6 +137,8 @@ impl Phase {
         match self {
             Self::Connect => "connect",
             Self::Tls => "tls",
+            Self::Greeting => "greeting",
+            Self::Login => "login",
             Self::Answer => "answer",
         }
     }

@@ -90,9 +90,23 @@ pub(super) async fn handshake(
 }
 
 /// What TLS itself says is wrong, if the error comes from there.
-pub(super) fn tls_failure(error: &io::Error) -> Option<CheckFailure> {
+fn tls_failure(error: &io::Error) -> Option<CheckFailure> {
     let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
     Some(CheckFailure::Tls(in_words(inner)))
+}
+
+/// What an error of a stream, with TLS or without, says about the server. rustls reports an alert,
+/// and others what they can't read, as an IO error without a number.
+pub(super) fn stream_failure(error: &io::Error, phase: Phase, deadline: Deadline) -> CheckFailure {
+    if let Some(failure) = tls_failure(error) {
+        return failure;
+    }
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            CheckFailure::Protocol(error.to_string())
+        }
+        _ => deadline.failure(phase, error),
+    }
 }
 
 /// The faults that certificates really have, in words; the library's for the rest.

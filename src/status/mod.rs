@@ -50,6 +50,10 @@ pub struct Status {
     /// The connection sync; `None` where none is configured.
     #[serde(default)]
     pub sync: Option<SyncStatus>,
+    /// Whether the peer knows what operators have ordered of real servers here, and the other way
+    /// round; `None` until it has said so.
+    #[serde(default)]
+    pub orders_agreed: Option<bool>,
     /// The same for each VIP; an older daemon says nothing of it.
     #[serde(default)]
     pub guards: Vec<GuardStatus>,

@@ -162,6 +162,15 @@ fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {
     for real in &service.real {
         write!(out, "    {} {} weight {}", real.address, real.forwarding, real.weight)?;
         write!(out, "  {}", real.state)?;
+        if let Some(ordered) = &real.ordered {
+            write!(out, ", {ordered} by an operator")?;
+        }
+        if real.ordered.is_some() || real.open > 0 {
+            write!(out, ", {} open", real.open)?;
+        }
+        if let Some(ms) = real.drain_ends_ms {
+            write!(out, ", out in {} s", ms.div_ceil(1000))?;
+        }
         match &real.cause {
             Some(cause) => writeln!(out, ": {cause}")?,
             None => writeln!(out)?,

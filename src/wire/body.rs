@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use crate::cluster::message::{
     Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
-    SectionDigest, Unrest, Wish,
+    SectionDigest, Unrest, WORD_LEN_MAX, WORDS_MAX, Wish, Word, Words,
 };
 use crate::names::{GroupName, NAME_LEN_MAX};
 use crate::wire::auth::{KEYS_ANNOUNCED_MAX, KeyCheck};
@@ -31,6 +31,8 @@ const NOTICE: u8 = 0x09;
 const UNREST: u8 = 0x0a;
 const SECTIONS: u8 = 0x10;
 const REACH: u8 = 0x11;
+const WORDS: u8 = 0x12;
+const WORD: u8 = 0x13;
 const CRITICAL: u8 = 0x80;
 
 /// Most sessions echoed in a body: those on trial, and the proven one in a copy of a beat.
@@ -99,6 +101,8 @@ struct Fields {
     reach: Option<u8>,
     groups: Vec<GroupClaim>,
     sections: Vec<SectionDigest>,
+    words: Option<u64>,
+    told: Vec<Word>,
     candidates: Option<Vec<Echo>>,
     keys: Option<Vec<KeyCheck>>,
 }
@@ -122,6 +126,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Body, Refusal> {
         },
         groups: fields.groups,
         sections: fields.sections,
+        words: Words { digest: fields.words.unwrap_or_default(), told: fields.told },
     };
     let candidates = fields.candidates.unwrap_or_default();
     Ok(Body { beat, candidates, keys: fields.keys.unwrap_or_default() })
@@ -148,6 +153,13 @@ impl Fields {
                     .extend(list(value, SECTIONS_PER_FIELD, section).ok_or(Refusal::Value)?);
                 // A later version may have more of them; that is no reason not to hear it.
                 self.sections.truncate(SECTIONS_MAX);
+                Ok(())
+            }
+            WORDS => once(&mut self.words, whole(value, Cursor::u64)),
+            WORD => {
+                self.told.push(word(value).ok_or(Refusal::Value)?);
+                // A later version may tell more of them at a time.
+                self.told.truncate(WORDS_MAX);
                 Ok(())
             }
             // Of the group before it.
@@ -204,6 +216,13 @@ fn key_check(cursor: &mut Cursor<'_>) -> Option<KeyCheck> {
 fn section(cursor: &mut Cursor<'_>) -> Option<SectionDigest> {
     let (kind, key) = (cursor.byte()?, cursor.bytes().map(u32::from_be_bytes)?);
     Some(SectionDigest { kind, key, digest: cursor.bytes().map(u32::from_be_bytes)? })
+}
+
+fn word(value: &[u8]) -> Option<Word> {
+    let mut cursor = Cursor(value);
+    let stamp = cursor.u64()?;
+    let text = std::str::from_utf8(cursor.0).ok().filter(|text| text.len() <= WORD_LEN_MAX)?;
+    Some(Word { stamp, text: text.to_owned() })
 }
 
 fn node_state(value: &[u8]) -> Option<NodeState> {
@@ -294,6 +313,9 @@ pub(super) fn write_node(beat: &Beat, candidates: &[Echo], keys: &[KeyCheck]) ->
     if let Some(count) = beat.notice.reach {
         write(&mut out, REACH, &[&[count]]);
     }
+    if beat.words.digest != 0 {
+        write(&mut out, WORDS, &[&beat.words.digest.to_be_bytes()]);
+    }
     if beat.notice.guarded {
         write(&mut out, GUARDED, &[&[1]]);
     }
@@ -343,6 +365,15 @@ pub(super) fn write_sections(sections: &[SectionDigest]) -> Vec<Vec<u8>> {
     };
     let told = sections.get(..SECTIONS_MAX).unwrap_or(sections);
     told.chunks(SECTIONS_PER_FIELD).map(field).collect()
+}
+
+/// What operators have ordered, one field each.
+pub(super) fn write_words(words: &Words) -> impl Iterator<Item = Vec<u8>> {
+    words.told.iter().take(WORDS_MAX).map(|word| {
+        let mut out = Vec::new();
+        write(&mut out, WORD, &[&word.stamp.to_be_bytes(), word.text.as_bytes()]);
+        out
+    })
 }
 
 /// One group's field, and what follows it.

@@ -119,7 +119,8 @@ pub fn seal(header: &Header, beat: &Beat, extras: Extras<'_>, auth: &Auth) -> Ve
     let mut bodies = vec![node.clone()];
     let claims = beat.groups.iter().map(body::write_claim);
     // Last, for they may be left out.
-    for part in claims.chain(body::write_sections(&beat.sections)) {
+    let rest = body::write_words(&beat.words).chain(body::write_sections(&beat.sections));
+    for part in claims.chain(rest) {
         match bodies.last_mut() {
             Some(last) if last.len() + part.len() <= room => last.extend_from_slice(&part),
             _ => bodies.push([node.as_slice(), &part].concat()),

@@ -7,10 +7,12 @@
 //! spelled out in `docs/PROTOCOL.md`; signatures were verified before ([`crate::wire::frame`]).
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::take;
 use std::time::Duration;
 
 use crate::cluster::message::{
-    Beat, GROUPS_MAX, GroupClaim, LINKS_MAX, NodeState, SECTIONS_MAX, SectionDigest,
+    Beat, GROUPS_MAX, GroupClaim, LINKS_MAX, NodeState, SECTIONS_MAX, SectionDigest, WORDS_MAX,
+    Word,
 };
 use crate::names::LinkId;
 use crate::time::Instant;
@@ -105,12 +107,15 @@ pub struct Peer {
     traces: [LinkTrace; LINKS_MAX],
 }
 
+/// What a piece says beyond the node's fields.
+type Part = (Vec<GroupClaim>, Vec<SectionDigest>, Vec<Word>);
+
 /// The pieces of the latest beat.
 #[derive(Debug)]
 struct Assembly {
     seq: u64,
     pieces: u8,
-    parts: BTreeMap<u8, (Vec<GroupClaim>, Vec<SectionDigest>)>,
+    parts: BTreeMap<u8, Part>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -362,7 +367,7 @@ impl Peer {
         self.newest_at = arrival.at;
         self.speaks = header.speaks;
         self.key = header.key;
-        self.keys = std::mem::take(&mut frame.body.keys);
+        self.keys = take(&mut frame.body.keys);
         Ok(arrival.at)
     }
 
@@ -384,17 +389,20 @@ impl Peer {
         };
         let fits = assembly.pieces == header.pieces;
         if fits {
-            let part = (std::mem::take(&mut beat.groups), std::mem::take(&mut beat.sections));
+            let told = take(&mut beat.words.told);
+            let part = (take(&mut beat.groups), take(&mut beat.sections), told);
             assembly.parts.insert(header.piece, part);
         }
         if !fits || assembly.parts.len() < usize::from(assembly.pieces) {
             self.assembly = Some(assembly);
             return if fits { Ok(None) } else { Err(Refusal::Value) };
         }
-        for (groups, sections) in assembly.parts.into_values() {
+        for (groups, sections, told) in assembly.parts.into_values() {
             beat.groups.extend(groups);
             beat.sections.extend(sections);
+            beat.words.told.extend(told);
         }
+        beat.words.told.truncate(WORDS_MAX);
         beat.sections.truncate(SECTIONS_MAX);
         if beat.groups.len() > GROUPS_MAX || twice(&beat.groups) {
             return Err(Refusal::Groups);

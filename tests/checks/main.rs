@@ -15,5 +15,10 @@ mod needs;
 mod rig;
 
 mod dns;
+mod hostile;
+mod mail;
+mod place;
+mod protocols;
 mod radius;
 mod redis;
+mod script;

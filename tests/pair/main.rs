@@ -26,6 +26,7 @@ mod needs;
 #[path = "../common/nets.rs"]
 mod nets;
 mod node;
+mod operator;
 mod outside;
 mod pair;
 mod prober;

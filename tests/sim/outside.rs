@@ -170,6 +170,12 @@ impl<D: Delivery> World<D> {
             self.checks.groups[group].two = None;
             return;
         }
+        // A device that does nothing is tried again after a pause.
+        if self.outside.switch != Switch::Works && !lease {
+            let tried = self.now.plus(self.outside_may_take(0));
+            self.checks.groups[group].two = Some(tried);
+            return;
+        }
         let agents = self.nodes[0].agent_max.max(self.nodes[1].agent_max);
         let actions = settings.groups[group].resources.len() as u32 * 3;
         // A hand-over that is cut in two is an overlap until the peer is dead.

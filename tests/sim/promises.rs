@@ -78,6 +78,16 @@ impl<D: Delivery> World<D> {
             |group: &_| settings.groups.iter().position(|it| it.name == *group).unwrap_or_default();
         let said = match event {
             Event::Role { group, .. } | Event::HeldDown { group, .. } => place(group),
+            // Its own time stood still.
+            Event::Stalled { late_ms } => {
+                let late = Duration::from_millis(*late_ms);
+                let now = self.now;
+                let groups = &mut self.nodes[node].facts.promised.groups;
+                for said in groups.iter_mut().filter(|said| now < said.held_down.plus(late)) {
+                    said.held_down = said.held_down.plus(late);
+                }
+                return;
+            }
             _ => return,
         };
         let now = self.now;

@@ -68,6 +68,8 @@ def bodies(v, keys):
     node += field(0x03, bytes.fromhex(v["config"]))
     if "reach" in v:
         node += field(0x11, bytes([v["reach"]]))
+    if "words" in v:
+        node += field(0x12, bytes.fromhex(v["words"]))
     if v.get("guarded"):
         node += field(0x08, b"\1")
     if v.get("notice"):
@@ -80,6 +82,7 @@ def bodies(v, keys):
     node += field(0x06, b"".join(checks))
     out = [node]
     parts = [claim(text) for text in v.get("group", [])]
+    parts += [field(0x13, struct.pack(">Q", stamp) + text.encode()) for stamp, text in v.get("word", [])]
     told = v.get("section", [])
     for at in range(0, len(told), 10):
         value = [struct.pack(">BII", *section) for section in told[at : at + 10]]
@@ -133,6 +136,8 @@ def add(title, refused=None, alter=None, **changes):
         lines += [f"candidate {s} {q}" for s, q in v.get("candidate", [])]
         lines += ["reach {}".format(v["reach"])] if "reach" in v else []
         lines += ["group " + text for text in v.get("group", [])]
+        lines += ["words {}".format(v["words"])] if "words" in v else []
+        lines += [f"word {stamp} {text}" for stamp, text in v.get("word", [])]
         lines += ["section {} {:08x} {:08x}".format(*s) for s in v.get("section", [])]
     for frame in frames(v):
         lines.append("frame " + (alter(frame) if alter else frame).hex())
@@ -174,6 +179,9 @@ add("frozen but for what is dead", seq=263, echo=ECHO, node="running", hears=3, 
     notice=("except-dead", 3, 0, 30000))
 add("two of its ping nodes answer", seq=264, echo=ECHO, node="running", hears=1,
     reach=2, group=ACTIVE)
+add("an operator drains a real server", seq=265, echo=ECHO, node="running", hears=1, group=ACTIVE,
+    words="00c0ffee00c0ffee", word=[(1732000000000, "192.168.2.106 = drain"),
+    (1732000000001, "[2001:db8::6]:80 of tcp [2001:db8::1]:80 = weight 5")])
 add("an unknown critical field", "critical", body=NEEDED + field(0xFE, b"?"))
 add("one bit of the signature differs", "signature", lambda f: f[:-1] + bytes([f[-1] ^ 1]))
 add("one bit of the sequence number differs", "signature",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cluster::event::{Event, GroupState, Outcome};
-use crate::cluster::message::{GroupClaim, Hold, NodeState, Notice, Unrest, Wish};
+use crate::cluster::message::{GroupClaim, Hold, NodeState, Notice, Unrest, Wish, Words};
 use crate::cluster::{
     Damping, GroupSettings, OutsideSettings, Past, ResourceSettings, Settings, Side,
 };
@@ -59,6 +59,7 @@ fn heard(at: Instant, hold: Hold, seq: u64) -> Act {
         notice: Notice::default(),
         groups: vec![claim],
         sections: Vec::new(),
+        words: Words::default(),
     };
     Act::Input(Input::Heard { link: LinkId(0), at, beat, echo: seq })
 }

@@ -221,7 +221,7 @@ fn template(
     let (check, elsewhere) = check(from, method, line, context)?;
     let default = match &check {
         CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
-            Some(exchange.port())
+            exchange.port()
         }
         CheckKind::Connect(Protocol::Tcp) => None,
         CheckKind::External(_) => return Some(server(key, line, check, (address, line.port))),

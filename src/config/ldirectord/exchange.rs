@@ -7,14 +7,27 @@ use crate::config::exchange::{self, Texts};
 use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
 use crate::keys::Secret;
-use crate::lvs::exchange::{DnsCheck, Exchange, HttpCheck, OracleCheck, Password};
+use crate::lvs::exchange::{
+    DnsCheck, Exchange, HttpCheck, MailCheck, OracleCheck, Password, SmtpCheck, TextCheck,
+};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// Whether servers of this kind can be spoken to.
 pub(super) fn is_spoken(service: Service) -> bool {
     matches!(
         service,
-        Service::Dns | Service::Http | Service::Https | Service::Oracle | Service::Radius
+        Service::Dns
+            | Service::Http
+            | Service::Https
+            | Service::Imap
+            | Service::Imaps
+            | Service::Pop
+            | Service::Pops
+            | Service::Radius
+            | Service::Simpletcp
+            | Service::Smtp
+            | Service::Submission
+            | Service::Oracle
     )
 }
 
@@ -30,11 +43,18 @@ pub(super) fn of(
         Service::Dns => to_itself(dns(from, line, context).map(Exchange::Dns)),
         Service::Http => http(from, line, false, context),
         Service::Https => http(from, line, true, context),
+        Service::Imap => to_itself(mail(from, line, false, context).map(Exchange::Imap)),
+        Service::Imaps => to_itself(mail(from, line, true, context).map(Exchange::Imap)),
+        Service::Pop => to_itself(mail(from, line, false, context).map(Exchange::Pop)),
+        Service::Pops => to_itself(mail(from, line, true, context).map(Exchange::Pop)),
         Service::Oracle => oracle(from, line, context),
         Service::Radius => {
             let check = exchange::radius(&texts(from, line), context.faults);
             to_itself(check.map(Exchange::Radius))
         }
+        Service::Simpletcp => to_itself(Some(Exchange::Text(text(from, line)))),
+        Service::Smtp => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: false }))),
+        Service::Submission => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: true }))),
         _ => None,
     }
 }
@@ -133,4 +153,24 @@ fn dns(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Op
         ServiceKey::Mark { .. } => Protocol::Udp,
     };
     exchange::dns(&texts, transport, None, context.faults)
+}
+
+fn mail(
+    from: &Virtual<'_>,
+    line: &Real<'_>,
+    tls: bool,
+    context: &mut Context<'_, '_>,
+) -> Option<MailCheck> {
+    exchange::mail(&texts(from, line), tls, from.check.host, context.faults)
+}
+
+/// `\n` is a line feed, and nothing else is an escape.
+fn text(from: &Virtual<'_>, line: &Real<'_>) -> TextCheck {
+    let texts = texts(from, line);
+    let transport = match from.key {
+        ServiceKey::Address { protocol, .. } => protocol,
+        ServiceKey::Mark { .. } => Protocol::Tcp,
+    };
+    let send = texts.request.map_or(String::new(), |word| word.text.replace("\\n", "\n"));
+    exchange::text(&texts, transport, send)
 }

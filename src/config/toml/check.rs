@@ -12,7 +12,7 @@ use crate::config::ldirectord::{address, build, http};
 use crate::config::toml::exchange::Said;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, SmtpCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
@@ -39,8 +39,16 @@ enum Kind {
     Dns,
     Http,
     Https,
+    Imap,
+    Imaps,
+    Pop,
+    Pops,
     Radius,
     Redis,
+    SimpleTcp,
+    Smtp,
+    Submission,
+    Udp,
     Script,
 }
 
@@ -48,8 +56,16 @@ const KINDS: &[(&str, Kind)] = &[
     ("http", Kind::Http),
     ("https", Kind::Https),
     ("dns", Kind::Dns),
+    ("imap", Kind::Imap),
+    ("imaps", Kind::Imaps),
+    ("pop", Kind::Pop),
+    ("pops", Kind::Pops),
     ("radius", Kind::Radius),
     ("redis", Kind::Redis),
+    ("simpletcp", Kind::SimpleTcp),
+    ("smtp", Kind::Smtp),
+    ("submission", Kind::Submission),
+    ("udp", Kind::Udp),
     ("connect", Kind::Connect),
     ("ping", Kind::Ping),
     ("script", Kind::Script),
@@ -128,15 +144,15 @@ impl<'d> Check<'d> {
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
-            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), 0),
+            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), None),
             kind => {
                 let exchange = self.exchange(kind, key, span, walk)?;
                 let default = exchange.port();
                 (self.negotiate(exchange), default)
             }
         };
-        let ports = [self.port.unwrap_or(0), server.1, default];
-        let Some(port) = ports.into_iter().find(|port| *port > 0) else {
+        let ports = [self.port, Some(server.1), default];
+        let Some(port) = ports.into_iter().flatten().find(|port| *port > 0) else {
             let help = "`check = { type = \"connect\", port = 80 }`, or `check = \"ping\"`";
             walk.faults.fault(span, "no port to check at").help(help);
             return None;
@@ -164,8 +180,16 @@ impl<'d> Check<'d> {
             Kind::Dns => said.dns(self.receive, key, span, walk),
             Kind::Http => self.http(false, walk),
             Kind::Https => self.http(true, walk),
+            Kind::Imap => said.mail(false, self.host, span, walk).map(Exchange::Imap),
+            Kind::Imaps => said.mail(true, self.host, span, walk).map(Exchange::Imap),
+            Kind::Pop => said.mail(false, self.host, span, walk).map(Exchange::Pop),
+            Kind::Pops => said.mail(true, self.host, span, walk).map(Exchange::Pop),
             Kind::Radius => said.radius(span, walk),
             Kind::Redis => said.redis(span, walk),
+            Kind::SimpleTcp => Some(said.text(Protocol::Tcp, self.receive, span)),
+            Kind::Smtp => Some(Exchange::Smtp(SmtpCheck { submission: false })),
+            Kind::Submission => Some(Exchange::Smtp(SmtpCheck { submission: true })),
+            Kind::Udp => Some(said.text(Protocol::Udp, self.receive, span)),
             Kind::On
             | Kind::Off
             | Kind::Connect

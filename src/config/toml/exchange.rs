@@ -4,7 +4,7 @@ use crate::config::diag::{Span, Word};
 use crate::config::exchange::{self, Texts};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::keys::Secret;
-use crate::lvs::exchange::{DnsRecord, Exchange, Password, RedisCheck};
+use crate::lvs::exchange::{DnsRecord, Exchange, MailCheck, Password, RedisCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// The texts; what they mean depends on the type of the check.
@@ -76,6 +76,28 @@ impl<'d> Said<'d> {
     /// A login.
     pub(super) fn radius(&self, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
         exchange::radius(&self.texts(None, at), &mut walk.faults).map(Exchange::Radius)
+    }
+
+    /// A greeting, and a login where there is one.
+    pub(super) fn mail(
+        &self,
+        tls: bool,
+        host: Option<&str>,
+        at: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<MailCheck> {
+        exchange::mail(&self.texts(None, at), tls, host, &mut walk.faults)
+    }
+
+    /// The request as it is.
+    pub(super) fn text(
+        &self,
+        transport: Protocol,
+        receive: Option<Word<'d>>,
+        at: Span,
+    ) -> Exchange {
+        let send = self.request.map_or("", |word| word.text).to_owned();
+        Exchange::Text(exchange::text(&self.texts(receive, at), transport, send))
     }
 
     /// PING, behind a login where there is one.

@@ -116,7 +116,11 @@ impl Node {
                 let outcome = Outcome::Done;
                 self.beat.order(Order::Ended { action: action.id, outcome }).unwrap();
             }
-            Note::Outside(_) | Note::Announce(_) | Note::Probe { .. } | Note::Monitor { .. } => {}
+            Note::Outside(_)
+            | Note::Announce(_)
+            | Note::Probe { .. }
+            | Note::Monitor { .. }
+            | Note::Words(_) => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
             Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
 use crate::lvs::fault::{KernelFault, OpError};
-use crate::lvs::model::{Director, RealKey, ServiceKey, Table};
+use crate::lvs::model::{ConnectionCounts, Director, RealKey, ServiceKey, Table};
+use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
 
 /// One order to the kernel's IPVS. Never used twice by one control, so that a late answer is
@@ -36,8 +37,8 @@ pub enum Input {
     Dumped {
         /// The order's.
         order: OrderId,
-        /// The table, or why there is none.
-        result: Result<Table, KernelFault>,
+        /// The table and its connections, or why there is none.
+        result: Result<(Table, ConnectionCounts), KernelFault>,
     },
     /// The answer to [`Output::Apply`].
     Applied {
@@ -46,6 +47,8 @@ pub enum Input {
         /// One answer for each of the orders, in their places.
         result: Result<Vec<Result<(), OpError>>, KernelFault>,
     },
+    /// What operators have ordered, all of it; replaces what was said before.
+    Override(Overrides),
     /// The checker runs and wants its list.
     CheckerReady,
     /// The checker died. The last verdicts stay in force until it is back.
@@ -119,6 +122,13 @@ pub enum DirectorEvent {
         /// Which.
         services: Vec<ServiceKey>,
     },
+    /// An operator ordered something of real servers.
+    Ordered {
+        /// `drain 192.168.2.106`.
+        what: String,
+        /// At the other node.
+        by_peer: bool,
+    },
     /// Services that somebody else had changed are as they should be again.
     Healed {
         /// Which.
@@ -164,6 +174,10 @@ impl fmt::Display for DirectorEvent {
             }
             Self::Touched { services } => {
                 write!(f, "somebody else changed {} in the kernel", List(services))
+            }
+            Self::Ordered { what, by_peer: false } => write!(f, "an operator orders: {what}"),
+            Self::Ordered { what, by_peer: true } => {
+                write!(f, "an operator of the peer orders: {what}")
             }
             Self::Healed { services } => write!(f, "{} put back as configured", List(services)),
             Self::Refused { order, why } => write!(f, "the kernel refused to {order}: {why}"),

@@ -1,6 +1,7 @@
 use super::*;
 use crate::lvs::check::{CheckKind, CheckSpec};
-use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceEntry};
+use crate::lvs::model::{ConnectionCount, DestEntry, Forwarding, RealKey, ServiceEntry};
+use crate::lvs::overrides::Book;
 use crate::lvs::plan::apply;
 use crate::lvs::table::{desired, is_served};
 use crate::lvs::testing::{at, director, down, key, service, up};
@@ -12,6 +13,7 @@ struct World {
     now: Instant,
     control: Control,
     kernel: Table,
+    counts: ConnectionCounts,
     fault: Option<KernelFault>,
     refuses: fn(&Op) -> Option<OpError>,
     mute: bool,
@@ -31,6 +33,7 @@ impl World {
             now: Instant::from_millis(1_000_000),
             control: Control::new(),
             kernel: Table::default(),
+            counts: ConnectionCounts::new(),
             fault: None,
             refuses: |_| None,
             mute: false,
@@ -73,7 +76,8 @@ impl World {
             Output::Stopped { left } => self.stopped = Some(left),
             Output::Dump(order) => {
                 (self.orders, self.last) = (self.orders + 1, order);
-                let result = self.fault.clone().map_or_else(|| Ok(self.kernel.clone()), Err);
+                let reading = (self.kernel.clone(), self.counts.clone());
+                let result = self.fault.clone().map_or_else(|| Ok(reading), Err);
                 return (!self.mute).then_some(Input::Dumped { order, result });
             }
             Output::Apply { order, ops } => {
@@ -532,8 +536,8 @@ fn after_any_history_the_table_is_as_it_should_be() {
         (1..5).for_each(|n| world.verdict(n, random.below(2) == 0));
         world.seconds(61);
         assert!(world.control.converged(), "seed {seed}: {:?}", world.control);
-        let directors: Vec<_> = world.control.directors.iter().collect();
-        let mut want = desired(&directors, &world.control.health);
+        let Control { directors, health, overrides, .. } = &world.control;
+        let mut want = desired(Wish { directors, health, overrides, now: world.now });
         want.0.extend(foreign.0.clone());
         assert_eq!(world.kernel, want, "seed {seed}");
         world.tell(Input::Shutdown);
@@ -561,4 +565,59 @@ fn no_history_of_verdicts_and_reloads_empties_a_pool() {
             assert!(world.kernel.0.values().all(is_served), "seed {seed}");
         }
     }
+}
+
+/// What an operator says, when the wall clock says 1000.
+fn operator(world: &mut World, said: &str) {
+    let mut book = Book::default();
+    book.order("10.0.1.1".parse().unwrap(), said.parse().unwrap(), 1_000_000).unwrap();
+    world.tell(Input::Override(Overrides::of(&book, world.now, 1000)));
+}
+
+#[test]
+fn a_drain_is_carried_out_at_once_counts_what_is_open_and_ends_in_time() {
+    let mut world = World::configured(vec![service(1, &[1, 2])]);
+    (1..3).for_each(|n| world.verdict(n, true));
+    world.ops.clear();
+    operator(&mut world, "drain 1005");
+    assert_eq!(world.ops, ["change 10.0.1.1:80 (gate, weight 0) in tcp 10.0.0.1:80"]);
+    let count = ConnectionCount { active: 3, inactive: 2, persistent: 0 };
+    world.counts.insert((key(1), at(1)), count);
+    world.seconds(2);
+    let real = world.control.view(world.now).services[0].real[0].clone();
+    assert_eq!((real.ordered.as_deref(), real.open, real.up), (Some("drain"), 3, true));
+    assert_eq!(real.drain_ends_ms, Some(3000));
+    world.ops.clear();
+    world.seconds(2);
+    assert_eq!(world.ops, NONE);
+    world.seconds(2);
+    assert_eq!(world.ops, ["remove 10.0.1.1:80 from tcp 10.0.0.1:80"]);
+    operator(&mut world, "enable");
+    assert_eq!(world.kernel.0[&key(1)].dests[&at(1)].weight, 1);
+}
+
+#[test]
+fn draining_the_last_server_brings_the_sorry_server_in_first() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.verdict(1, true);
+    world.ops.clear();
+    operator(&mut world, "drain");
+    assert_eq!(
+        world.ops,
+        [
+            "add 10.0.1.99:80 (gate, weight 1) to tcp 10.0.0.1:80",
+            "change 10.0.1.1:80 (gate, weight 0) in tcp 10.0.0.1:80"
+        ]
+    );
+    assert_eq!(world.emptied, NONE);
+}
+
+#[test]
+fn an_order_holds_over_a_new_configuration() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    operator(&mut world, "weight 9");
+    world.configure(vec![service(1, &[1, 2]), service(2, &[1])]);
+    (1..3).for_each(|n| world.verdict(n, true));
+    assert_eq!(world.kernel.0[&key(1)].dests[&at(1)].weight, 9);
+    assert_eq!(world.kernel.0[&key(2)].dests[&at(1)].weight, 9);
 }

@@ -1,13 +1,17 @@
 //! The director as the operator sees it: what `status`, `status --json` and the status page
 //! render. Values only; text of addresses is as in `ipvsadm -Ln`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Control;
 use crate::lvs::health::State;
 use crate::lvs::model::{
-    Director, Forwarding, RealServer, ServiceEntry, ServiceKey, VirtualService,
+    ConnectionCount, Director, Forwarding, Protocol, RealServer, ServiceEntry, ServiceKey,
+    VirtualService,
 };
+use crate::lvs::overrides::Override;
 use crate::time::Instant;
 
 /// All services of all directors, and the state of the kernel's IPVS.
@@ -21,6 +25,9 @@ pub struct View {
     pub checker: bool,
     /// Every check has had a verdict and the kernel's table is as it should be.
     pub converged: bool,
+    /// The digest of what operators have ordered, where somebody keeps a book of it.
+    #[serde(default)]
+    pub orders: u64,
 }
 
 /// The state of the kernel's IPVS.
@@ -91,6 +98,19 @@ pub struct RealView {
     /// does not say.
     #[serde(default)]
     pub hindered: Option<String>,
+    /// What an operator has ordered: `drain`, `disable`, `weight 5`.
+    #[serde(default)]
+    pub ordered: Option<String>,
+    /// When a drain ends in any case, in milliseconds from now.
+    #[serde(default)]
+    pub drain_ends_ms: Option<u64>,
+    /// Its connections through this node, at the last reading of the kernel's table.
+    #[serde(default)]
+    pub connections: ConnectionCount,
+    /// As many of them are open: with TCP the established ones, with UDP all that the kernel has
+    /// not forgotten.
+    #[serde(default)]
+    pub open: u32,
 }
 
 impl Control {
@@ -104,6 +124,7 @@ impl Control {
             kernel: self.kernel_view(),
             checker: self.checker,
             converged: self.converged(),
+            orders: 0,
         }
     }
 
@@ -151,6 +172,8 @@ impl Control {
     ) -> RealView {
         let dest = entry.and_then(|entry| entry.dests.get(&real.key));
         let standing = self.health.standing(service, real);
+        let ordered = self.overrides.on(&service.key, &real.key);
+        let connections = self.counts.get(&(service.key, real.key)).copied().unwrap_or_default();
         let (state, cause) = match &standing.state {
             State::Unknown => ("unknown", None),
             State::Up => ("up", None),
@@ -165,9 +188,32 @@ impl Control {
             up: standing.state.is_up(),
             state: state.to_owned(),
             cause,
-            since_ms: u64::try_from(now.since(standing.since).as_millis()).unwrap_or(u64::MAX),
+            since_ms: ms(now.since(standing.since)),
             failures: standing.failures,
             hindered: standing.hindered,
+            ordered: ordered.map(|ordered| ordered.word()),
+            drain_ends_ms: match ordered {
+                Some(Override::Drain { until }) if until < Instant::NEVER => {
+                    Some(ms(until.since(now)))
+                }
+                _ => None,
+            },
+            open: open(&service.key, connections),
+            connections,
+        }
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// IPVS counts every UDP flow as inactive; of a mark's connections we do not know which they are.
+fn open(service: &ServiceKey, count: ConnectionCount) -> u32 {
+    match service {
+        ServiceKey::Address { protocol: Protocol::Tcp, .. } => count.active,
+        ServiceKey::Address { protocol: Protocol::Udp, .. } | ServiceKey::Mark { .. } => {
+            count.active.saturating_add(count.inactive)
         }
     }
 }

@@ -1,0 +1,48 @@
+//! The exchanges of protocols that talk in lines of text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lvs::exchange::Password;
+use crate::lvs::model::Protocol;
+
+/// Who logs in, and with what.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Login {
+    /// The user's name; no control characters.
+    pub name: String,
+    /// The password; no control characters, and empty where none was given.
+    pub password: Password,
+}
+
+/// A mailbox server, IMAP or POP3.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MailCheck {
+    /// TLS first, with the same rules as for HTTPS.
+    pub tls: bool,
+    /// TLS server name.
+    pub host: Option<String>,
+    /// Without one the greeting is enough.
+    pub login: Option<Login>,
+}
+
+/// A mail server: its greeting must be 220, its answer to EHLO (or, where it does not know that,
+/// HELO) 250.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SmtpCheck {
+    /// The port for mail programs instead of that for servers.
+    pub submission: bool,
+}
+
+/// A text that is sent as it is, and what must come back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TextCheck {
+    /// What carries it.
+    pub transport: Protocol,
+    /// The text; may be empty with TCP, for a server that speaks first.
+    pub send: String,
+    /// Regular expression that must match in one line of the answer; checked when it was read.
+    /// Without one any answer will do.
+    pub receive: Option<String>,
+    /// Tell the server that nothing more comes, by closing our half of the connection.
+    pub half_close: bool,
+}

@@ -1,0 +1,132 @@
+//! dovecot and postfix.
+
+use std::fs;
+use std::path::Path;
+
+use pairbeat::lvs::check::Verdict;
+use pairbeat::lvs::exchange::{Exchange, Login, MailCheck, SmtpCheck};
+use pairbeat::probe::tls::Trust;
+
+use crate::needs::met;
+use crate::place::{Place, REFUSED, Server, judged, login, reason};
+
+const DOVECOT: &str = "/usr/sbin/dovecot";
+const POSTFIX: &str = "/usr/lib/postfix/sbin/master";
+
+/// Knows any user with the password `hush-hush`.
+fn dovecot(place: &Place) -> Server {
+    let (root, address) = (place.path.display(), place.address);
+    place.open_directory("mail");
+    place.certificate();
+    let config = format!(
+        "base_dir = {root}/run
+         state_dir = {root}/state
+         log_path = {root}/log
+         protocols = imap pop3
+         listen = {address}
+         ssl = yes
+         ssl_cert = <{root}/cert.pem
+         ssl_key = <{root}/key.pem
+         disable_plaintext_auth = no
+         auth_mechanisms = plain
+         passdb {{
+           driver = static
+           args = password=hush-hush
+         }}
+         userdb {{
+           driver = static
+           args = uid=nobody gid=nogroup home={root}/mail/%u
+         }}
+         mail_location = maildir:~/mail
+         first_valid_uid = 1
+         first_valid_gid = 1
+         "
+    );
+    let config = place.file("dovecot.conf", &config);
+    let ports = [143, 993, 110, 995].map(|port| place.at(port));
+    let args = ["-F", "-c", config.to_str().unwrap()];
+    Server::start(Path::new(DOVECOT), &args, &place.path.join("out"), &ports)
+}
+
+fn mail(tls: bool, login: Option<Login>) -> MailCheck {
+    MailCheck { tls, host: None, login }
+}
+
+#[test]
+fn a_mailbox_server_is_up_with_its_password_and_down_with_another_or_when_it_is_gone() {
+    if !met(Path::new(DOVECOT).exists() && is_root(), "root and dovecot") {
+        return;
+    }
+    let place = Place::new();
+    let server = dovecot(&place);
+    let trust = || Trust::file(&place.path.join("cert.pem"));
+    type Protocol = (fn(MailCheck) -> Exchange, bool, u16);
+    let protocols: [Protocol; 4] = [
+        (Exchange::Imap, false, 143),
+        (Exchange::Imap, true, 993),
+        (Exchange::Pop, false, 110),
+        (Exchange::Pop, true, 995),
+    ];
+    for (exchange, tls, port) in protocols {
+        let judge = |login, trust| judged(exchange(mail(tls, login)), place.at(port), trust);
+        assert_eq!(judge(None, trust()), Verdict::Up, "{port}");
+        assert_eq!(judge(Some(login("joe", "hush-hush")), trust()), Verdict::Up, "{port}");
+        let refused = reason(judge(Some(login("joe", "wrong")), trust()));
+        assert!(refused.starts_with("login refused: "), "{port}: {refused}");
+        assert!(refused.contains("Authentication failed"), "{port}: {refused}");
+        if tls {
+            let stranger = Place::new();
+            let trust = Trust::file(&stranger.certificate());
+            let refused = reason(judge(None, trust));
+            assert!(refused.contains("certificate"), "{port}: {refused}");
+        }
+    }
+    // The protocols of each other's ports.
+    let crossed = judged(Exchange::Imap(mail(false, None)), place.at(110), Trust::none());
+    assert!(reason(crossed).starts_with("not a valid answer: `+OK Dovecot"));
+    let crossed = judged(Exchange::Pop(mail(false, None)), place.at(143), Trust::none());
+    assert!(reason(crossed).starts_with("not a valid answer: `* OK ["));
+    server.stop();
+    for (exchange, tls, port) in protocols {
+        assert_eq!(judged(exchange(mail(tls, None)), place.at(port), trust()), REFUSED, "{port}");
+    }
+}
+
+fn postfix(place: &Place, port: u16) -> Server {
+    let (root, at) = (place.path.display(), place.at(port));
+    for directory in ["pid", "private", "public", "incoming", "active", "maildrop"] {
+        fs::create_dir_all(place.path.join("queue").join(directory)).unwrap();
+    }
+    place.open_directory("data");
+    let settings = format!(
+        "compatibility_level = 3.6\nqueue_directory = {root}/queue\ndata_directory = {root}/data\n\
+         mail_owner = postfix\nmyhostname = mail.example.org\nmynetworks = 127.0.0.0/8\n\
+         alias_maps =\nlocal_recipient_maps =\nsmtpd_client_connection_count_limit = 0\n\
+         smtpd_client_connection_rate_limit = 0\nmaillog_file =\n"
+    );
+    place.file("etc/main.cf", &settings);
+    place.file("etc/master.cf", &format!("{at} inet n - n - - smtpd\n"));
+    let config = place.path.join("etc");
+    let args = ["-c", config.to_str().unwrap(), "-d"];
+    Server::start(Path::new(POSTFIX), &args, &place.path.join("out"), &[at])
+}
+
+#[test]
+fn a_mail_server_is_up_when_it_greets_and_down_when_it_does_not() {
+    if !met(Path::new(POSTFIX).exists() && is_root(), "root and postfix") {
+        return;
+    }
+    let place = Place::new();
+    let server = postfix(&place, 2525);
+    let smtp = || Exchange::Smtp(SmtpCheck { submission: false });
+    assert_eq!(judged(smtp(), place.at(2525), Trust::none()), Verdict::Up);
+    // An answer of another protocol.
+    let crossed = judged(Exchange::Pop(mail(false, None)), place.at(2525), Trust::none());
+    assert!(reason(crossed).starts_with("not a valid answer: `220 mail.example.org ESMTP"));
+    server.stop();
+    assert_eq!(judged(smtp(), place.at(2525), Trust::none()), REFUSED);
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

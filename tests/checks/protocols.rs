@@ -1,0 +1,78 @@
+//! A good conversation of each protocol.
+
+use pairbeat::lvs::exchange::{Exchange, HttpCheck, HttpMethod, MailCheck, SmtpCheck, TextCheck};
+use pairbeat::lvs::model::Protocol;
+
+use crate::place::login;
+use crate::script::Act::{self, Hear, HearHead, Say, Tls};
+
+/// What is checked, and what a server that works does.
+pub(crate) struct Dialog {
+    pub(crate) name: &'static str,
+    pub(crate) exchange: Exchange,
+    pub(crate) script: Vec<Act>,
+    /// The beginning of an answer that can go on like this for ever.
+    pub(crate) more: &'static [u8],
+    /// A refusal.
+    pub(crate) no: &'static [u8],
+}
+
+fn say(text: &str) -> Act {
+    Say(text.as_bytes().to_vec())
+}
+
+fn dialog(
+    name: &'static str,
+    exchange: Exchange,
+    (more, no): (&'static str, &'static str),
+    script: Vec<Act>,
+) -> Dialog {
+    Dialog { name, exchange, script, more: more.as_bytes(), no: no.as_bytes() }
+}
+
+fn mail(tls: bool) -> MailCheck {
+    MailCheck { tls, host: None, login: Some(login("joe", "hush")) }
+}
+
+/// One for each protocol, with TLS and without.
+pub(crate) fn dialogs() -> Vec<Dialog> {
+    let mut all = Vec::new();
+    for tls in [false, true] {
+        let plain = |script: Vec<Act>| [if tls { vec![Tls] } else { vec![] }, script].concat();
+        let names: [&'static str; 3] =
+            if tls { ["https", "imaps", "pops"] } else { ["http", "imap", "pop"] };
+        let http = HttpCheck {
+            tls,
+            method: HttpMethod::Get,
+            path: "/".to_owned(),
+            host: None,
+            receive: Some("^OK".to_owned()),
+        };
+        let page = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
+        let no = "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
+        let (more, script) = ("X-More: and more\r\n", vec![HearHead, say(page)]);
+        all.push(dialog(names[0], Exchange::Http(http), (more, no), plain(script)));
+        let script = vec![
+            say("* OK [CAPABILITY IMAP4rev1] ready\r\n"),
+            Hear,
+            say("* CAPABILITY IMAP4rev1\r\na OK in\r\n"),
+        ];
+        let words = ("* more\r\n", "* BYE no\r\n");
+        all.push(dialog(names[1], Exchange::Imap(mail(tls)), words, plain(script)));
+        let script = vec![say("+OK ready\r\n"), Hear, say("+OK\r\n"), Hear, say("+OK in\r\n")];
+        let words = ("+", "-ERR no\r\n");
+        all.push(dialog(names[2], Exchange::Pop(mail(tls)), words, plain(script)));
+    }
+    let text = TextCheck {
+        transport: Protocol::Tcp,
+        send: "ping\n".to_owned(),
+        receive: Some("^pong$".to_owned()),
+        half_close: true,
+    };
+    let script = vec![Hear, say("pong\r\n")];
+    all.push(dialog("simpletcp", Exchange::Text(text), ("pon\r\n", "nothing\r\n"), script));
+    let smtp = Exchange::Smtp(SmtpCheck { submission: false });
+    let script = vec![say("220 mail ESMTP\r\n"), Hear, say("250-mail\r\n250 HELP\r\n")];
+    all.push(dialog("smtp", smtp, ("220-more\r\n", "421 no\r\n"), script));
+    all
+}
