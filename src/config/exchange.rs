@@ -177,8 +177,7 @@ pub(super) fn sip(
 ) -> Option<SipCheck> {
     let unfit = |c: char| !c.is_ascii_graphic() || matches!(c, '<' | '>');
     if let Some(word) = texts.login.filter(|word| word.text.contains(unfit)) {
-        let message = format!("`{}` is not a SIP address", word.text);
-        faults.fault(word.span(), message).help("`USER@HOST`");
+        faults.fault(word.span(), "the login is not a SIP address").help("`USER@HOST`");
         return None;
     }
     Some(SipCheck { transport, user: texts.login.map(|word| word.text.to_owned()) })

@@ -28,11 +28,11 @@ const AT_ONCE: usize = 24;
 const MEMORY_MAX_KB: u64 = 192 * 1024;
 
 /// One server that does harm, and what it must be called.
-struct Case {
-    name: String,
-    exchange: Exchange,
-    script: Vec<Act>,
-    causes: &'static [&'static str],
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) exchange: Exchange,
+    pub(crate) script: Vec<Act>,
+    pub(crate) causes: &'static [&'static str],
 }
 
 /// What a server does instead of what it should say.
@@ -234,7 +234,8 @@ fn a_good_server_of_each_protocol_is_up() {
 fn whatever_a_server_does_its_check_ends_in_time_with_a_cause_and_little_memory() {
     let place = Place::new();
     let authority = place.certificate();
-    let cases = cases();
+    let mut cases = cases();
+    cases.extend(crate::special::cases());
     let count = cases.len();
     let results: Vec<(Case, Verdict, Duration)> = run(async {
         let tried = cases.into_iter().map(|case| async {

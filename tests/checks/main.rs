@@ -24,4 +24,5 @@ mod proxy;
 mod radius;
 mod redis;
 mod script;
+mod special;
 mod udp;
