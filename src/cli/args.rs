@@ -134,6 +134,9 @@ pub(super) enum Command {
     },
     /// Read the configuration and print every fault with file:line:column
     Check,
+    /// A director without a cluster: ldirectord's command line, and its exit codes
+    #[command(disable_version_flag = true)]
+    Director(super::director::Words),
     /// Print a new key for the heartbeats
     Keygen {
         /// In authkeys form, for /etc/ha.d/authkeys
@@ -178,8 +181,8 @@ impl From<WhichWord> for Which {
 }
 
 impl Invocation {
-    /// Reads the words, `argv[0]` included: called as `hb_standby`, `hb_takeover` or `cl_status` it is that
-    /// command.
+    /// Reads the words, `argv[0]` included: called as `hb_standby`, `hb_takeover`, `cl_status` or `ldirectord`
+    /// it is that command.
     ///
     /// # Errors
     /// clap's refusal, which also carries help and version.
@@ -189,6 +192,7 @@ impl Invocation {
             Some("hb_standby") => "standby",
             Some("hb_takeover") => "takeover",
             Some("cl_status") => "cl_status",
+            Some("ldirectord") => "director",
             _ => return Self::try_parse_from(argv),
         };
         let words = argv.into_iter().skip(1);

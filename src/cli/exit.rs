@@ -17,6 +17,8 @@ pub enum Code {
     Refused,
     /// As Heartbeat's command of that name ends.
     Heartbeat(u8),
+    /// As ldirectord ends: 2 its file is faulty, 255 no such verb.
+    Ldirectord(u8),
 }
 
 impl From<Code> for ExitCode {
@@ -27,7 +29,7 @@ impl From<Code> for ExitCode {
             Code::Usage => 2,
             Code::NoDaemon => 3,
             Code::Refused => 4,
-            Code::Heartbeat(code) => code,
+            Code::Heartbeat(code) | Code::Ldirectord(code) => code,
         })
     }
 }

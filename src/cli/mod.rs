@@ -4,6 +4,7 @@ mod args;
 mod ask;
 mod check;
 mod cl_status;
+mod director;
 mod events;
 pub mod exit;
 mod explain;
@@ -53,6 +54,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Replay { file, all } => replay::replay(&file, all),
         Command::Real { order } => real::real(&paths, &order),
         Command::Check => check::check(&paths),
+        Command::Director(words) => director::director(&paths, &words),
         Command::Keygen { authkeys } => keygen::keygen(authkeys),
     }
 }

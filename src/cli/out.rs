@@ -33,6 +33,14 @@ pub(super) fn line(line: &str) {
     text(&format!("{line}\n"));
 }
 
+/// A line to standard output, which is not used after that: whoever reads it sees its end.
+pub(super) fn last_line(last: &str) {
+    line(last);
+    if let Ok(null) = std::fs::File::options().write(true).open("/dev/null") {
+        let _stays_open = rustix::stdio::dup2_stdout(&null);
+    }
+}
+
 /// A line to standard error; passes the code through.
 pub(super) fn fault(code: Code, why: &str) -> Code {
     complain(&format!("pairbeat: {why}"));

@@ -74,6 +74,16 @@ pub fn reading<'s>(
     name: &DirectorName,
     environment: &dyn Environment,
 ) -> Reading<'s> {
+    reading_but(source, name, environment, &[])
+}
+
+/// The same, where some directives are acted on that are not otherwise.
+pub(super) fn reading_but<'s>(
+    source: &'s Source,
+    name: &DirectorName,
+    environment: &dyn Environment,
+    acted_on: &[&str],
+) -> Reading<'s> {
     let mut faults = source.legacy_faults(Excerpts::Shown);
     let cut = lines::split(&source.text, &mut faults);
     let mut context = Context { faults: &mut faults, environment };
@@ -86,7 +96,7 @@ pub fn reading<'s>(
         marks.push(context.faults.mark(section.head));
     }
     let mut rest = source.faults(Excerpts::Shown);
-    not_yet::say(&file, &mut rest);
+    not_yet::say(&file, acted_on, &mut rest);
     let director = Director { name: name.clone(), services };
     let director = DraftDirector { director, services: marks };
     Reading { file, director, found: faults.into_list(), not_yet: rest.into_list() }

@@ -3,6 +3,7 @@
 //! Readers are pure: text in, values and *all* faults out. They reach the world only through
 //! [`Environment`], which the daemon and the tests supply.
 
+pub mod alone;
 mod arbiter;
 pub mod authkeys;
 mod check;

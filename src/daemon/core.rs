@@ -178,8 +178,9 @@ impl Core {
         let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
+        let directors = config.directors.values().cloned().collect();
         let director =
-            director::start(paths, &config, chronicle.teller()).map_err(|e| system(&e))?;
+            director::start(paths, directors, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;
         let memory = Memory::open(paths);
         let (note, notes) = mpsc::channel(NOTES_MAX);

@@ -17,7 +17,6 @@ use tracing::{error, info, warn};
 
 use crate::cluster::event::Outcome;
 use crate::cluster::message::Word;
-use crate::config::Config;
 use crate::daemon::Paths;
 use crate::daemon::beat::Orders;
 use crate::daemon::book::BookKeeper;
@@ -69,11 +68,15 @@ pub(crate) struct DirectorHandle {
     ipvs: IpvsHandle,
 }
 
-/// Starts the director of a configuration on the current `LocalSet`.
+/// Starts the directors of a configuration on the current `LocalSet`.
 ///
 /// # Errors
 /// When the checker's socket or the IPVS thread can't be had.
-pub(crate) fn start(paths: &Paths, config: &Config, tell: Tell) -> io::Result<DirectorHandle> {
+pub(crate) fn start(
+    paths: &Paths,
+    directors: Vec<Director>,
+    tell: Tell,
+) -> io::Result<DirectorHandle> {
     let listener = listen(&paths.checker_socket())?;
     let ipvs = ipvs::spawn()?;
     let (orders, received) = mpsc::channel(ORDERS_MAX);
@@ -92,7 +95,6 @@ pub(crate) fn start(paths: &Paths, config: &Config, tell: Tell) -> io::Result<Di
         stopping: None,
         tell,
     };
-    let directors = config.directors.values().cloned().collect();
     tokio::task::spawn_local(task.run(directors, received));
     Ok(DirectorHandle { orders, standing: watched, ipvs })
 }

@@ -3,6 +3,7 @@
 //! `supervisor` starts the others and cleans up after them, `core` holds the cluster and the
 //! director, `checker` talks to strangers. `messages` says what they say to each other.
 
+pub mod alone;
 pub mod beat;
 mod book;
 pub mod channel;

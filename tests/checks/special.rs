@@ -14,11 +14,10 @@ fn endless(text: &str) -> Act {
 
 type Abuse = (&'static str, Vec<Act>, &'static [&'static str]);
 
-/// After a request.
-fn http() -> Vec<Abuse> {
+/// After a request: what comes before the body, and how it is cut.
+fn heads() -> Vec<Abuse> {
     let ok = "HTTP/1.1 200 OK\r\n";
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let with = |header: &str| say(&format!("{ok}{header}\r\n\r\n"));
     let head: &[&str] = &["too large", "protocol", "timeout"];
     vec![
         ("headers without end", vec![say(ok), endless("X: y\r\n")], head),
@@ -44,6 +43,15 @@ fn http() -> Vec<Abuse> {
         ("a chunk size that is none", vec![say(chunked), say("-1\r\nx\r\n"), Stay], &["protocol"]),
         ("a chunk extension without end", vec![say(chunked), say("1;"), endless("x")], head),
         ("trailers without end", vec![say(chunked), say("0\r\n"), endless("X: y\r\n")], head),
+    ]
+}
+
+/// After a request: the body.
+fn bodies() -> Vec<Abuse> {
+    let ok = "HTTP/1.1 200 OK\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let with = |header: &str| say(&format!("{ok}{header}\r\n\r\n"));
+    vec![
         ("chunks cut off", vec![say(chunked), say("9\r\nOK"), Close], &["closed"]),
         ("a body that is cut off", vec![with("Content-Length: 9"), say("OK"), Close], &["closed"]),
         ("a body that is reset", vec![with("Content-Length: 9"), say("OK"), Reset], &["closed"]),
@@ -140,7 +148,8 @@ pub(crate) fn cases() -> Vec<Case> {
             }));
         };
         if dialog.name.starts_with("http") {
-            add(&before, http());
+            add(&before, heads());
+            add(&before, bodies());
         }
         if with_tls {
             add(&[], tls());

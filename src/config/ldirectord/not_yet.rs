@@ -100,9 +100,10 @@ pub(super) const NEEDLESS: &[Row] = &[
     section("load", |_| true, ", nor is it by ldirectord"),
 ];
 
-/// Says it all.
-pub(super) fn say(file: &File<'_>, faults: &mut Faults<'_>) {
-    for written in &file.globals.written {
+/// Says it all, but for globals that are acted on by whoever reads the file.
+pub(super) fn say(file: &File<'_>, acted_on: &[&str], faults: &mut Faults<'_>) {
+    let rest = |written: &&Written| !acted_on.contains(&written.directive);
+    for written in file.globals.written.iter().filter(rest) {
         let row = row(written).filter(|row| (row.in_globals)(&file.globals));
         if let Some(row) = row {
             warn(row, written, faults);
