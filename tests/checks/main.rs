@@ -15,6 +15,7 @@ mod needs;
 mod rig;
 
 mod dns;
+mod ftp;
 mod hostile;
 mod ldap;
 mod mail;
@@ -22,6 +23,9 @@ mod mysql;
 mod pgsql;
 mod place;
 mod protocols;
+mod proxy;
 mod radius;
 mod redis;
 mod script;
+mod special;
+mod udp;
