@@ -207,7 +207,6 @@ fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
         ("10.0.0.1:8080", "gopher", "`gopher` is not a service of ldirectord"),
         ("10.0.0.1:80", "gopher", "`gopher` is not a service of ldirectord"),
         ("10.0.0.1:123\n\tprotocol=udp", "gopher", "`gopher` is not a service of ldirectord"),
-        ("10.0.0.1:8080", "ftp", "service=ftp is not supported yet"),
     ] {
         let text = format!("virtual={head}\n\treal=10.0.0.2 gate\n\tservice={service}\n");
         let (_, found) = load(&text);
