@@ -22,8 +22,8 @@ use pairbeat::lvs::check::{CheckFailure, CheckKind, CheckResult, CheckSpec, Verd
 use pairbeat::lvs::director::{Control, Input, Output};
 use pairbeat::lvs::fault::{KernelFault, OpError};
 use pairbeat::lvs::model::{
-    DestEntry, Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceEntry,
-    ServiceKey, Table, VirtualService,
+    DestEntry, Director, Fallback, Forwarding, Protocol, RealKey, RealServer, SchedFlags,
+    ServiceEntry, ServiceKey, Table, Thresholds, VirtualService,
 };
 use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
 use pairbeat::names::DirectorName;
@@ -96,13 +96,14 @@ fn service(protocol: Protocol, text: &str, port: u16) -> ServiceKey {
 fn entry(scheduler: &str, dests: &[(&str, u16, Forwarding, u32)]) -> ServiceEntry {
     let dests = dests.iter().map(|(text, port, forwarding, weight)| {
         let key = RealKey { address: address(text), port: *port };
-        (key, DestEntry { forwarding: *forwarding, weight: *weight })
+        (key, DestEntry::new(*forwarding, *weight))
     });
     ServiceEntry {
         scheduler: scheduler.to_owned(),
         persistent: None,
         netmask: None,
         one_packet: false,
+        flags: SchedFlags::default(),
         dests: dests.collect(),
     }
 }
@@ -179,6 +180,27 @@ fn every_kind_of_entry_reads_back_as_it_was_ordered() {
 }
 
 #[test]
+fn thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place() {
+    in_namespace("thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place", || {
+        let mut ipvs = Ipvs::open().unwrap();
+        let key = service(Protocol::Tcp, "10.0.0.1", 80);
+        let table = |bits, upper| {
+            let mut entry = entry("sh", &[("10.0.1.6", 80, Forwarding::Gate, 1)]);
+            entry.flags = SchedFlags(bits);
+            for dest in entry.dests.values_mut() {
+                dest.thresholds = Thresholds { upper, lower: upper / 2 };
+            }
+            Table([(key, entry)].into())
+        };
+        for want in [table(0, 0), table(3, 20), table(2, 30), table(0, 0)] {
+            let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]));
+            all_obeyed(&mut ipvs, &ops);
+            assert_eq!(ipvs.dump().unwrap(), want);
+        }
+    });
+}
+
+#[test]
 fn settings_change_in_place_and_removed_things_are_gone() {
     in_namespace("settings_change_in_place_and_removed_things_are_gone", || {
         let mut ipvs = Ipvs::open().unwrap();
@@ -227,7 +249,7 @@ impl Random {
                     };
                     let weight = u32::try_from(self.below(3)).unwrap();
                     let key = RealKey { address: Ipv4Addr::new(10, 0, 1, real).into(), port: 80 };
-                    new.dests.insert(key, DestEntry { forwarding, weight });
+                    new.dests.insert(key, DestEntry::new(forwarding, weight));
                 }
             }
             if self.below(4) > 0 {
@@ -271,7 +293,7 @@ fn each_failed_order_says_why_and_stops_no_other() {
         let settings = ServiceSettings::from(&entry("rr", &[]));
         let unknown = ServiceSettings { scheduler: "zzz".to_owned(), ..settings.clone() };
         let real = |n| RealKey { address: Ipv4Addr::new(10, 0, 1, n).into(), port: 80 };
-        let dest = DestEntry { forwarding: Forwarding::Gate, weight: 1 };
+        let dest = DestEntry::new(Forwarding::Gate, 1);
         let six = RealKey { address: address("2001:db8::1"), port: 80 };
         let heavy = DestEntry { weight: u32::MAX, ..dest };
         let cases = [
@@ -437,6 +459,7 @@ fn director(reals: u16) -> Director {
             key,
             forwarding: Forwarding::Gate,
             weight: 1,
+            thresholds: Thresholds::default(),
             check: CheckKind::Connect(Protocol::Tcp),
             check_address: key.address,
             check_port: 80,
@@ -449,6 +472,7 @@ fn director(reals: u16) -> Director {
         persistent: None,
         netmask: None,
         one_packet: false,
+        flags: SchedFlags::default(),
         quiescent: false,
         clean_stop: true,
         reals: (1..=reals).map(real).collect(),

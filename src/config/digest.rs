@@ -21,7 +21,7 @@ use crate::lvs::exchange::{
     DnsCheck, Exchange, HttpCheck, HttpMethod, MailCheck, OracleCheck, RadiusCheck, RedisCheck,
     SmtpCheck, TextCheck,
 };
-use crate::lvs::model::{Director, Forwarding, VirtualService};
+use crate::lvs::model::{Director, Forwarding, Thresholds, VirtualService};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
@@ -196,8 +196,11 @@ fn write_director(out: &mut String, director: &Director) -> fmt::Result {
 }
 
 fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
-    let VirtualService { key, scheduler, persistent, netmask, one_packet, .. } = service;
+    let VirtualService { key, scheduler, persistent, netmask, one_packet, flags, .. } = service;
     writeln!(out, "service {key:#} {scheduler} {persistent:?} {netmask:?} {one_packet}")?;
+    if flags.0 > 0 {
+        writeln!(out, "flags {}", flags.0)?;
+    }
     let (interval, timeout) = (service.interval.as_micros(), service.timeout.as_micros());
     let VirtualService { quiescent, clean_stop, fall, rise, .. } = service;
     writeln!(out, "check {interval} {timeout} {fall} {rise} {quiescent} {clean_stop}")?;
@@ -209,6 +212,10 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
         write!(out, "real {} {} {} ", real.key, forwarding(real.forwarding), real.weight)?;
         write_check(out, &real.check)?;
         writeln!(out, " {address} {port}")?;
+        let Thresholds { upper, lower } = real.thresholds;
+        if upper > 0 || lower > 0 {
+            writeln!(out, "thresholds {lower} {upper}")?;
+        }
     }
     Ok(())
 }

@@ -21,7 +21,7 @@
 use crate::kernel::ipvs::IpvsHandle;
 use crate::kernel::nft::{self, NftError, removal};
 use crate::kernel::sysctl::{self, SysctlError};
-use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceKey};
+use crate::lvs::model::{DestEntry, Forwarding, RealKey, SchedFlags, ServiceKey};
 use crate::lvs::plan::{Op, ServiceSettings};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -174,13 +174,13 @@ fn ipvs_error(e: impl std::fmt::Display) -> HandoverError {
 }
 
 fn service(vip: IpAddr, peer: IpAddr) -> Vec<Op> {
-    let dest =
-        (RealKey { address: peer, port: 0 }, DestEntry { forwarding: Forwarding::Gate, weight: 1 });
+    let dest = (RealKey { address: peer, port: 0 }, DestEntry::new(Forwarding::Gate, 1));
     let settings = ServiceSettings {
         scheduler: "rr".to_owned(),
         persistent: None,
         netmask: None,
         one_packet: false,
+        flags: SchedFlags::default(),
     };
     vec![Op::AddService(mark_key(vip), settings), Op::AddDest(mark_key(vip), dest.0, dest.1)]
 }

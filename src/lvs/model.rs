@@ -35,6 +35,8 @@ pub struct VirtualService {
     pub netmask: Option<u8>,
     /// One-packet scheduling (UDP only).
     pub one_packet: bool,
+    /// Flags of the scheduler.
+    pub flags: SchedFlags,
     /// A failed server stays with weight 0 (true) or is taken out (false, ldirectord's default).
     pub quiescent: bool,
     /// Take the service out of the kernel when the director stops. Default true.
@@ -131,6 +133,8 @@ pub struct RealServer {
     pub forwarding: Forwarding,
     /// 0..=65535; 0 takes no new connection.
     pub weight: u32,
+    /// How many connections are enough.
+    pub thresholds: Thresholds,
     /// How it is checked.
     pub check: CheckKind,
     /// The address that is checked; the server's own unless configured.
@@ -205,6 +209,8 @@ pub struct ServiceEntry {
     pub netmask: Option<u8>,
     /// One-packet scheduling.
     pub one_packet: bool,
+    /// Flags of the scheduler.
+    pub flags: SchedFlags,
     /// Its destinations.
     pub dests: BTreeMap<RealKey, DestEntry>,
 }
@@ -216,7 +222,31 @@ pub struct DestEntry {
     pub forwarding: Forwarding,
     /// Weight.
     pub weight: u32,
+    /// How many connections are enough.
+    pub thresholds: Thresholds,
 }
+
+impl DestEntry {
+    /// Without thresholds.
+    pub fn new(forwarding: Forwarding, weight: u32) -> Self {
+        Self { forwarding, weight, thresholds: Thresholds::default() }
+    }
+}
+
+/// Connections at which the kernel stops and begins again to give a destination new ones
+/// (ipvsadm(8), `--u-threshold` and `--l-threshold`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Thresholds {
+    /// At so many it gets no new one; 0: never.
+    pub upper: u32,
+    /// Below so many it gets new ones again; 0: three quarters of `upper`.
+    pub lower: u32,
+}
+
+/// Flags of a scheduler (ipvsadm(8), `--sched-flags`), as bits 1, 2 and 4: with `sh` and `mh`,
+/// fallback and port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct SchedFlags(pub u8);
 
 /// Connections of one destination, as in `ipvsadm -Ln`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::lvs::model::{DestEntry, Forwarding, RealKey, ServiceEntry, ServiceKey, Table};
+use crate::lvs::model::{
+    DestEntry, Forwarding, RealKey, SchedFlags, ServiceEntry, ServiceKey, Table, Thresholds,
+};
 
 /// A virtual service's settings, without its destinations: what one kernel order sets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +22,8 @@ pub struct ServiceSettings {
     pub netmask: Option<u8>,
     /// One-packet scheduling.
     pub one_packet: bool,
+    /// Flags of the scheduler.
+    pub flags: SchedFlags,
 }
 
 impl From<&ServiceEntry> for ServiceSettings {
@@ -29,6 +33,7 @@ impl From<&ServiceEntry> for ServiceSettings {
             persistent: entry.persistent,
             netmask: entry.netmask,
             one_packet: entry.one_packet,
+            flags: entry.flags,
         }
     }
 }
@@ -76,7 +81,12 @@ impl fmt::Display for Op {
 
 impl fmt::Display for DestEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, weight {}", self.forwarding, self.weight)
+        write!(f, "{}, weight {}", self.forwarding, self.weight)?;
+        let Thresholds { upper, lower } = self.thresholds;
+        if upper > 0 || lower > 0 {
+            write!(f, ", at most {upper} connections, again below {lower}")?;
+        }
+        Ok(())
     }
 }
 
@@ -140,7 +150,7 @@ impl Steps {
 /// [`Forwarding::Local`].
 fn is_same(have: &DestEntry, want: &DestEntry) -> bool {
     let method = have.forwarding == want.forwarding || have.forwarding == Forwarding::Local;
-    method && have.weight == want.weight
+    method && have.weight == want.weight && have.thresholds == want.thresholds
 }
 
 /// What an obeyed order does to a table.
@@ -170,6 +180,7 @@ fn with_dests(settings: &ServiceSettings, dests: BTreeMap<RealKey, DestEntry>) -
         persistent: settings.persistent,
         netmask: settings.netmask,
         one_packet: settings.one_packet,
+        flags: settings.flags,
         dests,
     }
 }

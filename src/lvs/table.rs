@@ -65,12 +65,14 @@ fn entry(service: &VirtualService, wish: Wish<'_>, present: Option<&ServiceEntry
         persistent: service.persistent,
         netmask: service.netmask.filter(|prefix| *prefix != whole_address(service)),
         one_packet: service.one_packet,
+        flags: service.flags,
         dests: BTreeMap::new(),
     };
     for real in &service.reals {
         let present = present.and_then(|present| present.dests.get(&real.key));
         if let Some(weight) = weight(service, real, wish, present) {
-            let dest = DestEntry { forwarding: real.forwarding, weight };
+            let (forwarding, thresholds) = (real.forwarding, real.thresholds);
+            let dest = DestEntry { forwarding, weight, thresholds };
             entry.dests.entry(real.key).or_insert(dest);
         }
     }
@@ -108,7 +110,7 @@ fn whole_address(service: &VirtualService) -> u8 {
 }
 
 fn sorry(fallback: &Fallback) -> DestEntry {
-    DestEntry { forwarding: fallback.forwarding, weight: FALLBACK_WEIGHT }
+    DestEntry::new(fallback.forwarding, FALLBACK_WEIGHT)
 }
 
 #[cfg(test)]

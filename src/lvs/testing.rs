@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::lvs::check::{CheckFailure, CheckId, CheckKind, CheckResult, Verdict};
 use crate::lvs::model::{
-    Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, VirtualService,
+    Director, Fallback, Forwarding, Protocol, RealKey, RealServer, SchedFlags, ServiceKey,
+    Thresholds, VirtualService,
 };
 use crate::names::DirectorName;
 
@@ -26,6 +27,7 @@ pub(super) fn real(n: u8) -> RealServer {
         key: at(n),
         forwarding: Forwarding::Gate,
         weight: 1,
+        thresholds: Thresholds::default(),
         check: CheckKind::Connect(Protocol::Tcp),
         check_address: at(n).address,
         check_port: 80,
@@ -40,6 +42,7 @@ pub(super) fn service(n: u8, reals: &[u8]) -> VirtualService {
         persistent: None,
         netmask: None,
         one_packet: false,
+        flags: SchedFlags::default(),
         quiescent: false,
         clean_stop: true,
         reals: reals.iter().map(|n| real(*n)).collect(),

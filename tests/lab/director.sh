@@ -116,7 +116,7 @@ drained() {
     timeout 3 cat <&4" >"$LAB_RUN/answers" 2>&1 &
   local client=$!
   wait_for 5 "two connections" test -e "$LAB_RUN/two"
-  claim "an order is taken, and the peer knows of it" node_ask server101 real drain 192.168.2.107 >"$LAB_RUN/log/drain" 2>&1
+  claim "an order is taken" order drain
   claim "it says so" grep -q "server105 knows it too" "$LAB_RUN/log/drain"
   claim "weight 0 here" wait_for 2 "0" at_zero
   claim "weight 0 at the standby" wait_for 2 "0 there" at_zero server105
@@ -132,13 +132,14 @@ drained() {
   : >"$LAB_RUN/enough"
   wait "$client" || true
   claim "the connections that were open are answered to the end" test "$(grep -c 'server10[67]' "$LAB_RUN/answers")" = 2
-  claim "the standby ends it for both" node_ask server101 real enable 192.168.2.107 >"$LAB_RUN/log/enable" 2>&1
+  claim "the standby ends it for both" order enable
   claim "weight 1 again" wait_for 3 "1" has "$VIP:80 -r 192.168.2.107:80 -g -w 1" server105
   claim "a wrong server is refused" refused_order
   node_ask server101 takeover >"$LAB_RUN/log/takeover" 2>&1
   wait_for 5 "server101 active" node_active server101
 }
 
+order() { node_ask server101 real "$1" 192.168.2.107 >"$LAB_RUN/log/$1" 2>&1; }
 drain_counts() { node_ask server101 status | grep -q "192.168.2.107:80.*drain by an operator, $1 open"; }
 refused_order() { ! node_ask server101 real drain 192.168.2.250 >"$LAB_RUN/log/refused" 2>&1 && grep -q "no virtual service has 192.168.2.250" "$LAB_RUN/log/refused"; }
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::config::diag::{Span, Word};
 use crate::config::ldirectord::file::{CheckType, Real, Service, Sorry, Virtual};
-use crate::config::ldirectord::{Context, exchange};
+use crate::config::ldirectord::{Context, exchange, section};
 use crate::lvs::check::CheckKind;
 use crate::lvs::model::{
-    Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, VirtualService,
+    Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, Thresholds, VirtualService,
 };
 use crate::lvs::program::{ProgramCheck, Told};
 
@@ -46,6 +46,7 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
         persistent: from.persistent,
         netmask: from.netmask,
         one_packet: from.one_packet,
+        flags: section::flag_bits(from.sched_flags),
         quiescent: settings.quiescent.unwrap_or(false),
         clean_stop: settings.clean_stop.unwrap_or(true),
         reals,
@@ -249,7 +250,8 @@ fn server(
     (check_address, check_port): (IpAddr, u16),
 ) -> RealServer {
     let (forwarding, weight) = (line.forwarding, line.weight);
-    RealServer { key, forwarding, weight, check, check_address, check_port }
+    let thresholds = Thresholds { upper: line.upper, lower: line.lower };
+    RealServer { key, forwarding, weight, thresholds, check, check_address, check_port }
 }
 
 fn masqueraded_mark(from: &Virtual<'_>, line: &Real<'_>, port: u16, context: &mut Context<'_, '_>) {

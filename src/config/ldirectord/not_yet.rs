@@ -46,9 +46,8 @@ const COMMAND: &str = " yet: the command is not run";
 /// What there is instead of a service that can't be checked.
 pub(super) const SERVICE_HELP: &str = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` for anything else";
 
-/// Directives; the checks are in [`check`], connection thresholds in [`thresholds`].
+/// Directives; the checks are in [`check`].
 pub(super) const ROWS: &[Row] = &[
-    section("schedflags", |_| true, " yet: the scheduler runs without flags"),
     section("monitorfile", |_| true, " yet: checks are not written to a file"),
     section("servicename", |_| true, MAIL),
     section("comment", |_| true, MAIL),
@@ -117,7 +116,6 @@ pub(super) fn say(file: &File<'_>, acted_on: &[&str], faults: &mut Faults<'_>) {
             }
         }
         check(section, faults);
-        thresholds(section, faults);
     }
 }
 
@@ -160,11 +158,4 @@ fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
     let help = "`checktype=connect` sees whether the port takes connections, \
                 `checktype=ping` whether the server is there";
     faults.fault(span, message).help(help);
-}
-
-/// Connection thresholds of real servers.
-fn thresholds(section: &Virtual<'_>, faults: &mut Faults<'_>) {
-    for span in section.reals.iter().filter_map(|real| real.thresholds_at) {
-        faults.warn_once(span, "connection thresholds are not applied yet");
-    }
 }

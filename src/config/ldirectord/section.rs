@@ -10,7 +10,7 @@ use crate::config::ldirectord::not_yet::SERVICE_HELP;
 use crate::config::ldirectord::{Context, address, http};
 use crate::keys::Secret;
 use crate::lvs::exchange::HttpMethod;
-use crate::lvs::model::{Forwarding, Protocol};
+use crate::lvs::model::{Forwarding, Protocol, SchedFlags};
 
 /// Longest persistence, in seconds (ipvsadm's limit of 31 days).
 pub(in crate::config) const PERSISTENT_MAX: u32 = 31 * 24 * 3600;
@@ -25,6 +25,8 @@ const SCHEDULERS: &[&str] = &[
 /// The flags of schedulers that ipvsadm knows by name.
 const SCHED_FLAGS: &[&str] =
     &["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"];
+/// What they are in the kernel.
+const SCHED_BITS: &[u8] = &[1, 2, 1, 2, 1, 2, 4];
 
 /// `protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,7 +320,10 @@ fn scheduler<'a>(word: Word<'a>, context: &mut Context<'_, '_>) -> Option<&'a st
 }
 
 /// Names with commas between them.
-fn sched_flags<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
+pub(in crate::config) fn sched_flags<'a>(
+    word: Word<'a>,
+    faults: &mut Faults<'_>,
+) -> Option<Word<'a>> {
     let word = address::first(word, faults);
     let list = word.split(|c| c == ',');
     if list.is_empty() {
@@ -333,6 +338,16 @@ fn sched_flags<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> 
         }
     }
     Some(word)
+}
+
+/// The flags of a list that has no fault.
+pub(in crate::config) fn flag_bits(list: Option<Word<'_>>) -> SchedFlags {
+    let names = list.into_iter().flat_map(|list| list.split(|c| c == ','));
+    let bit = |word: Word<'_>| {
+        let known = SCHED_FLAGS.iter().zip(SCHED_BITS);
+        known.filter(|(name, _)| **name == word.text).map(|(_, bit)| *bit).fold(0, |a, b| a | b)
+    };
+    SchedFlags(names.map(bit).fold(0, |a, b| a | b))
 }
 
 /// A scheduler's name; a warning where it is not one of Linux 6.18.

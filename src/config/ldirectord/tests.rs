@@ -363,8 +363,6 @@ fn what_is_not_acted_on_yet_is_named_where_it_is_asked_for_and_stops_nothing() {
         brief(&found),
         [
             "1 warning: `emailalert` is not acted on yet: no mail is sent",
-            "3 warning: connection thresholds are not applied yet (once more below)",
-            "5 warning: `schedflags` is not acted on yet: the scheduler runs without flags",
             "9 warning: `checkcount` is not acted on yet: a ping check is one echo; use failurecount",
         ]
     );

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::config::check::DraftDirector;
 use crate::config::diag::{Mark, Span, Word};
-use crate::config::ldirectord::section::{PERSISTENT_MAX, known_scheduler};
+use crate::config::ldirectord::section::{PERSISTENT_MAX, flag_bits, known_scheduler, sched_flags};
 use crate::config::ldirectord::server::{WEIGHT_MAX, range};
 use crate::config::ldirectord::{address, build::server_port};
 use crate::config::toml::check::{self, Check, Level};
@@ -16,7 +16,8 @@ use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::{Family, value};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{
-    Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, VirtualService,
+    Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
+    VirtualService,
 };
 use crate::names::DirectorName;
 
@@ -106,6 +107,10 @@ fn service(
     let persistent = fields.take("persistent").and_then(|item| persistent(item, walk));
     let netmask = fields.take("netmask");
     let one_packet = fields.take("one_packet");
+    let flags = fields.take("scheduler_flags").and_then(|item| {
+        let word = item.text(walk)?;
+        sched_flags(word, &mut walk.faults)
+    });
     let reals = fields.take("real").map_or_else(Vec::new, |item| item.items(walk));
     let span = fields.span;
     fields.finish(walk);
@@ -123,6 +128,7 @@ fn service(
         persistent,
         netmask: netmask.and_then(|item| self::netmask(item, &key, persistent, walk)),
         one_packet: one_packet.is_some_and(|item| self::one_packet(item, &key, walk)),
+        flags: flag_bits(flags),
         quiescent: own.quiescent.unwrap_or(false),
         clean_stop: own.clean_stop.unwrap_or(true),
         reals: servers(&reals, &key, &own, walk),
@@ -363,6 +369,10 @@ fn real(
     let written = if item.is_text() { Some(item) } else { fields.take("address") };
     let last = fields.take("last").and_then(|item| item.text(walk));
     let weight = fields.take("weight").map(|item| item.number(0, WEIGHT_MAX, walk));
+    let mut threshold = |name| fields.take(name).and_then(|item| item.number(0, u32::MAX, walk));
+    let (upper, lower) = (threshold("upper_threshold"), threshold("lower_threshold"));
+    let thresholds =
+        Thresholds { upper: upper.unwrap_or_default(), lower: lower.unwrap_or_default() };
     let method = fields.take("forwarding").and_then(|item| forwarding(item, walk));
     let own = check::read(fields.take("check"), Level::Server, walk).or(&service.check);
     fields.finish(walk);
@@ -386,7 +396,15 @@ fn real(
         let (check, check_address, check_port) =
             own.build(key, (address, asked), word.span(), walk)?;
         let key = RealKey { address, port: in_table };
-        reals.push(RealServer { key, forwarding, weight, check, check_address, check_port });
+        reals.push(RealServer {
+            key,
+            forwarding,
+            weight,
+            thresholds,
+            check,
+            check_address,
+            check_port,
+        });
     }
     Some(reals)
 }

@@ -10,7 +10,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::ConnectionCount;
 use crate::kernel::genl::{Batch, attribute, text, u16_at, u32_at};
 use crate::lvs::fault::OpError;
-use crate::lvs::model::{DestEntry, Forwarding, Protocol, RealKey, ServiceEntry, ServiceKey};
+use crate::lvs::model::{
+    DestEntry, Forwarding, Protocol, RealKey, SchedFlags, ServiceEntry, ServiceKey, Thresholds,
+};
 use crate::lvs::plan::{Op, ServiceSettings};
 
 /// Name of the generic netlink family.
@@ -59,6 +61,9 @@ mod dst {
 const PERSISTENT: u32 = 1;
 /// `IP_VS_SVC_F_ONEPACKET`.
 const ONE_PACKET: u32 = 4;
+
+/// `IP_VS_SVC_F_SCHED1` to `IP_VS_SVC_F_SCHED3`: three bits from here.
+const SCHED_SHIFT: u32 = 3;
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
@@ -118,7 +123,8 @@ fn put_identity(batch: &mut Batch, key: &ServiceKey) {
 
 fn put_settings(batch: &mut Batch, key: &ServiceKey, new: &ServiceSettings) {
     let persistent = if new.persistent.is_some() { PERSISTENT } else { 0 };
-    let flags = persistent | if new.one_packet { ONE_PACKET } else { 0 };
+    let one_packet = if new.one_packet { ONE_PACKET } else { 0 };
+    let flags = persistent | one_packet | (u32::from(new.flags.0) << SCHED_SHIFT);
     let mut flags_and_mask = [0; 8];
     let (value, mask) = flags_and_mask.split_at_mut(4);
     value.copy_from_slice(&flags.to_ne_bytes());
@@ -148,8 +154,8 @@ fn put_real(batch: &mut Batch, real: &RealKey) {
 fn put_dest(batch: &mut Batch, dest: &DestEntry) {
     batch.put_u32(dst::FWD_METHOD, method_number(dest.forwarding));
     batch.put_u32(dst::WEIGHT, dest.weight);
-    batch.put_u32(dst::U_THRESH, 0);
-    batch.put_u32(dst::L_THRESH, 0);
+    batch.put_u32(dst::U_THRESH, dest.thresholds.upper);
+    batch.put_u32(dst::L_THRESH, dest.thresholds.lower);
 }
 
 /// `union nf_inet_addr`: sixteen bytes, IPv4 in the first four.
@@ -191,6 +197,7 @@ pub(super) fn read_service(message: &[u8]) -> Option<Option<(ServiceKey, Service
         persistent: (flags & PERSISTENT != 0).then_some(timeout),
         netmask: read_netmask(&key, attribute(attrs, svc::NETMASK)?)?,
         one_packet: flags & ONE_PACKET != 0,
+        flags: SchedFlags(u8::try_from((flags >> SCHED_SHIFT) & 7).ok()?),
         dests: BTreeMap::new(),
     };
     Some(Some((key, entry)))
@@ -248,7 +255,11 @@ pub(super) fn read_dest(
         inactive: number(dst::INACT_CONNS).unwrap_or(0),
         persistent: number(dst::PERSIST_CONNS).unwrap_or(0),
     };
-    Some((key, DestEntry { forwarding, weight: number(dst::WEIGHT)? }, count))
+    let thresholds = Thresholds {
+        upper: number(dst::U_THRESH).unwrap_or(0),
+        lower: number(dst::L_THRESH).unwrap_or(0),
+    };
+    Some((key, DestEntry { forwarding, weight: number(dst::WEIGHT)?, thresholds }, count))
 }
 
 fn read_address(family: u16, payload: &[u8]) -> Option<IpAddr> {

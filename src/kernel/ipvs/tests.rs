@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use super::message::{put_op, put_service, read_dest, read_service};
 use super::*;
-use crate::lvs::model::{DestEntry, Forwarding, Protocol};
+use crate::lvs::model::{DestEntry, Forwarding, Protocol, SchedFlags, Thresholds};
 use crate::lvs::plan::ServiceSettings;
 
 fn address(text: &str) -> IpAddr {
@@ -44,6 +44,7 @@ fn a_service_reads_as_it_was_written() {
                 persistent,
                 netmask: *netmask,
                 one_packet: persistent == Some(9),
+                flags: SchedFlags(if persistent == Some(300) { 5 } else { 0 }),
             };
             let attrs = body(|batch| put_op(batch, &Op::AddService(key, settings.clone())));
             let (read, entry) = read_service(&attrs).unwrap().unwrap();
@@ -59,7 +60,8 @@ fn a_destination_reads_as_it_was_written() {
         [("10.0.0.1", Gate), ("10.0.0.1", Masq), ("2001:db8::9", Ipip), ("10.0.0.1", Local)]
     {
         let real = RealKey { address: address(text), port: 8080 };
-        let dest = DestEntry { forwarding, weight: 65_535 };
+        let thresholds = Thresholds { upper: 20, lower: 10 };
+        let dest = DestEntry { forwarding, weight: 65_535, thresholds };
         for key in keys() {
             let attrs = body(|batch| put_op(batch, &Op::AddDest(key, real, dest)));
             let read = read_dest(&attrs, &key);
@@ -89,7 +91,7 @@ fn a_service_has_the_kernels_layout() {
 fn cut_answers_are_refused_and_never_a_panic() {
     let [key, ..] = keys();
     let real = RealKey { address: address("10.0.0.1"), port: 80 };
-    let dest = DestEntry { forwarding: Forwarding::Gate, weight: 1 };
+    let dest = DestEntry::new(Forwarding::Gate, 1);
     let attrs = body(|batch| put_op(batch, &Op::AddDest(key, real, dest)));
     for end in 0..attrs.len() {
         assert_eq!(read_dest(&attrs[..end], &key), None);
@@ -113,6 +115,7 @@ fn errno_values_become_words() {
         persistent: None,
         netmask: None,
         one_packet: false,
+        flags: SchedFlags::default(),
     };
     let real = RealKey { address: address("10.0.0.1"), port: 80 };
     let cases = [

@@ -224,7 +224,8 @@ fn foreign_services_stay_and_foreign_servers_in_ours_go() {
         persistent: None,
         netmask: None,
         one_packet: false,
-        dests: [(at(50), DestEntry { forwarding: Forwarding::Masq, weight: 1 })].into(),
+        flags: crate::lvs::model::SchedFlags::default(),
+        dests: [(at(50), DestEntry::new(Forwarding::Masq, 1))].into(),
     };
     world.kernel.0.insert(key(9), foreign.clone());
     world.kernel.0.insert(key(1), foreign.clone());

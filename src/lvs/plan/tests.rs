@@ -1,7 +1,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::lvs::model::Protocol;
+use crate::lvs::model::{Protocol, SchedFlags};
 use crate::lvs::table::is_served;
 
 /// xorshift64*: the same histories in every run.
@@ -33,7 +33,7 @@ fn real(n: u8) -> RealKey {
 }
 
 fn dest(weight: u32) -> DestEntry {
-    DestEntry { forwarding: Forwarding::Gate, weight }
+    DestEntry::new(Forwarding::Gate, weight)
 }
 
 fn service(dests: &[(u8, u32)]) -> ServiceEntry {
@@ -42,6 +42,7 @@ fn service(dests: &[(u8, u32)]) -> ServiceEntry {
         persistent: None,
         netmask: None,
         one_packet: false,
+        flags: SchedFlags::default(),
         dests: dests.iter().map(|(n, weight)| (real(*n), dest(*weight))).collect(),
     }
 }
@@ -64,7 +65,7 @@ fn random_table(random: &mut Random) -> Table {
                 let forwarding = [Forwarding::Gate, Forwarding::Masq, Forwarding::Ipip]
                     [usize::try_from(random.below(3)).unwrap()];
                 let weight = u32::try_from(random.below(3)).unwrap();
-                entry.dests.insert(real(n), DestEntry { forwarding, weight });
+                entry.dests.insert(real(n), DestEntry::new(forwarding, weight));
             }
         }
         table.0.insert(key(n), entry);
