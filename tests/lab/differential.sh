@@ -43,9 +43,9 @@ comes() {
   ip -n "$side" address add "10.9.1.$number/32" dev lo
   ip -n "$side" address add "2001:db8:9:1::$number/128" dev lo nodad
   for port in 80 8080; do
-    inside "$side" "$PROBER" serve "10.9.1.$number:$port" "server$number" >/dev/null 2>&1 &
+    inside "$side" "$PROBER" serve "10.9.1.$number:$port" "server$number" >>"$work/servers.log" 2>&1 &
     server[$side-$number-$port-4]=$!
-    inside "$side" "$PROBER" serve "[2001:db8:9:1::$number]:$port" "server$number" >/dev/null 2>&1 &
+    inside "$side" "$PROBER" serve "[2001:db8:9:1::$number]:$port" "server$number" >>"$work/servers.log" 2>&1 &
     server[$side-$number-$port-6]=$!
   done
 }
@@ -53,7 +53,7 @@ comes() {
 goes() {
   local side=$1 number=$2 key
   for key in "$side-$number-80-4" "$side-$number-80-6" "$side-$number-8080-4" "$side-$number-8080-6"; do
-    kill "${server[$key]}"
+    kill "${server[$key]}" 2>>"$work/servers.log" || remark "$name: no page at $key; see $work/servers.log"
     wait "${server[$key]}" 2>/dev/null || true
   done
   ip -n "$side" address del "10.9.1.$number/32" dev lo
