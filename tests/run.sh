@@ -53,7 +53,7 @@ step_setup() {
   need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \
     ping:iputils-ping etcd:etcd-server etcdctl:etcd-client fence_dummy:fence-agents \
     /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd socat:socat \
-    dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d /usr/lib/postfix/sbin/master:postfix \
+    dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d /usr/lib/postfix/sbin/master:postfix vsftpd:vsftpd squid:squid nginx:nginx-light \
     dnsmasq:dnsmasq-base freeradius:freeradius redis-server:redis-server
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi

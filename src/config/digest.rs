@@ -18,8 +18,8 @@ use crate::config::{
 };
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
-    DnsCheck, Exchange, HttpCheck, HttpMethod, MailCheck, OracleCheck, RadiusCheck, RedisCheck,
-    SmtpCheck, TextCheck,
+    DnsCheck, Exchange, FtpCheck, HttpCheck, HttpMethod, MailCheck, OracleCheck, ProxyCheck,
+    RadiusCheck, RedisCheck, SipCheck, SmtpCheck, TextCheck,
 };
 use crate::lvs::model::{Director, Forwarding, Thresholds, VirtualService};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
@@ -252,15 +252,23 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
             let DnsCheck { transport, name, record, receive } = dns;
             write!(out, "dns {transport} {name:?} {} {receive:?}", record.word())
         }
+        Exchange::Ftp(FtpCheck { login, path, receive }) => {
+            write!(out, "ftp {:?} {path:?} {receive:?}", login.name)
+        }
         Exchange::Http(http) => write_http(out, http),
         Exchange::Imap(imap) => write_mail(out, "imap", imap),
+        Exchange::Nntp => write!(out, "nntp"),
         Exchange::Pop(pop) => write_mail(out, "pop", pop),
+        Exchange::Sip(SipCheck { transport, user }) => write!(out, "sip {transport} {user:?}"),
         Exchange::Smtp(SmtpCheck { submission }) => write!(out, "smtp {submission}"),
         Exchange::Text(TextCheck { transport, send, receive, half_close }) => {
             write!(out, "text {transport} {send:?} {receive:?} {half_close}")
         }
         Exchange::Oracle(OracleCheck { login, password: _, sid, query }) => {
             write!(out, "oracle {login:?} {sid:?} {query:?}")
+        }
+        Exchange::Proxy(ProxyCheck { method, uri, receive }) => {
+            write!(out, "proxy {} {uri:?} {receive:?}", word(*method))
         }
         Exchange::Radius(radius) => {
             let RadiusCheck { login, password: _, secret: _ } = radius;
@@ -294,9 +302,13 @@ fn write_program(out: &mut String, check: &ProgramCheck) -> fmt::Result {
 
 fn write_http(out: &mut String, check: &HttpCheck) -> fmt::Result {
     let HttpCheck { tls, method, path, host, receive } = check;
-    let method = match method {
+    let method = word(*method);
+    write!(out, "http {tls} {method} {path:?} {host:?} {receive:?}")
+}
+
+fn word(method: HttpMethod) -> &'static str {
+    match method {
         HttpMethod::Get => "get",
         HttpMethod::Head => "head",
-    };
-    write!(out, "http {tls} {method} {path:?} {host:?} {receive:?}")
+    }
 }

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use crate::config::diag::{Faults, Span, Word};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsCheck, DnsRecord, Login, MailCheck, Password, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX,
-    RadiusCheck, TextCheck,
+    DnsCheck, DnsRecord, FtpCheck, HttpMethod, Login, MailCheck, Password, ProxyCheck,
+    RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck, SipCheck, TextCheck,
 };
 use crate::lvs::model::Protocol;
 
@@ -130,6 +130,57 @@ fn login(name: &str, texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<Login
         return None;
     }
     Some(Login { name: name.to_owned(), password: Password::new(password) })
+}
+
+/// A file, or a listing where none is named; anonymous where nobody logs in.
+pub(super) fn ftp(texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<FtpCheck> {
+    let name = texts.login.map_or("anonymous", |word| word.text);
+    let login = login(name, texts, faults)?;
+    let path = match texts.request {
+        Some(word) if word.text.contains(char::is_control) => {
+            faults.fault(word.span(), "a path is without control characters");
+            return None;
+        }
+        Some(word) if word.text.starts_with('/') => Some(word.text.to_owned()),
+        Some(word) => Some(format!("/{}", word.text)),
+        None => None,
+    };
+    Some(FtpCheck { login, path, receive: texts.pattern() })
+}
+
+/// A page that a proxy can be asked for: ldirectord sends `https://` past the proxy.
+pub(super) fn proxy(
+    texts: &Texts<'_>,
+    method: HttpMethod,
+    faults: &mut Faults<'_>,
+) -> Option<ProxyCheck> {
+    const HELP: &str = "`request=\"http://www.example.com/\"`";
+    let Some(word) = texts.request else {
+        faults.fault(texts.at, "nothing that the proxy could be asked for").help(HELP);
+        return None;
+    };
+    let host = word.text.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+    let fit = |c: char| c.is_ascii_graphic() && !r#""<>\^`{|}#@"#.contains(c);
+    if host.is_none_or(str::is_empty) || !word.text.chars().all(fit) {
+        let message = format!("`{}` is no address that a proxy can be asked for", word.text);
+        faults.fault(word.span(), message).help(HELP);
+        return None;
+    }
+    Some(ProxyCheck { method, uri: word.text.to_owned(), receive: texts.pattern() })
+}
+
+/// Who is asked for.
+pub(super) fn sip(
+    texts: &Texts<'_>,
+    transport: Protocol,
+    faults: &mut Faults<'_>,
+) -> Option<SipCheck> {
+    let unfit = |c: char| !c.is_ascii_graphic() || matches!(c, '<' | '>');
+    if let Some(word) = texts.login.filter(|word| word.text.contains(unfit)) {
+        faults.fault(word.span(), "the login is not a SIP address").help("`USER@HOST`");
+        return None;
+    }
+    Some(SipCheck { transport, user: texts.login.map(|word| word.text.to_owned()) })
 }
 
 /// A text, and a line of the answer.

@@ -7,7 +7,7 @@ use crate::lvs::model::Protocol;
 
 mod text;
 
-pub use text::{Login, MailCheck, SmtpCheck, TextCheck};
+pub use text::{FtpCheck, Login, MailCheck, SipCheck, SmtpCheck, TextCheck};
 
 /// One exchange with a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,18 +15,26 @@ pub use text::{Login, MailCheck, SmtpCheck, TextCheck};
 pub enum Exchange {
     /// A question to a name server.
     Dns(DnsCheck),
+    /// A file of an FTP server.
+    Ftp(FtpCheck),
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
     /// The greeting of an IMAP server, and a login.
     Imap(MailCheck),
+    /// The greeting of a news server, which must be 2xx.
+    Nntp,
     /// The greeting of a POP3 server, and a login.
     Pop(MailCheck),
     /// An SQL query through Oracle's own client.
     Oracle(OracleCheck),
+    /// An HTTP request through a proxy.
+    Proxy(ProxyCheck),
     /// A login at a RADIUS server.
     Radius(RadiusCheck),
     /// PING, behind AUTH where there is a password.
     Redis(RedisCheck),
+    /// OPTIONS of a SIP server.
+    Sip(SipCheck),
     /// The greeting of a mail server, and what it says to ours.
     Smtp(SmtpCheck),
     /// A text, and a line of the answer.
@@ -38,13 +46,17 @@ impl Exchange {
     pub fn receive(&self) -> Option<&str> {
         match self {
             Self::Dns(dns) => dns.receive.as_deref(),
+            Self::Ftp(ftp) => ftp.receive.as_deref(),
             Self::Http(http) => http.receive.as_deref(),
+            Self::Proxy(proxy) => proxy.receive.as_deref(),
             Self::Text(text) => text.receive.as_deref(),
             Self::Imap(_)
+            | Self::Nntp
             | Self::Oracle(_)
             | Self::Pop(_)
             | Self::Radius(_)
             | Self::Redis(_)
+            | Self::Sip(_)
             | Self::Smtp(_) => None,
         }
     }
@@ -53,15 +65,19 @@ impl Exchange {
     pub fn port(&self) -> Option<u16> {
         Some(match self {
             Self::Dns(_) => 53,
+            Self::Ftp(_) => 21,
             Self::Http(HttpCheck { tls: true, .. }) => 443,
             Self::Http(_) => 80,
             Self::Imap(MailCheck { tls: true, .. }) => 993,
             Self::Imap(_) => 143,
+            Self::Nntp => 119,
             Self::Pop(MailCheck { tls: true, .. }) => 995,
             Self::Pop(_) => 110,
             Self::Oracle(_) => 1521,
+            Self::Proxy(_) => 3128,
             Self::Radius(_) => 1812,
             Self::Redis(_) => 6379,
+            Self::Sip(_) => 5060,
             Self::Smtp(SmtpCheck { submission: true }) => 587,
             Self::Smtp(_) => 25,
             Self::Text(_) => return None,
@@ -72,13 +88,17 @@ impl Exchange {
     pub fn transport(&self) -> Protocol {
         match self {
             Self::Dns(dns) => dns.transport,
-            Self::Http(_)
+            Self::Ftp(_)
+            | Self::Http(_)
             | Self::Imap(_)
+            | Self::Nntp
             | Self::Oracle(_)
             | Self::Pop(_)
+            | Self::Proxy(_)
             | Self::Redis(_)
             | Self::Smtp(_) => Protocol::Tcp,
             Self::Radius(_) => Protocol::Udp,
+            Self::Sip(sip) => sip.transport,
             Self::Text(text) => text.transport,
         }
     }
@@ -194,6 +214,17 @@ pub struct HttpCheck {
     pub path: String,
     /// `Host` header and TLS server name; the real server's address when absent.
     pub host: Option<String>,
+    /// Regular expression that must match somewhere in the body; checked when it was read.
+    pub receive: Option<String>,
+}
+
+/// An HTTP request that a proxy passes on, and what its answer must be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProxyCheck {
+    /// Request method.
+    pub method: HttpMethod,
+    /// `http://HOST[:PORT][/PATH]`.
+    pub uri: String,
     /// Regular expression that must match somewhere in the body; checked when it was read.
     pub receive: Option<String>,
 }

@@ -37,6 +37,11 @@ impl Conversation {
         Ok(Self { socket, deadline })
     }
 
+    /// The address and port from which we ask.
+    pub(super) fn socket(&self) -> Result<SocketAddr, CheckFailure> {
+        self.socket.local_addr().map_err(|error| CheckFailure::Local(error.to_string()))
+    }
+
     /// The address from which we ask.
     pub(super) fn local(&self) -> Result<IpAddr, CheckFailure> {
         let address = self.socket.local_addr();

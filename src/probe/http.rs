@@ -20,9 +20,10 @@ use hyper_util::rt::TokioIo;
 use regex::bytes::Regex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Context, Deadline, Phase, tcp, tls};
+use super::stream::open;
+use super::{Context, Deadline, Phase, tls};
 use crate::lvs::check::CheckFailure;
-use crate::lvs::exchange::{HttpCheck, HttpMethod};
+use crate::lvs::exchange::{HttpCheck, HttpMethod, ProxyCheck};
 
 /// Most bytes of a body that we read to look for `receive`: a status page has a few thousand, and
 /// with every check in flight at once the checker still stays a process one can afford.
@@ -40,14 +41,25 @@ pub(super) async fn check(
 ) -> Result<(), CheckFailure> {
     let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
     let request = request(check, target)?;
-    let stream = tcp::connect(target, deadline).await?;
-    if check.tls {
-        let server = (check.host.as_deref(), target.ip());
-        let stream = tls::handshake(stream, server, &context.trust, deadline).await?;
-        deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
-    } else {
-        deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
-    }
+    let tls = check.tls.then_some(check.host.as_deref());
+    let stream = open(target, tls, context, deadline).await?;
+    deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
+}
+
+/// The same with a proxy, which gets the whole address of the page (RFC 9112 section 3.2.2).
+pub(super) async fn through_proxy(
+    check: &ProxyCheck,
+    target: SocketAddr,
+    context: &Context,
+    deadline: Deadline,
+) -> Result<(), CheckFailure> {
+    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let invalid = || CheckFailure::Local(format!("`{}` cannot be asked for", check.uri));
+    let uri: Uri = check.uri.parse().map_err(|_| invalid())?;
+    let host = uri.authority().ok_or_else(invalid)?.to_string();
+    let request = build(check.method, uri, &host)?;
+    let stream = open(target, None, context, deadline).await?;
+    deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
 }
 
 async fn exchange(
@@ -108,20 +120,23 @@ async fn read_body(mut body: Incoming, deadline: Deadline) -> Result<Vec<u8>, Ch
 }
 
 /// In Perl, for which these patterns were written, `$` also matches before a last line feed.
-fn is_match(pattern: &Regex, body: &[u8]) -> bool {
+pub(super) fn is_match(pattern: &Regex, body: &[u8]) -> bool {
     pattern.is_match(body) || body.strip_suffix(b"\n").is_some_and(|body| pattern.is_match(body))
 }
 
 fn request(check: &HttpCheck, target: SocketAddr) -> Result<Request<Empty<Bytes>>, CheckFailure> {
-    let method = match check.method {
+    let host = check.host.clone().unwrap_or_else(|| authority(target, check.tls));
+    let invalid = |_| CheckFailure::Local(format!("path `{}` cannot be sent", check.path));
+    build(check.method, escaped(&check.path).parse().map_err(invalid)?, &host)
+}
+
+fn build(method: HttpMethod, uri: Uri, host: &str) -> Result<Request<Empty<Bytes>>, CheckFailure> {
+    let method = match method {
         HttpMethod::Get => Method::GET,
         HttpMethod::Head => Method::HEAD,
     };
-    let host = check.host.clone().unwrap_or_else(|| authority(target, check.tls));
-    let invalid = |what: &str| CheckFailure::Local(format!("{what} cannot be sent"));
-    let uri: Uri =
-        escaped(&check.path).parse().map_err(|_| invalid(&format!("path `{}`", check.path)))?;
-    let host = HeaderValue::try_from(&host).map_err(|_| invalid(&format!("host `{host}`")))?;
+    let invalid = |_| CheckFailure::Local(format!("host `{host}` cannot be sent"));
+    let host = HeaderValue::try_from(host).map_err(invalid)?;
     Request::builder()
         .method(method)
         .uri(uri)

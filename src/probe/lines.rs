@@ -61,6 +61,11 @@ impl Reply {
         CheckFailure::Answer(shown(&self.line))
     }
 
+    /// 2xx: done.
+    pub(super) fn is_positive(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
     /// The reply, if its code is this one.
     pub(super) fn expect(self, code: u16) -> Result<Self, CheckFailure> {
         if self.code == code { Ok(self) } else { Err(self.refusal()) }
@@ -157,6 +162,13 @@ impl Lines {
         }
         self.buffer.extend_from_slice(chunk.get(..count).unwrap_or_default());
         Ok(count > 0)
+    }
+
+    /// All that comes until the server closes.
+    pub(super) async fn rest(&mut self, phase: Phase) -> Result<Vec<u8>, CheckFailure> {
+        while self.fill(phase).await? {}
+        self.searched = 0;
+        Ok(std::mem::take(&mut self.buffer))
     }
 
     /// A reply with a number. One of several lines has a `-` behind the number of the first, and

@@ -23,10 +23,12 @@ pub(crate) mod black_hole;
 mod datagram;
 mod dns;
 mod file;
+mod ftp;
 mod http;
 mod icmp;
 mod imap;
 mod lines;
+mod nntp;
 mod oracle;
 mod pop;
 pub mod program;
@@ -34,6 +36,7 @@ mod radius;
 mod redis;
 pub mod replay;
 pub mod schedule;
+mod sip;
 mod smtp;
 mod stream;
 mod tcp;
@@ -104,12 +107,16 @@ async fn negotiate(
 ) -> Result<(), CheckFailure> {
     match exchange {
         Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
+        Exchange::Ftp(check) => ftp::check(check, target, context, deadline).await,
         Exchange::Http(check) => http::check(check, target, context, deadline).await,
         Exchange::Imap(check) => imap::check(check, target, context, deadline).await,
+        Exchange::Nntp => nntp::check(target, context, deadline).await,
         Exchange::Pop(check) => pop::check(check, target, context, deadline).await,
+        Exchange::Sip(check) => sip::check(check, target, deadline).await,
         Exchange::Smtp(_) => smtp::check(target, context, deadline).await,
         Exchange::Text(check) => text::check(check, target, context, deadline).await,
         Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
+        Exchange::Proxy(check) => http::through_proxy(check, target, context, deadline).await,
         Exchange::Radius(check) => radius::check(check, target, deadline).await,
         Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }
@@ -120,6 +127,11 @@ fn random<const N: usize>() -> Result<[u8; N], CheckFailure> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| CheckFailure::Local(error.to_string()))?;
     Ok(bytes)
+}
+
+/// Who we say that we are where a server wants a person: as ldirectord does.
+fn own_address() -> String {
+    format!("ldirectord@{}", rustix::system::uname().nodename().to_string_lossy())
 }
 
 /// What a check waits for; the word is shown to the operator.

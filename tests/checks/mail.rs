@@ -8,13 +8,13 @@ use pairbeat::lvs::exchange::{Exchange, Login, MailCheck, SmtpCheck};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Place, REFUSED, Server, judged, login, reason};
+use crate::place::{Daemon, Place, judged, login, reason, until_refused};
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
 const POSTFIX: &str = "/usr/lib/postfix/sbin/master";
 
 /// Knows any user with the password `hush-hush`.
-fn dovecot(place: &Place) -> Server {
+fn dovecot(place: &Place) -> Daemon {
     let (root, address) = (place.path.display(), place.address);
     place.open_directory("mail");
     place.certificate();
@@ -45,7 +45,7 @@ fn dovecot(place: &Place) -> Server {
     let config = place.file("dovecot.conf", &config);
     let ports = [143, 993, 110, 995].map(|port| place.at(port));
     let args = ["-F", "-c", config.to_str().unwrap()];
-    Server::start(Path::new(DOVECOT), &args, &place.path.join("out"), &ports)
+    Daemon::start(Path::new(DOVECOT), &args, &place.path.join("out"), &ports)
 }
 
 fn mail(tls: bool, login: Option<Login>) -> MailCheck {
@@ -88,11 +88,11 @@ fn a_mailbox_server_is_up_with_its_password_and_down_with_another_or_when_it_is_
     assert!(reason(crossed).starts_with("not a valid answer: `* OK ["));
     server.stop();
     for (exchange, tls, port) in protocols {
-        assert_eq!(judged(exchange(mail(tls, None)), place.at(port), trust()), REFUSED, "{port}");
+        until_refused(&exchange(mail(tls, None)), place.at(port));
     }
 }
 
-fn postfix(place: &Place, port: u16) -> Server {
+fn postfix(place: &Place, port: u16) -> Daemon {
     let (root, at) = (place.path.display(), place.at(port));
     for directory in ["pid", "private", "public", "incoming", "active", "maildrop"] {
         fs::create_dir_all(place.path.join("queue").join(directory)).unwrap();
@@ -108,7 +108,7 @@ fn postfix(place: &Place, port: u16) -> Server {
     place.file("etc/master.cf", &format!("{at} inet n - n - - smtpd\n"));
     let config = place.path.join("etc");
     let args = ["-c", config.to_str().unwrap(), "-d"];
-    Server::start(Path::new(POSTFIX), &args, &place.path.join("out"), &[at])
+    Daemon::start(Path::new(POSTFIX), &args, &place.path.join("out"), &[at])
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn a_mail_server_is_up_when_it_greets_and_down_when_it_does_not() {
     let crossed = judged(Exchange::Pop(mail(false, None)), place.at(2525), Trust::none());
     assert!(reason(crossed).starts_with("not a valid answer: `220 mail.example.org ESMTP"));
     server.stop();
-    assert_eq!(judged(smtp(), place.at(2525), Trust::none()), REFUSED);
+    until_refused(&smtp(), place.at(2525));
 }
 
 fn is_root() -> bool {

@@ -15,10 +15,14 @@ mod needs;
 mod rig;
 
 mod dns;
+mod ftp;
 mod hostile;
 mod mail;
 mod place;
 mod protocols;
+mod proxy;
 mod radius;
 mod redis;
 mod script;
+mod special;
+mod udp;

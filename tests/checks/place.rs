@@ -79,11 +79,11 @@ impl Drop for Place {
 }
 
 /// A server that runs, and ends with this.
-pub(crate) struct Server {
+pub(crate) struct Daemon {
     child: Child,
 }
 
-impl Server {
+impl Daemon {
     /// Starts it and waits until it takes connections at all of these.
     pub(crate) fn start(program: &Path, args: &[&str], log: &Path, ports: &[SocketAddr]) -> Self {
         let out = fs::File::create(log).unwrap();
@@ -130,7 +130,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Daemon {
     fn drop(&mut self) {
         self.end();
     }
@@ -164,7 +164,17 @@ pub(crate) fn reason(verdict: Verdict) -> String {
     }
 }
 
-pub(crate) const REFUSED: Verdict = Verdict::Down(CheckFailure::Refused);
+/// Waits until the server is known to be gone: its children may outlive it for a moment.
+pub(crate) fn until_refused(exchange: &Exchange, target: SocketAddr) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match judged(exchange.clone(), target, Trust::none()) {
+            Verdict::Down(CheckFailure::Refused) => return,
+            verdict => assert!(Instant::now() < end, "{target}: {verdict:?}"),
+        }
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
 
 pub(crate) fn login(name: &str, password: &str) -> Login {
     Login { name: name.to_owned(), password: Password::new(password) }

@@ -1,6 +1,8 @@
 //! A good conversation of each protocol.
 
-use pairbeat::lvs::exchange::{Exchange, HttpCheck, HttpMethod, MailCheck, SmtpCheck, TextCheck};
+use pairbeat::lvs::exchange::{
+    Exchange, HttpCheck, HttpMethod, MailCheck, ProxyCheck, SipCheck, SmtpCheck, TextCheck,
+};
 use pairbeat::lvs::model::Protocol;
 
 use crate::place::login;
@@ -71,6 +73,18 @@ pub(crate) fn dialogs() -> Vec<Dialog> {
     };
     let script = vec![Hear, say("pong\r\n")];
     all.push(dialog("simpletcp", Exchange::Text(text), ("pon\r\n", "nothing\r\n"), script));
+    let script = vec![say("200 news\r\n")];
+    all.push(dialog("nntp", Exchange::Nntp, ("200-more\r\n", "400 no\r\n"), script));
+    let uri = "http://www.example.org/".to_owned();
+    let proxy = ProxyCheck { method: HttpMethod::Get, uri, receive: Some("^OK".to_owned()) };
+    let page = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
+    let no = "HTTP/1.1 503 Oops\r\nContent-Length: 0\r\n\r\n";
+    let words = ("HTTP/1.1 100 Continue\r\n\r\n", no);
+    all.push(dialog("http_proxy", Exchange::Proxy(proxy), words, vec![HearHead, say(page)]));
+    let sip = SipCheck { transport: Protocol::Tcp, user: None };
+    let options = "SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\n\r\n";
+    let words = ("SIP/2.0 100 Trying\r\n\r\n", "SIP/2.0 404 Not Found\r\n\r\n");
+    all.push(dialog("sip", Exchange::Sip(sip), words, vec![HearHead, say(options)]));
     let smtp = Exchange::Smtp(SmtpCheck { submission: false });
     let script = vec![say("220 mail ESMTP\r\n"), Hear, say("250-mail\r\n250 HELP\r\n")];
     all.push(dialog("smtp", smtp, ("220-more\r\n", "421 no\r\n"), script));

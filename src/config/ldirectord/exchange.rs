@@ -17,14 +17,18 @@ pub(super) fn is_spoken(service: Service) -> bool {
     matches!(
         service,
         Service::Dns
+            | Service::Ftp
             | Service::Http
+            | Service::HttpProxy
             | Service::Https
             | Service::Imap
             | Service::Imaps
+            | Service::Nntp
             | Service::Pop
             | Service::Pops
             | Service::Radius
             | Service::Simpletcp
+            | Service::Sip
             | Service::Smtp
             | Service::Submission
             | Service::Oracle
@@ -41,10 +45,18 @@ pub(super) fn of(
     let to_itself = |exchange: Option<Exchange>| Some((exchange?, None));
     match from.check.service {
         Service::Dns => to_itself(dns(from, line, context).map(Exchange::Dns)),
+        Service::Ftp => {
+            to_itself(exchange::ftp(&texts(from, line), context.faults).map(Exchange::Ftp))
+        }
+        Service::HttpProxy => {
+            let check = exchange::proxy(&texts(from, line), from.check.method, context.faults);
+            to_itself(check.map(Exchange::Proxy))
+        }
         Service::Http => http(from, line, false, context),
         Service::Https => http(from, line, true, context),
         Service::Imap => to_itself(mail(from, line, false, context).map(Exchange::Imap)),
         Service::Imaps => to_itself(mail(from, line, true, context).map(Exchange::Imap)),
+        Service::Nntp => to_itself(Some(Exchange::Nntp)),
         Service::Pop => to_itself(mail(from, line, false, context).map(Exchange::Pop)),
         Service::Pops => to_itself(mail(from, line, true, context).map(Exchange::Pop)),
         Service::Oracle => oracle(from, line, context),
@@ -53,6 +65,10 @@ pub(super) fn of(
             to_itself(check.map(Exchange::Radius))
         }
         Service::Simpletcp => to_itself(Some(Exchange::Text(text(from, line)))),
+        Service::Sip => {
+            let check = exchange::sip(&texts(from, line), transport(from), context.faults);
+            to_itself(check.map(Exchange::Sip))
+        }
         Service::Smtp => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: false }))),
         Service::Submission => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: true }))),
         _ => None,
@@ -167,10 +183,14 @@ fn mail(
 /// `\n` is a line feed, and nothing else is an escape.
 fn text(from: &Virtual<'_>, line: &Real<'_>) -> TextCheck {
     let texts = texts(from, line);
-    let transport = match from.key {
+    let send = texts.request.map_or(String::new(), |word| word.text.replace("\\n", "\n"));
+    exchange::text(&texts, transport(from), send)
+}
+
+/// That of the service; TCP for a mark, as with ldirectord.
+fn transport(from: &Virtual<'_>) -> Protocol {
+    match from.key {
         ServiceKey::Address { protocol, .. } => protocol,
         ServiceKey::Mark { .. } => Protocol::Tcp,
-    };
-    let send = texts.request.map_or(String::new(), |word| word.text.replace("\\n", "\n"));
-    exchange::text(&texts, transport, send)
+    }
 }

@@ -341,7 +341,9 @@ fn the_documentation_says_of_every_check_whether_it_is_made() {
     assert_eq!(types.len(), 8);
     let types = types.iter().map(|row| ("checktype", row));
     for (key, (name, fate)) in types.chain(services.iter().map(|row| ("service", row))) {
-        let needed = "\tlogin=\"a\"\n\tpasswd=\"b\"\n\tsecret=\"c\"\n\trequest=\"d\"\n";
+        let page = if *name == "http_proxy" { "http://d/" } else { "d" };
+        let needed =
+            format!("\tlogin=\"a\"\n\tpasswd=\"b\"\n\tsecret=\"c\"\n\trequest=\"{page}\"\n");
         let (_, found) = section(&format!("\t{key}={name}\n{needed}"));
         let refused = !faults(&found).is_empty();
         assert_eq!(refused, *fate == "not yet", "{key}={name}: {:?}", brief(&found));

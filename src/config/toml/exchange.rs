@@ -4,7 +4,7 @@ use crate::config::diag::{Span, Word};
 use crate::config::exchange::{self, Texts};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::keys::Secret;
-use crate::lvs::exchange::{DnsRecord, Exchange, MailCheck, Password, RedisCheck};
+use crate::lvs::exchange::{DnsRecord, Exchange, HttpMethod, MailCheck, Password, RedisCheck};
 use crate::lvs::model::{Protocol, ServiceKey};
 
 /// The texts; what they mean depends on the type of the check.
@@ -65,10 +65,7 @@ impl<'d> Said<'d> {
         at: Span,
         walk: &mut Walk<'_>,
     ) -> Option<Exchange> {
-        let transport = match key {
-            ServiceKey::Address { protocol, .. } => *protocol,
-            ServiceKey::Mark { .. } => Protocol::Udp,
-        };
+        let transport = transport(key);
         let texts = self.texts(receive, at);
         exchange::dns(&texts, transport, self.record, &mut walk.faults).map(Exchange::Dns)
     }
@@ -76,6 +73,35 @@ impl<'d> Said<'d> {
     /// A login.
     pub(super) fn radius(&self, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
         exchange::radius(&self.texts(None, at), &mut walk.faults).map(Exchange::Radius)
+    }
+
+    /// The file of the request, or a listing.
+    pub(super) fn ftp(
+        &self,
+        receive: Option<Word<'d>>,
+        at: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        exchange::ftp(&self.texts(receive, at), &mut walk.faults).map(Exchange::Ftp)
+    }
+
+    /// The page of the request.
+    pub(super) fn proxy(
+        &self,
+        method: Option<HttpMethod>,
+        receive: Option<Word<'d>>,
+        at: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        let method = method.unwrap_or(HttpMethod::Get);
+        let texts = self.texts(receive, at);
+        exchange::proxy(&texts, method, &mut walk.faults).map(Exchange::Proxy)
+    }
+
+    /// OPTIONS for the login, over the protocol of the service; UDP for a mark.
+    pub(super) fn sip(&self, key: &ServiceKey, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
+        let texts = self.texts(None, at);
+        exchange::sip(&texts, transport(key), &mut walk.faults).map(Exchange::Sip)
     }
 
     /// A greeting, and a login where there is one.
@@ -111,6 +137,14 @@ impl<'d> Said<'d> {
             login: self.login.map(|word| word.text.to_owned()),
             password: self.password.as_ref().map(|secret| Password::new(secret.reveal())),
         }))
+    }
+}
+
+/// That of the service; UDP for a mark.
+fn transport(key: &ServiceKey) -> Protocol {
+    match key {
+        ServiceKey::Address { protocol, .. } => *protocol,
+        ServiceKey::Mark { .. } => Protocol::Udp,
     }
 }
 

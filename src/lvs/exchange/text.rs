@@ -46,3 +46,24 @@ pub struct TextCheck {
     /// Tell the server that nothing more comes, by closing our half of the connection.
     pub half_close: bool,
 }
+
+/// An FTP server: a login, and a file or a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FtpCheck {
+    /// An empty password is `ldirectord@HOST`, as an anonymous login wants an address there.
+    pub login: Login,
+    /// The file, with its leading slash and without control characters; `None`: a listing.
+    pub path: Option<String>,
+    /// Regular expression that must match somewhere in what is fetched; checked when it was read.
+    pub receive: Option<String>,
+}
+
+/// A SIP server: OPTIONS, which must be answered by 200.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SipCheck {
+    /// What carries it.
+    pub transport: Protocol,
+    /// Who is asked for and who asks, `USER@HOST`, without blanks, control characters and angle
+    /// brackets; `None`: `ldirectord@` and the name of this machine.
+    pub user: Option<String>,
+}

@@ -24,6 +24,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("a request has no blanks", "no HTTP request has such a thing"),
     ("no port to check at", "the check would always fail"),
     ("needs a login", "the check would always fail"),
+    ("nothing that the proxy", "the check would always fail"),
     ("is not a name that a name server", "no name server could know it"),
     ("is not a host name", "no HTTP request has such a thing"),
 ];
