@@ -2,7 +2,7 @@
 # Every test there is, from a fresh Debian machine with cargo.
 #
 #   tests/run.sh              all steps
-#   tests/run.sh STEP...      only these (a step that needs the binaries builds them)
+#   tests/run.sh STEP...      only these (a step that needs the binaries builds them); `differential` runs only when named
 #
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
@@ -31,6 +31,7 @@ declare -A about=(
   [lab-tests]="the integration tests that need a kernel as Debian has it"
   [story]="the demonstration, every claim checked"
   [director]="the director's second day: reload, tampering, black holes, open connections"
+  [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared"
   [serial]="heartbeats over a serial line of the virtual machine"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs"
   [watchdog]="the watchdog with the kernel's softdog"
@@ -39,11 +40,11 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [differential]=480 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [differential]=1500 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
-spoken=" lab-self story director serial sync watchdog faults measure "
+spoken=" lab-self story director differential serial sync watchdog faults measure "
 # Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
 # where the lab runs.
 lab_tests=(ipvs lease)
@@ -128,6 +129,13 @@ step_director() {
   in_lab "${most[director]}" director.sh
 }
 
+# In the virtual machine whatever this kernel has: ldirectord writes to /var.
+step_differential() {
+  need_packages ldirectord:ldirectord
+  build_for_lab
+  LAB_VM=1 in_lab "${most[differential]}" differential.sh
+}
+
 # In the virtual machine in any case: the cable is its.
 step_serial() {
   build_for_lab
@@ -205,7 +213,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | serial | sync | watchdog | faults | lab-self | peers)
+    story | director | differential | serial | sync | watchdog | faults | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;

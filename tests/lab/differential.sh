@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# The same ldirectord.cf through ldirectord and through `pairbeat director`, each in a namespace of its own with the same
+# real servers, which die and return by the same script: after each step both kernels' tables must be the same.
+#
+#   differential.sh [DIRECTORY]   needs root, IPVS, PAIRBEAT, PROBER, ldirectord; see in_lab of common.sh
+#
+# DIRECTORY (default: ldirectord-cases beside this) holds NAME.cf files, and `exceptions`: lines `NAME STEP REASON` for where
+# the tables differ on purpose; STEP may be `*`. An exception that does not happen is a failure, too. ONLY: a pattern of names.
+#
+# `judged` names the files that have been run so far, with what came of them.
+#
+# A file may use 10.9.0.10 and [2001:db8:9::10] as virtual addresses, and as real servers 10.9.1.1 to .3 and [2001:db8:9:1::1] to
+# ::3, ports 80 and 8080; their page is `server1` and so on. /run/differential/alive is a program for `external`.
+set -euo pipefail
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+# shellcheck source=tests/lab/common.sh
+source "$here/common.sh"
+
+: "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
+cases=${1:-${CASES:-$here/ldirectord-cases}}
+work=/run/differential
+# A table that has been the same on both sides for so long, in seconds, is the answer to a step: several intervals.
+settled=4
+# Longest wait for that.
+patience=30
+declare -A server=()
+
+inside() { ip netns exec "$@"; }
+table() { inside "$1" ipvsadm -Sn | sort; }
+
+# Everything that a side has: addresses that answer, with nothing behind them yet.
+lay_out() {
+  local side=$1 number
+  ip netns add "$side"
+  ip -n "$side" link set lo up
+  ip -n "$side" address add 10.9.0.10/32 dev lo
+  ip -n "$side" address add 2001:db8:9::10/128 dev lo nodad
+  for number in 1 2 3; do comes "$side" "$number"; done
+}
+
+comes() {
+  local side=$1 number=$2 port
+  ip -n "$side" address add "10.9.1.$number/32" dev lo
+  ip -n "$side" address add "2001:db8:9:1::$number/128" dev lo nodad
+  for port in 80 8080; do
+    inside "$side" "$PROBER" serve "10.9.1.$number:$port" "server$number" >>"$work/servers.log" 2>&1 &
+    server[$side-$number-$port-4]=$!
+    inside "$side" "$PROBER" serve "[2001:db8:9:1::$number]:$port" "server$number" >>"$work/servers.log" 2>&1 &
+    server[$side-$number-$port-6]=$!
+  done
+}
+
+goes() {
+  local side=$1 number=$2 key
+  for key in "$side-$number-80-4" "$side-$number-80-6" "$side-$number-8080-4" "$side-$number-8080-6"; do
+    kill "${server[$key]}" 2>>"$work/servers.log" || remark "$name: no page at $key; see $work/servers.log"
+    wait "${server[$key]}" 2>/dev/null || true
+  done
+  ip -n "$side" address del "10.9.1.$number/32" dev lo
+  ip -n "$side" address del "2001:db8:9:1::$number/128" dev lo
+}
+
+theirs() { inside theirs ldirectord "$file" "$1" >>"$work/theirs.log" 2>&1; }
+ours() {
+  inside ours "$PAIRBEAT" --runtime-dir "$work/ours" --state-dir "$work/ours" director "$file" "$1" >>"$work/ours.log" 2>&1
+}
+
+# Waits until both tables are the same and stay so; false when they do not become so.
+same() {
+  local since=$SECONDS begun=$SECONDS before='' now
+  while ((SECONDS - begun < patience)); do
+    now=$(table theirs)
+    if ! [[ $now == "$before" && $now == "$(table ours)" ]]; then since=$SECONDS before=$now; fi
+    ((SECONDS - since < settled)) || return 0
+    sleep 1.5
+  done
+  return 1
+}
+
+excused() { awk -v name="$1" -v step="$2" '$1 == name && ($2 == step || $2 == "*") {found = 1} END {exit !found}' "$cases/exceptions"; }
+
+# step WHAT: judges what both have made of it.
+step() {
+  [[ -z ${TRACE:-} ]] || remark "$name, $1, after $SECONDS s"
+  if same; then
+    if excused "$name" "$1"; then bad "$name, $1: an exception that does not happen"; wrong=1; fi
+    return
+  fi
+  if excused "$name" "$1"; then
+    remark "$name, $1: differs, as listed"
+    return
+  fi
+  bad "$name, $1: the tables differ (< ldirectord, > pairbeat)"
+  diff <(table theirs) <(table ours) || true
+  wrong=1
+}
+
+both() { "$1" theirs "$2"; "$1" ours "$2"; }
+
+play() {
+  wrong=0
+  : >"$work/theirs.log"
+  : >"$work/ours.log"
+  theirs start || true
+  ours start || true
+  step start
+  both goes 1
+  step one-dies
+  both goes 2
+  both goes 3
+  step all-die
+  both comes 2
+  step one-returns
+  both comes 1
+  both comes 3
+  step all-return
+  theirs stop || true
+  ours stop || true
+  step stop
+  ((wrong)) || good "$name"
+  if ((wrong)); then
+    failed=$((failed + 1))
+    tail -n 3 "$work/theirs.log" "$work/ours.log"
+  fi
+  inside theirs ipvsadm -C
+  inside ours ipvsadm -C
+}
+
+modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_wlc ip_vs_lc ip_vs_sh 2>/dev/null || true
+mkdir -p "$work"
+install -m 755 "$here/ldirectord-cases/alive" "$work/alive"
+lay_out theirs
+lay_out ours
+headline "The same files through ldirectord and pairbeat"
+failed=0 count=0
+for path in "$cases"/${ONLY:-*}.cf; do
+  name=$(basename "$path" .cf) file=$work/$name.cf
+  cp "$path" "$file"
+  count=$((count + 1))
+  play
+done
+kill "${server[@]}" 2>/dev/null || true
+say "$count files, $failed differ"
+((failed == 0 && count > 0))
