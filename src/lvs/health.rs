@@ -137,7 +137,7 @@ impl Health {
     pub fn configure(&mut self, now: Instant, directors: &[Director]) -> Result<(), TooManyChecks> {
         let mut wanted: BTreeMap<CheckKey, Vec<Limits>> = BTreeMap::new();
         for service in directors.iter().flat_map(|director| &director.services) {
-            for real in &service.reals {
+            for real in service.servers() {
                 let limits = wanted.entry(CheckKey::new(service, real)).or_default();
                 limits.push(Limits::of(service));
             }
