@@ -482,7 +482,7 @@ fn director(reals: u16) -> Director {
         fall: 1,
         rise: 1,
     };
-    Director { name: DirectorName::new("web").unwrap(), services: vec![web] }
+    Director { name: DirectorName::new("web").unwrap(), services: vec![web], maintenance: None }
 }
 
 fn started(reals: u16) -> Loop {

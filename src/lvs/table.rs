@@ -32,8 +32,8 @@ pub struct Wish<'a> {
 ///
 /// A server that is up is in with its weight, or with the one that an operator has ordered. One
 /// that is down is out, or in with weight 0 where the service is quiescent. One without a verdict
-/// is out. One that is drained has weight 0 until its time is over, and one that is disabled is
-/// out. The sorry server is in exactly while no real server of the service takes connections,
+/// is out. One that is drained has weight 0 until its time is over, one that is disabled is
+/// out, and one that is being worked on counts as down. The sorry server is in exactly while no real server of the service takes connections,
 /// that is, none is in with a weight over 0. Of two services with one key the first counts.
 pub fn desired(wish: Wish<'_>) -> Table {
     desired_over(wish, &Table::default())
@@ -96,6 +96,7 @@ fn weight(
         Some(Override::Weight(weight)) => weight,
         Some(Override::Drain { until }) if wish.now < until => 0,
         Some(Override::Drain { .. } | Override::Disable) => return None,
+        Some(Override::Maintenance) => return service.quiescent.then_some(0),
     };
     match wish.health.standing(service, real).state {
         State::Up => Some(full),

@@ -56,7 +56,7 @@ pub(super) fn service(n: u8, reals: &[u8]) -> VirtualService {
 
 /// A director with these services.
 pub(super) fn director(services: Vec<VirtualService>) -> Director {
-    Director { name: DirectorName::new("test.cf").unwrap(), services }
+    Director { name: DirectorName::new("test.cf").unwrap(), services, maintenance: None }
 }
 
 /// A good answer.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::config::check::DraftDirector;
 use crate::config::diag::{Mark, Span, Word};
@@ -73,6 +74,8 @@ pub(super) fn read(
     walk: &mut Walk<'_>,
 ) -> DraftDirector {
     let defaults = Defaults::read(&mut fields, walk);
+    let maintenance = fields.take("maintenance_dir").and_then(|item| item.text(walk));
+    let maintenance = maintenance.map(|word| PathBuf::from(word.text));
     let items = fields.take("service").map_or_else(Vec::new, |item| item.items(walk));
     if items.is_empty() {
         let help = format!("`[[director.{name}.service]]` with `address = \"192.168.2.110:80\"`");
@@ -88,7 +91,7 @@ pub(super) fn read(
             marks.push(mark);
         }
     }
-    DraftDirector { director: Director { name, services }, services: marks }
+    DraftDirector { director: Director { name, services, maintenance }, services: marks }
 }
 
 fn service(
