@@ -54,6 +54,11 @@ impl Instant {
     }
 }
 
+/// A span in whole milliseconds, as reports and the wire have it.
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn nanos(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }

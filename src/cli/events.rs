@@ -29,6 +29,15 @@ pub(super) struct Wanted {
     pub(super) last: Option<usize>,
 }
 
+/// `90s`, `10m`, `2h`, `7d`.
+pub(super) fn span(text: &str) -> Option<Duration> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    units.iter().find_map(|(unit, seconds)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(Duration::from_secs(count.saturating_mul(*seconds)))
+    })
+}
+
 /// The oldest record that is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Since {
@@ -42,16 +51,11 @@ impl std::str::FromStr for Since {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-        let ago = units.iter().find_map(|(unit, seconds)| {
-            let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-            Some(Self::Ago(Duration::from_secs(count.saturating_mul(*seconds))))
-        });
         let is_time = text.len() >= 10
             && text.starts_with(|c: char| c.is_ascii_digit())
             && text.chars().all(|c| c.is_ascii_digit() || "-:.TZ".contains(c));
-        match ago {
-            Some(ago) => Ok(ago),
+        match span(text) {
+            Some(ago) => Ok(Self::Ago(ago)),
             None if is_time => Ok(Self::Time(text.to_owned())),
             None => {
                 Err("a span such as 90s, 10m, 2h, 7d, or a time such as 2026-11-21T06:58"

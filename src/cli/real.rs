@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::ask;
+use super::events;
 use super::exit::Code;
 use super::out;
 use crate::control::protocol::{Call, Ordered, RealOrder};
 use crate::daemon::Paths;
 use crate::lvs::director::RealView;
-use crate::lvs::model::ServiceKey;
-use crate::lvs::overrides::{self, Command, Target, WEIGHT_MAX};
+use crate::lvs::model::{ServiceKey, WEIGHT_MAX};
+use crate::lvs::overrides::{self, Command, Target};
 use crate::status::Status;
 use crate::sys::clock;
 
@@ -76,19 +77,14 @@ pub(super) enum Real {
 
 /// `90s`, `10m`, `2h`, `1d`.
 fn span(text: &str) -> Result<Duration, String> {
-    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-    let found = units.iter().find_map(|(unit, seconds)| {
-        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        count.checked_mul(*seconds)
-    });
-    found.map(Duration::from_secs).ok_or_else(|| "a span such as 90s, 10m, 2h, 1d".to_owned())
+    events::span(text).ok_or_else(|| "a span such as 90s, 10m, 2h, 1d".to_owned())
 }
 
 /// Carries it out.
 pub(super) fn real(paths: &Paths, order: &Real) -> Code {
     let (which, command, wait) = match order {
         Real::Drain { which, deadline, wait } => {
-            let until = deadline.map(|deadline| (clock::wall() + deadline).as_secs());
+            let until = deadline.map(|deadline| clock::wall().saturating_add(deadline).as_secs());
             (which, Command::Drain { until }, *wait)
         }
         Real::Disable { which } => (which, Command::Disable, false),

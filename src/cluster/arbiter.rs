@@ -23,9 +23,9 @@ use crate::cluster::group::{Group, Role, Stance};
 use crate::cluster::message::Hold;
 use crate::cluster::outbox::Turn;
 use crate::cluster::outside::{ArbiterAnswer, ArbiterSettings, ArbiterView};
-use crate::cluster::peer::{PeerState, millis};
+use crate::cluster::peer::PeerState;
 use crate::names::{ActionId, GroupId};
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// How much longer the core waits for an answer than the driver for the arbiter.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);

@@ -6,10 +6,9 @@ use crate::cluster::Core;
 use crate::cluster::event::{LanAnswer, ServiceLink};
 use crate::cluster::message::{Hold, Wish};
 use crate::cluster::outside::{ArbiterView, FenceView};
-use crate::cluster::peer::millis;
 use crate::cluster::view::{LinkView, NodeView, PeerLife};
 use crate::names::GroupName;
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// What was known of the peer and of this node's own health, at the moment of a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

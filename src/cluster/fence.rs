@@ -15,9 +15,9 @@ use crate::cluster::event::{Answer, Bar, Event, Output, OutsideOrder};
 use crate::cluster::group::{BACKOFF_MAX, BACKOFF_MIN, Group};
 use crate::cluster::outbox::Turn;
 use crate::cluster::outside::FenceView;
-use crate::cluster::peer::{PeerState, millis};
+use crate::cluster::peer::PeerState;
 use crate::names::{ActionId, RequestId};
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// How much longer the core waits for the devices than the driver.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);

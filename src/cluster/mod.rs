@@ -80,7 +80,7 @@ pub use self::outside::{
     ArbiterAnswer, ArbiterSettings, ArbiterView, FenceView, OutsideSettings, PingSettings,
     ReachView,
 };
-use self::peer::{Peer, PeerState, millis};
+use self::peer::{Peer, PeerState};
 use self::phase::{Doubt, FAREWELLS, Leave, Phase, boot_end};
 use self::reach::Reach;
 use self::requests::{Direction, Requests, answer};
@@ -93,7 +93,7 @@ pub use self::view::{
 };
 pub use self::watch::Monitor;
 use crate::names::{GroupId, LinkId, RequestId};
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// One node's half of the cluster.
 ///

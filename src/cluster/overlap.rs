@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cluster::event::Event;
 use crate::cluster::group::Group;
 use crate::cluster::outbox::Turn;
-use crate::cluster::peer::millis;
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// One group's overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use crate::cluster::outbox::Outbox;
 use crate::cluster::restart::RESTART_MAX;
 use crate::cluster::settings::Settings;
 use crate::names::{GroupName, LinkId, NodeName};
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// What we believe about the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -405,9 +405,4 @@ impl Peer {
         });
         dead.into_iter().chain(links)
     }
-}
-
-/// Whole milliseconds, as events and views show them.
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -10,10 +10,10 @@ use crate::cluster::event::{Answer, Bar, Cause, Output, Which};
 use crate::cluster::group::{Group, Role, Setback, Stance, can_take};
 use crate::cluster::message::{Hold, Wish};
 use crate::cluster::outbox::{Licence, Turn};
-use crate::cluster::peer::{PeerState, millis};
+use crate::cluster::peer::PeerState;
 use crate::cluster::settings::Side;
 use crate::names::{GroupId, GroupName, RequestId};
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// Which way the groups of a request go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,11 +20,10 @@ use crate::cluster::calm::CarriedCalm;
 use crate::cluster::event::{Answer, Output};
 use crate::cluster::group::{BACKOFF_MIN, Group, Role, Stance};
 use crate::cluster::outbox::Licence;
-use crate::cluster::peer::millis;
 use crate::cluster::phase::Phase;
 use crate::cluster::{Core, Past, Settings};
 use crate::names::{ActionId, GroupName, RequestId};
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// The longest that anybody waits for a peer that has said that it restarts, whatever it said.
 pub const RESTART_MAX: Duration = Duration::from_secs(30);

@@ -2,13 +2,13 @@
 
 use crate::cluster::group::{Group, holds};
 use crate::cluster::outside::FenceView;
-use crate::cluster::peer::{Link, PeerState, millis};
+use crate::cluster::peer::{Link, PeerState};
 use crate::cluster::phase::Phase;
 use crate::cluster::requests::Direction;
 use crate::cluster::view::{GroupView, LinkState, LinkView, NodeView, PeerLife, PeerView, View};
 use crate::cluster::{Core, Past, Side};
 use crate::names::NodeName;
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 impl Core {
     /// Everything that the core knows, at `now`.

@@ -6,9 +6,8 @@ use super::Core;
 use super::drift::Section;
 use super::event::{Answer, Output};
 use super::message::{Beat, NodeState, Notice, SECTIONS_MAX, SectionDigest, Words};
-use super::peer::millis;
 use super::phase::{Phase, farewell_spacing};
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// Beats that must fit into the peer's deadtime; two lost packets in a row never look like death.
 const BEATS_PER_DEADTIME: u32 = 3;

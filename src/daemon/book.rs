@@ -9,7 +9,9 @@ use tracing::warn;
 use crate::cluster::message::Word;
 use crate::daemon::beat::{Order, Orders};
 use crate::lvs::overrides::{Book, Command, Entry, Full, Overrides, Target};
+use crate::store;
 use crate::sys::clock;
+use crate::time::millis;
 
 /// The book and where it goes.
 pub(super) struct BookKeeper {
@@ -56,7 +58,7 @@ impl BookKeeper {
     /// # Errors
     /// [`Full`].
     pub(super) fn order(&mut self, target: Target, command: Command) -> Result<(), Full> {
-        let now_ms = u64::try_from(clock::wall().as_millis()).unwrap_or(u64::MAX);
+        let now_ms = millis(clock::wall());
         self.book.order(target, command, now_ms)?;
         self.save();
         Ok(())
@@ -99,12 +101,9 @@ fn entry(line: &str) -> Option<Entry> {
     Some(Entry { stamp: stamp.parse().ok()?, text: text.to_owned() })
 }
 
-/// Replaces the file as a whole: a crash leaves the old one or the new one.
 fn write(file: &Path, book: &Book) -> io::Result<()> {
     let lines = book.entries().map(|Entry { stamp, text }| format!("{stamp} {text}\n"));
-    let new = file.with_extension("new");
-    std::fs::write(&new, lines.collect::<String>())?;
-    std::fs::rename(&new, file)
+    store::replace(file, lines.collect::<String>().as_bytes())
 }
 
 #[cfg(test)]

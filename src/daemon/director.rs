@@ -30,6 +30,7 @@ use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Overrides, Target};
+use crate::store;
 use crate::sys::clock;
 
 /// Orders that wait for the task: a reload, a stop, and a few questions for the status.
@@ -525,9 +526,6 @@ fn read_owned(path: &Path) -> BTreeSet<ServiceKey> {
     })
 }
 
-/// Replaces the file as a whole: a crash leaves the old one or the new one.
 fn write_owned(path: &Path, owned: &BTreeSet<ServiceKey>) -> io::Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, serde_json::to_vec(owned)?)?;
-    std::fs::rename(&new, path)
+    store::replace(path, &serde_json::to_vec(owned)?)
 }

@@ -15,6 +15,7 @@ use tracing::warn;
 use crate::cluster::{Past, View};
 use crate::daemon::Paths;
 use crate::names::NodeName;
+use crate::store;
 
 /// Of the file's form.
 const VERSION: u32 = 1;
@@ -97,9 +98,7 @@ fn read(path: &Path) -> io::Result<Option<Form>> {
 }
 
 fn write(path: &Path, form: &Form) -> io::Result<()> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, serde_json::to_vec(form)?)?;
-    std::fs::rename(&new, path)
+    store::replace(path, &serde_json::to_vec(form)?)
 }
 
 #[cfg(test)]

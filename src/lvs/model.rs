@@ -126,6 +126,9 @@ impl fmt::Display for Protocol {
     }
 }
 
+/// Highest weight of the kernel.
+pub const WEIGHT_MAX: u32 = 65_535;
+
 /// A real server of one virtual service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealServer {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::lvs::model::{Protocol, RealKey, ServiceKey};
+use crate::lvs::model::{Protocol, RealKey, ServiceKey, WEIGHT_MAX};
 use crate::time::Instant;
 
 /// Most entries of a book, those included that an `enable` has ended: as many as an operator can
@@ -207,9 +207,6 @@ macro_rules! as_text {
 
 as_text!(Target);
 as_text!(Command);
-
-/// Highest weight of the kernel.
-pub const WEIGHT_MAX: u32 = 65_535;
 
 /// One entry as it is told to the other node, and written to the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]

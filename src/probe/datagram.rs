@@ -44,8 +44,7 @@ impl Conversation {
 
     /// The address from which we ask.
     pub(super) fn local(&self) -> Result<IpAddr, CheckFailure> {
-        let address = self.socket.local_addr();
-        address.map(|it| it.ip()).map_err(|error| CheckFailure::Local(error.to_string()))
+        self.socket().map(|it| it.ip())
     }
 
     /// Asks until `judge` takes a datagram for the answer; those for which it says `None` are

@@ -30,7 +30,7 @@ pub(super) async fn check(
     context: &Context,
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
-    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let pattern = context.receive(check.receive.as_deref())?;
     let asked = Asked { check, pattern, id: u16::from_be_bytes(random()?) };
     let question = asked.bytes()?;
     match check.transport {

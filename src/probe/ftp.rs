@@ -6,8 +6,8 @@ use regex::bytes::Regex;
 
 use super::lines::{Limits, Lines, REPLIES};
 use super::stream::open;
-use super::{Context, Deadline, Phase, http, own_address};
-use crate::lvs::check::{CheckFailure, shown, shown_without};
+use super::{Context, Deadline, Phase, garbage, http, own_address};
+use crate::lvs::check::{CheckFailure, shown_without};
 use crate::lvs::exchange::{FtpCheck, Login};
 
 /// Of a file or a listing: as much as of a page of HTTP.
@@ -20,7 +20,7 @@ pub(super) async fn check(
     context: &Context,
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
-    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let pattern = context.receive(check.receive.as_deref())?;
     let mut lines = Lines::new(open(target, None, context, deadline).await?, REPLIES, deadline);
     let mut greeting = lines.reply(Phase::Greeting).await?;
     // 120: ready in so many minutes, and then 220.
@@ -81,8 +81,7 @@ async fn passive(target: SocketAddr, lines: &mut Lines) -> Result<SocketAddr, Ch
     let reply = say(lines, command).await?.expect(code)?;
     let text = String::from_utf8_lossy(&reply.line);
     let port = if extended { extended_port(&text) } else { passive_port(&text) };
-    let garbage = || CheckFailure::Protocol(format!("`{}`", shown(&reply.line)));
-    Ok(SocketAddr::new(target.ip(), port.ok_or_else(garbage)?))
+    Ok(SocketAddr::new(target.ip(), port.ok_or_else(|| garbage(&reply.line))?))
 }
 
 /// `227 ... h1,h2,h3,h4,p1,p2 ...`: the numbers may stand in brackets, or not (RFC 1123 section

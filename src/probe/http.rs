@@ -39,7 +39,7 @@ pub(super) async fn check(
     context: &Context,
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
-    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let pattern = context.receive(check.receive.as_deref())?;
     let request = request(check, target)?;
     let tls = check.tls.then_some(check.host.as_deref());
     let stream = open(target, tls, context, deadline).await?;
@@ -53,7 +53,7 @@ pub(super) async fn through_proxy(
     context: &Context,
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
-    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let pattern = context.receive(check.receive.as_deref())?;
     let invalid = || CheckFailure::Local(format!("`{}` cannot be asked for", check.uri));
     let uri: Uri = check.uri.parse().map_err(|_| invalid())?;
     let host = uri.authority().ok_or_else(invalid)?.to_string();

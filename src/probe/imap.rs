@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::lines::{Lines, REPLIES};
 use super::stream::open;
-use super::{Context, Deadline, Phase};
+use super::{Context, Deadline, Phase, garbage};
 use crate::lvs::check::{CheckFailure, shown, shown_without};
 use crate::lvs::exchange::{Login, MailCheck};
 
@@ -21,7 +21,7 @@ pub(super) async fn check(
     match status(&greeting, "*") {
         Some("OK" | "PREAUTH") => (),
         Some("BYE") => return Err(CheckFailure::Answer(shown(&greeting))),
-        _ => return Err(CheckFailure::Protocol(format!("`{}`", shown(&greeting)))),
+        _ => return Err(garbage(&greeting)),
     }
     if let Some(login) = &check.login {
         log_in(login, &mut lines).await?;

@@ -44,7 +44,7 @@ pub(super) async fn check(
     context: &Context,
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
-    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let pattern = context.receive(check.receive.as_deref())?;
     let stream = tcp::connect(target, deadline).await?;
     let Some(trust) = context.trust(check.tls) else {
         return deadline.bound(Phase::Answer, exchange(stream, check, pattern, deadline)).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::stream::Stream;
-use super::{Deadline, Phase, tls};
+use super::{Deadline, Phase, garbage, tls};
 use crate::lvs::check::{CheckFailure, shown};
 
 /// How much of an answer is read.
@@ -175,12 +175,11 @@ impl Lines {
     /// ends with a line that begins with the same number and a blank (RFC 959 section 4.2).
     pub(super) async fn reply(&mut self, phase: Phase) -> Result<Reply, CheckFailure> {
         let first = self.line(phase).await?;
-        let garbage = || CheckFailure::Protocol(format!("`{}`", shown(&first)));
-        let code = code(&first).ok_or_else(garbage)?;
+        let code = code(&first).ok_or_else(|| garbage(&first))?;
         match first.get(3) {
             None | Some(b' ') => return Ok(Reply { code, line: first }),
             Some(b'-') => (),
-            Some(_) => return Err(garbage()),
+            Some(_) => return Err(garbage(&first)),
         }
         loop {
             let line = self.line(phase).await?;

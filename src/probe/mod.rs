@@ -14,9 +14,10 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use rustix::io::Errno;
 
-use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern};
+use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern, shown};
 use crate::lvs::exchange::{Exchange, TlsUse};
 use crate::lvs::model::Protocol;
+use crate::time::millis;
 
 #[cfg(test)]
 pub(crate) mod black_hole;
@@ -76,6 +77,11 @@ impl Context {
             TlsUse::Unverified => Some(&self.anybody),
             TlsUse::Verified => Some(&self.trust),
         }
+    }
+
+    /// What an answer must match, where it must match anything.
+    fn receive(&self, text: Option<&str>) -> Result<Option<&Regex>, CheckFailure> {
+        text.map(|text| self.pattern(text)).transpose()
     }
 
     /// The compiled form of a pattern.
@@ -138,6 +144,11 @@ async fn negotiate(
         Exchange::Radius(check) => radius::check(check, target, deadline).await,
         Exchange::Redis(check) => redis::check(check, target, deadline).await,
     }
+}
+
+/// An answer that is none in the server's protocol.
+fn garbage(answer: &[u8]) -> CheckFailure {
+    CheckFailure::Protocol(format!("`{}`", shown(answer)))
 }
 
 /// Bytes that nobody can guess.
@@ -216,10 +227,6 @@ impl Deadline {
             _ => CheckFailure::Local(error.to_string()),
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

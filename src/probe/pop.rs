@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::lines::{Lines, REPLIES};
 use super::stream::open;
-use super::{Context, Deadline, Phase};
+use super::{Context, Deadline, Phase, garbage};
 use crate::lvs::check::{CheckFailure, shown, shown_without};
 use crate::lvs::exchange::{Login, MailCheck};
 
@@ -62,6 +62,6 @@ fn status(line: &[u8]) -> Result<Status, CheckFailure> {
     match word {
         b"+OK" => Ok(Status::Well),
         b"-ERR" => Ok(Status::Wrong),
-        _ => Err(CheckFailure::Protocol(format!("`{}`", shown(line)))),
+        _ => Err(garbage(line)),
     }
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::millis;
 use crate::exec::{Invocation, Ran, RunError, run};
 use crate::lvs::check::{CheckFailure, CheckSpec, shown};
 use crate::lvs::program::{ProgramCheck, ProgramEnd, Told};
+use crate::time::millis;
 
 /// Most programs at a time. Each is a process with up to 256 KiB of kept output on our side; more
 /// than that many hang only where something is wrong with all of them, and then the others wait

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Deadline, Phase, tcp};
+use super::{Deadline, Phase, garbage, tcp};
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::RedisCheck;
 
@@ -36,7 +36,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         match answer(&mut stream, deadline).await?.as_slice() {
             b"+OK" => {}
             [b'-', words @ ..] => return Err(CheckFailure::Login(shown(words))),
-            other => return Err(unlike(other)),
+            other => return Err(garbage(other)),
         }
     }
     say(&mut stream, ["PING"].into_iter(), deadline).await?;
@@ -46,7 +46,7 @@ pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             Err(CheckFailure::Login(shown(words)))
         }
         [b'-', words @ ..] => Err(CheckFailure::Answer(shown(words))),
-        other => Err(unlike(other)),
+        other => Err(garbage(other)),
     }
 }
 
@@ -81,8 +81,4 @@ async fn answer<S: AsyncRead + Unpin>(
             return Err(CheckFailure::TooLarge(LINE_MAX));
         }
     }
-}
-
-fn unlike(line: &[u8]) -> CheckFailure {
-    CheckFailure::Protocol(format!("`{}`", shown(line)))
 }

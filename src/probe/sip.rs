@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::datagram::Conversation;
 use super::lines::{Lines, REPLIES};
-use super::{Deadline, Phase, own_address, tcp};
+use super::{Deadline, Phase, garbage, own_address, tcp};
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::SipCheck;
 use crate::lvs::model::Protocol;
@@ -65,7 +65,7 @@ fn is_final(line: &[u8]) -> Result<bool, CheckFailure> {
         Some([b'2'..=b'6', b'0'..=b'9', b'0'..=b'9']) if is_sip => {
             Err(CheckFailure::Answer(shown(line)))
         }
-        _ => Err(CheckFailure::Protocol(format!("`{}`", shown(line)))),
+        _ => Err(garbage(line)),
     }
 }
 

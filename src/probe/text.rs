@@ -22,7 +22,7 @@ pub(super) async fn check(
     context: &Context,
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
-    let pattern = check.receive.as_deref().map(|text| context.pattern(text)).transpose()?;
+    let pattern = context.receive(check.receive.as_deref())?;
     match check.transport {
         Protocol::Tcp => over_tcp(check, target, context, pattern, deadline).await,
         Protocol::Udp => {

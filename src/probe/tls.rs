@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, DnsName, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -49,9 +49,7 @@ impl Trust {
 
     /// Whoever it is: encrypted, and that is all.
     pub fn anybody() -> Self {
-        let provider = Arc::new(ring::default_provider());
-        let anybody = Anybody { algorithms: provider.signature_verification_algorithms };
-        Self { config: with_verifier(provider, Arc::new(anybody)).map(Arc::new) }
+        Self { config: client_config(None).map(Arc::new) }
     }
 
     /// No authority: for a context whose checks use no TLS.
@@ -60,7 +58,8 @@ impl Trust {
     }
 
     fn from_found(found: CertificateResult) -> Self {
-        Self { config: client_config(found).map(Arc::new) }
+        let config = Chain::new(found).and_then(|chain| client_config(Some(chain)));
+        Self { config: config.map(Arc::new) }
     }
 
     fn connector(&self) -> Result<TlsConnector, CheckFailure> {
@@ -144,16 +143,10 @@ fn server_name(host: Option<&str>, address: IpAddr) -> ServerName<'static> {
     }
 }
 
-fn client_config(found: CertificateResult) -> Result<ClientConfig, String> {
+fn client_config(chain: Option<Chain>) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
-    let chain = Chain::new(found, &provider)?;
-    with_verifier(provider, Arc::new(chain))
-}
-
-fn with_verifier(
-    provider: Arc<CryptoProvider>,
-    verifier: Arc<dyn ServerCertVerifier>,
-) -> Result<ClientConfig, String> {
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = Arc::new(Verifier { chain, algorithms });
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
@@ -163,45 +156,12 @@ fn with_verifier(
     Ok(config)
 }
 
-/// Takes every certificate whose key the server has.
+/// Looks at a server's certificate. That the server has its key is always looked at.
 #[derive(Debug)]
-struct Anybody {
+struct Verifier {
+    /// `None`: anybody will do.
+    chain: Option<Chain>,
     algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
 }
 
 /// Compares the chain with the authorities, and no name with anything.
@@ -209,11 +169,10 @@ struct Chain {
     roots: RootCertStore,
     /// The authorities as they were read, to know a server's own certificate among them.
     certificates: BTreeSet<Vec<u8>>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Chain {
-    fn new(found: CertificateResult, provider: &CryptoProvider) -> Result<Self, String> {
+    fn new(found: CertificateResult) -> Result<Self, String> {
         let mut roots = RootCertStore::empty();
         let certificates = found.certs.iter().map(|cert| cert.to_vec()).collect();
         // Old authorities that the library cannot read are in many bundles: not our business.
@@ -222,8 +181,35 @@ impl Chain {
             let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
             return Err(format!("found no certificate authority{why}"));
         }
-        let algorithms = provider.signature_verification_algorithms;
-        Ok(Self { roots, certificates, algorithms })
+        Ok(Self { roots, certificates })
+    }
+
+    fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Result<(), rustls::Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let verdict = verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &self.roots,
+            intermediates,
+            now,
+            algorithms.all,
+        );
+        match verdict {
+            // A self-signed certificate that the administrator put among the authorities: openssl
+            // takes it, the library does not want an authority as a server. Its time was looked at
+            // before that (an expired one is another error).
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
+                if self.certificates.contains(end_entity.as_ref()) =>
+            {
+                Ok(())
+            }
+            verdict => verdict,
+        }
     }
 }
 
@@ -233,7 +219,7 @@ impl fmt::Debug for Chain {
     }
 }
 
-impl ServerCertVerifier for Chain {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -242,25 +228,10 @@ impl ServerCertVerifier for Chain {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let verdict = verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &self.roots,
-            intermediates,
-            now,
-            self.algorithms.all,
-        );
-        match verdict {
-            // A self-signed certificate that the administrator put among the authorities: openssl
-            // takes it, the library does not want an authority as a server. Its time was looked at
-            // before that (an expired one is another error).
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_)))
-                if self.certificates.contains(end_entity.as_ref()) =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
-            verdict => verdict.map(|()| ServerCertVerified::assertion()),
+        if let Some(chain) = &self.chain {
+            chain.verify(end_entity, intermediates, now, self.algorithms)?;
         }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

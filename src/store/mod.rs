@@ -12,3 +12,13 @@
 pub mod carried;
 pub mod files;
 pub mod writer;
+
+/// Replaces a file as a whole: a crash leaves the old one or the new one.
+///
+/// # Errors
+/// The system's; then the old one is there.
+pub fn replace(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    let new = path.with_extension("new");
+    std::fs::write(&new, bytes)?;
+    std::fs::rename(&new, path)
+}

@@ -5,16 +5,15 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use pairbeat::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict};
+use pairbeat::lvs::check::{CheckFailure, Verdict};
 use pairbeat::lvs::exchange::Exchange;
-use pairbeat::probe::{Context, probe, tls::Trust};
+use pairbeat::probe::tls::Trust;
 use tokio::time::Instant;
 
-use super::needs;
+use super::{needs, place};
 
 /// Until a server that was started must answer; machines that test are slow.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -158,17 +157,15 @@ pub(super) fn verdict_with(
     timeout: Duration,
     trust: Trust,
 ) -> Verdict {
-    let spec = CheckSpec {
-        id: CheckId(1),
-        kind: CheckKind::Negotiate(exchange.clone()),
-        address: Ipv4Addr::LOCALHOST.into(),
-        port,
-        interval: timeout,
-        timeout,
-    };
-    let context = Context::new(Arc::new(trust), std::slice::from_ref(&spec));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(probe(&spec, &context))
+    let target = (Ipv4Addr::LOCALHOST, port).into();
+    place::run(place::verdict(&place::spec(exchange.clone(), target, timeout), trust))
+}
+
+/// A server that is not there is refused at once, and one that says nothing down at the limit.
+pub(super) fn absent_and_silent(exchange: &Exchange) {
+    assert_eq!(verdict(exchange, free_port()), Verdict::Down(CheckFailure::Refused));
+    let verdict = verdict_within(exchange, silent(), SHORT);
+    assert!(is_silence(&verdict), "{verdict:?}");
 }
 
 /// Whether the check has waited for an answer until its limit.

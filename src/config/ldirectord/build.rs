@@ -109,8 +109,8 @@ fn method(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Option<Method> {
     };
     match from.check.service {
         Service::None => Some(Method::Fixed(without_service(from, context))),
-        service if exchange::is_spoken(service) => Some(Method::Negotiate { connects }),
-        _ => None,
+        Service::Unusable => None,
+        _ => Some(Method::Negotiate { connects }),
     }
 }
 

@@ -13,33 +13,6 @@ use crate::lvs::exchange::{
 };
 use crate::lvs::model::{Protocol, ServiceKey};
 
-/// Whether servers of this kind can be spoken to.
-pub(super) fn is_spoken(service: Service) -> bool {
-    matches!(
-        service,
-        Service::Dns
-            | Service::Ftp
-            | Service::Http
-            | Service::HttpProxy
-            | Service::Https
-            | Service::Imap
-            | Service::Imaps
-            | Service::Ldap
-            | Service::Ldaps
-            | Service::Mysql
-            | Service::Nntp
-            | Service::Oracle
-            | Service::Pgsql
-            | Service::Pop
-            | Service::Pops
-            | Service::Radius
-            | Service::Simpletcp
-            | Service::Sip
-            | Service::Smtp
-            | Service::Submission
-    )
-}
-
 /// The exchange with the first server of a line, and where it goes when not to the server itself.
 /// `None` after a fault.
 pub(super) fn of(
@@ -81,7 +54,7 @@ pub(super) fn of(
         }
         Service::Smtp => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: false }))),
         Service::Submission => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: true }))),
-        _ => None,
+        Service::None | Service::Unusable => None,
     }
 }
 

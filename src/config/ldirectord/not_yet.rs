@@ -1,12 +1,8 @@
 //! What a file asks for and the director does not act on: one place, so that what is built next
-//! has its line to remove here.
-//!
-//! A check that can't be made is a fault: a server would be taken as up, or as down, unasked. The
-//! rest works without what is named here, and is a warning.
+//! has its line to remove here. The rest works without it, so it is a warning.
 
 use crate::config::diag::Faults;
-use crate::config::ldirectord::exchange;
-use crate::config::ldirectord::file::{CheckType, File, Globals, Service, Virtual, Written};
+use crate::config::ldirectord::file::{File, Globals, Virtual, Written};
 
 /// One directive.
 pub(super) struct Row {
@@ -43,10 +39,7 @@ const fn both(directive: &'static str, consequence: &'static str) -> Row {
 const MAIL: &str = " yet: no mail is sent";
 const COMMAND: &str = " yet: the command is not run";
 
-/// What there is instead of a service that can't be checked.
-pub(super) const SERVICE_HELP: &str = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` for anything else";
-
-/// Directives; the checks are in [`check`].
+/// Directives.
 pub(super) const ROWS: &[Row] = &[
     section("monitorfile", |_| true, " yet: checks are not written to a file"),
     section("servicename", |_| true, MAIL),
@@ -114,7 +107,6 @@ pub(super) fn say(file: &File<'_>, acted_on: &[&str], faults: &mut Faults<'_>) {
                 warn(row, written, faults);
             }
         }
-        check(section, faults);
     }
 }
 
@@ -125,36 +117,4 @@ fn row(written: &Written) -> Option<&'static Row> {
 fn warn(row: &Row, written: &Written, faults: &mut Faults<'_>) {
     let message = format!("`{}` is not acted on{}", row.directive, row.consequence);
     faults.warn(written.key, message);
-}
-
-/// Checks that can't be made.
-fn check(section: &Virtual<'_>, faults: &mut Faults<'_>) {
-    let check = &section.check;
-    let (span, message) = match check.kind {
-        CheckType::Negotiate | CheckType::Every(_) => match check.service {
-            Service::None | Service::Unusable => return,
-            service if exchange::is_spoken(service) => return,
-            service => {
-                let name = service.name();
-                if let Some(span) = check.service_at {
-                    let message = format!("service={name} is not supported yet");
-                    faults.fault(span, message).help(SERVICE_HELP);
-                    return;
-                }
-                let message =
-                    format!("this port is checked as service={name}, which is not supported yet");
-                (section.head, message)
-            }
-        },
-        CheckType::Connect
-        | CheckType::External
-        | CheckType::ExternalPerl
-        | CheckType::Ping
-        | CheckType::On
-        | CheckType::Off
-        | CheckType::Unusable => return,
-    };
-    let help = "`checktype=connect` sees whether the port takes connections, \
-                `checktype=ping` whether the server is there";
-    faults.fault(span, message).help(help);
 }

@@ -6,7 +6,6 @@ use crate::config::ldirectord::file::{
     CheckType, Globals, Log, Phases, Service, Settings, Sorry, Written,
 };
 use crate::config::ldirectord::lines::{self, Entry};
-use crate::config::ldirectord::not_yet::SERVICE_HELP;
 use crate::config::ldirectord::{Context, address, http};
 use crate::keys::Secret;
 use crate::lvs::exchange::HttpMethod;
@@ -27,6 +26,9 @@ const SCHED_FLAGS: &[&str] =
     &["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"];
 /// What they are in the kernel.
 const SCHED_BITS: &[u8] = &[1, 2, 1, 2, 1, 2, 4];
+
+/// What there is instead of a service that is none.
+const SERVICE_HELP: &str = "docs/LDIRECTORD.md has the services; `checktype=connect` or `checktype=ping` for anything else";
 
 /// `protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

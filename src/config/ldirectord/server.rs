@@ -8,10 +8,7 @@ use crate::config::ldirectord::file::Real;
 use crate::config::ldirectord::lines::Entry;
 use crate::config::ldirectord::{Context, address, http};
 use crate::lvs::check::CHECKS_MAX;
-use crate::lvs::model::{Protocol, ServiceKey};
-
-/// Highest weight of the kernel.
-pub(in crate::config) const WEIGHT_MAX: u32 = 65_535;
+use crate::lvs::model::{Protocol, ServiceKey, WEIGHT_MAX};
 
 /// All real servers of a service, ranges taken apart.
 pub(super) fn reals<'a>(

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::config::check::DraftDirector;
 use crate::config::diag::{Mark, Span, Word};
 use crate::config::ldirectord::section::{PERSISTENT_MAX, flag_bits, known_scheduler, sched_flags};
-use crate::config::ldirectord::server::{WEIGHT_MAX, range};
+use crate::config::ldirectord::server::range;
 use crate::config::ldirectord::{address, build::server_port};
 use crate::config::toml::check::{self, Check, Level};
 use crate::config::toml::walk::{Fields, Item, Walk};
@@ -18,7 +18,7 @@ use crate::config::{Family, value};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{
     Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
-    VirtualService,
+    VirtualService, WEIGHT_MAX,
 };
 use crate::names::DirectorName;
 

@@ -1,8 +1,6 @@
 //! The director as the operator sees it: what `status`, `status --json` and the status page
 //! render. Values only; text of addresses is as in `ipvsadm -Ln`.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::Control;
@@ -12,7 +10,7 @@ use crate::lvs::model::{
     VirtualService,
 };
 use crate::lvs::overrides::Override;
-use crate::time::Instant;
+use crate::time::{Instant, millis};
 
 /// All services of all directors, and the state of the kernel's IPVS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,13 +186,13 @@ impl Control {
             up: standing.state.is_up(),
             state: state.to_owned(),
             cause,
-            since_ms: ms(now.since(standing.since)),
+            since_ms: millis(now.since(standing.since)),
             failures: standing.failures,
             hindered: standing.hindered,
             ordered: ordered.map(|ordered| ordered.word()),
             drain_ends_ms: match ordered {
                 Some(Override::Drain { until }) if until < Instant::NEVER => {
-                    Some(ms(until.since(now)))
+                    Some(millis(until.since(now)))
                 }
                 _ => None,
             },
@@ -202,10 +200,6 @@ impl Control {
             connections,
         }
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// IPVS counts every UDP flow as inactive; of a mark's connections we do not know which they are.
