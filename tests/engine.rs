@@ -116,6 +116,7 @@ impl World {
                     Output::Report(event) => self.events.push((which, event)),
                     Output::Probe { .. } | Output::Monitor { .. } => {}
                     Output::Outside(_) | Output::Announce(_) | Output::Words(_) => {}
+                    Output::Verdicts(_) => {}
                     Output::Answer { .. } | Output::Left => {}
                     Output::Carry { .. } | Output::Paused => unreachable!("nobody restarts here"),
                 }

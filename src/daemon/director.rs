@@ -16,8 +16,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::cluster::event::Outcome;
-use crate::cluster::message::Word;
+use crate::cluster::event::{Operation, Outcome};
+use crate::cluster::message::{self, Word};
 use crate::daemon::Paths;
 use crate::daemon::beat::Orders;
 use crate::daemon::book::BookKeeper;
@@ -25,11 +25,14 @@ use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
 use crate::daemon::maintenance::{self, Marks};
+use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
+use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Overrides, Target};
+use crate::names::DirectorName;
 use crate::store;
 use crate::sys::clock;
 
@@ -51,6 +54,8 @@ enum Order {
     Connect(Orders),
     Command(Target, Command, oneshot::Sender<Result<Vec<String>, String>>),
     Words(Vec<Word>),
+    Lead(DirectorName, bool),
+    Told(Verdicts),
     Marked(Vec<Target>),
     View(oneshot::Sender<View>),
     ShutDown(oneshot::Sender<()>),
@@ -154,6 +159,32 @@ impl DirectorHandle {
     /// Takes over what the peer's operators have ordered; told again by the peer when not taken.
     pub(crate) fn words(&self, told: Vec<Word>) {
         let _told_again = self.orders.try_send(Order::Words(told));
+    }
+
+    /// Takes over some of the peer's director's verdicts; told again when not taken.
+    pub(crate) fn told(&self, told: message::Verdicts) {
+        let message::Verdicts { list, first, states } = told;
+        let _told_again = self.orders.try_send(Order::Told(Verdicts { list, first, states }));
+    }
+
+    /// Says whether a director's group is active here.
+    pub(crate) async fn lead(&self, director: &DirectorName, lead: bool) {
+        // The task has ended only when the process does.
+        let _ended = self.orders.send(Order::Lead(director.clone(), lead)).await;
+    }
+
+    /// Starts or stops a director as a resource. It stays warm on the standby.
+    pub(crate) async fn obey(
+        &self,
+        director: &DirectorName,
+        operation: Operation,
+        limit: Duration,
+    ) -> Outcome {
+        self.lead(director, operation == Operation::Start).await;
+        match operation {
+            Operation::Start => self.warm(WARM_MAX.min(limit)).await,
+            Operation::Stop => Outcome::Done,
+        }
     }
 
     /// How everything stands; `None` when the task does not answer.
@@ -299,6 +330,10 @@ impl Task {
                 }
                 Some(Some(Input::Override(self.overrides())))
             }
+            Happening::Order(Some(Order::Lead(director, lead))) => {
+                Some(Some(Input::Lead { director, lead }))
+            }
+            Happening::Order(Some(Order::Told(verdicts))) => Some(Some(Input::Told(verdicts))),
             Happening::Order(Some(Order::Marked(marked))) => {
                 self.marked = marked;
                 Some(Some(Input::Override(self.overrides())))
@@ -410,6 +445,7 @@ impl Task {
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }
+                Output::Tell(verdicts) => self.book.judge(verdicts),
                 Output::Report(event) => (self.tell)(chronicle::of_director(&event)),
                 Output::Stopped { left } => {
                     self.stopped(&left);

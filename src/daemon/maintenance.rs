@@ -153,6 +153,7 @@ mod tests {
                 name: DirectorName::new("web").unwrap(),
                 services: Vec::new(),
                 maintenance: None,
+                follow: false,
             }])
             .is_empty()
         );

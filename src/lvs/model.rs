@@ -23,6 +23,9 @@ pub struct Director {
     pub services: Vec<VirtualService>,
     /// Files in it name real servers that are to be out of service (`maintenancedir`).
     pub maintenance: Option<PathBuf>,
+    /// A standby goes by the active node's verdicts as long as it hears them, instead of checking
+    /// by itself. Default false.
+    pub follow: bool,
 }
 
 /// A virtual service with its real servers and its checks.
