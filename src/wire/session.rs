@@ -389,7 +389,8 @@ impl Peer {
         };
         let fits = assembly.pieces == header.pieces;
         if fits {
-            let Words { told, verdicts, .. } = take(&mut beat.words);
+            let Words { told, verdicts, .. } = &mut beat.words;
+            let (told, verdicts) = (take(told), take(verdicts));
             let part = (take(&mut beat.groups), take(&mut beat.sections), told, verdicts);
             assembly.parts.insert(header.piece, part);
         }
