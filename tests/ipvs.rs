@@ -424,6 +424,7 @@ impl Loop {
                     self.checks = checks;
                     continue;
                 }
+                Output::Tell(_) => continue,
                 Output::Report(event) => {
                     if self.checks.len() < 10 {
                         println!("{} {event}", self.now);
@@ -484,7 +485,8 @@ fn director(reals: u16) -> Director {
         rise: 1,
         policy: Policy::default(),
     };
-    Director { name: DirectorName::new("web").unwrap(), services: vec![web] }
+    let name = DirectorName::new("web").unwrap();
+    Director { name, services: vec![web], maintenance: None, follow: false }
 }
 
 fn started(reals: u16) -> Loop {

@@ -189,6 +189,9 @@ fn write_agent(out: &mut String, agent: &OcfAgent) -> fmt::Result {
 
 fn write_director(out: &mut String, director: &Director) -> fmt::Result {
     writeln!(out, "director {:?}", director.name.as_str())?;
+    if director.follow {
+        writeln!(out, "standby_checks active")?;
+    }
     for service in &director.services {
         write_service(out, service)?;
     }

@@ -18,7 +18,7 @@ use crate::lvs::pool::Turn;
 use crate::names::GroupName;
 use crate::status::{
     GroupStatus, JournalStatus, KeysStatus, LinkStatus, PeerStatus, ResourceHealth, Status,
-    SyncStatus, VERSION,
+    SyncStatus, VERSION, Warmth,
 };
 use crate::wire::Refusal;
 
@@ -67,6 +67,11 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         guard,
         guards,
         sync: sync.cloned(),
+        warmth: director.filter(|director| !director.services.is_empty()).map(|director| Warmth {
+            warm: director.cold.is_none(),
+            why: director.cold.clone(),
+            followed: director.followed,
+        }),
         orders_agreed: director
             .zip(view.engine.peer_words)
             .map(|(director, theirs)| director.orders == theirs),

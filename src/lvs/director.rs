@@ -21,6 +21,7 @@ pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MA
 pub use self::view::{FallbackView, KernelView, QuorumView, RealView, ServiceView, View};
 use crate::lvs::check::{CheckId, CheckResult};
 use crate::lvs::fault::{KernelFault, OpError};
+use crate::lvs::follow::{Following, Verdicts};
 use crate::lvs::health::{Health, State};
 use crate::lvs::model::{
     ConnectionCounts, Director, Quorum, RealServer, ServiceKey, Table, VirtualService,
@@ -29,6 +30,7 @@ use crate::lvs::overrides::{Overrides, Target};
 use crate::lvs::plan::{Op, plan};
 use crate::lvs::pool::{Memory, Pools, look};
 use crate::lvs::table::{Wish, of_pools};
+use crate::names::DirectorName;
 use crate::time::Instant;
 
 /// The table is read at least so often, however rarely servers are checked.
@@ -68,6 +70,9 @@ pub struct Control {
     /// Who serves in the kernel's table.
     serving: BTreeMap<ServiceKey, Serving>,
     touched: BTreeSet<ServiceKey>,
+    following: Following,
+    /// The other node has not been told the latest.
+    untold: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -96,6 +101,8 @@ impl Control {
             Input::Dumped { order, result } => self.dumped(now, order, result),
             Input::Applied { order, result } => self.applied(now, order, result),
             Input::Override(overrides) => self.obey_operator(now, overrides),
+            Input::Lead { director, lead } => self.lead(director, lead),
+            Input::Told(verdicts) => self.told(now, &verdicts),
             Input::CheckerReady => self.checker_ready(),
             Input::CheckerLost => self.checker_lost(),
             Input::Shutdown => self.shutdown(now),
@@ -106,7 +113,9 @@ impl Control {
 
     /// The next order, oldest first.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let untold = self.outputs.is_empty() && std::mem::take(&mut self.untold);
+        let tell = untold.then(|| Output::Tell(self.following.tell(&self.health)));
+        self.outputs.pop_front().or(tell)
     }
 
     /// When to come back at the latest with [`Input::Tick`]; [`Instant::NEVER`] while there is
@@ -115,7 +124,9 @@ impl Control {
         match self.phase {
             Phase::Idle => Instant::NEVER,
             Phase::Running if self.owned.is_empty() => Instant::NEVER,
-            Phase::Running => self.kernel.deadline().min(self.drained),
+            Phase::Running => {
+                self.kernel.deadline().min(self.drained).min(self.following.deadline())
+            }
             Phase::Stopping { until } => self.kernel.deadline().min(until),
         }
     }
@@ -151,7 +162,42 @@ impl Control {
         self.kernel.try_again(now);
         self.unsettle();
         self.note_serving();
-        self.outputs.push_back(Output::Check(self.health.specs()));
+        self.sort_out();
+    }
+
+    /// Finds out anew who checks what, and says so.
+    fn sort_out(&mut self) {
+        self.following.sort_out(&self.directors, &self.health);
+        self.untold = true;
+        self.give_checks();
+    }
+
+    /// The checker's list: everything that the other node does not check for us.
+    fn give_checks(&mut self) {
+        let own = self.health.specs().into_iter();
+        let own = own.filter(|spec| !self.following.is_heard(spec.id)).collect();
+        self.outputs.push_back(Output::Check(own));
+    }
+
+    fn lead(&mut self, director: DirectorName, lead: bool) {
+        if self.following.lead(director, lead) && self.phase == Phase::Running {
+            self.sort_out();
+        }
+    }
+
+    fn told(&mut self, now: Instant, verdicts: &Verdicts) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let before = self.following.count();
+        for (id, up) in self.following.hear(now, verdicts) {
+            if self.health.adopt(now, id, up) {
+                self.turned(now, id);
+            }
+        }
+        if self.following.count() != before {
+            self.give_checks();
+        }
     }
 
     fn obey_operator(&mut self, now: Instant, overrides: Overrides) {
@@ -194,11 +240,18 @@ impl Control {
     }
 
     fn checked(&mut self, now: Instant, result: &CheckResult) {
-        if !self.health.record(now, result) {
+        // A check of ours that was under way when the other node's word began to count.
+        if self.following.is_heard(result.id) || !self.health.record(now, result) {
             return;
         }
+        self.turned(now, result.id);
+    }
+
+    /// A check says something else than before.
+    fn turned(&mut self, now: Instant, id: CheckId) {
         self.unsettle();
-        let places = self.members.get(&result.id).into_iter().flatten();
+        self.untold = true;
+        let places = self.members.get(&id).into_iter().flatten();
         let members = places.filter_map(|place| self.member(*place));
         let events: Vec<_> = members
             .filter_map(|(service, real)| turned(now, &self.health, service, real))
@@ -262,7 +315,7 @@ impl Control {
             self.report(DirectorEvent::CheckerReady);
         }
         if self.phase == Phase::Running {
-            self.outputs.push_back(Output::Check(self.health.specs()));
+            self.give_checks();
         }
     }
 
@@ -316,6 +369,9 @@ impl Control {
                 return self.stopped();
             }
             Phase::Running | Phase::Stopping { .. } => {}
+        }
+        if self.phase == Phase::Running && self.following.lapse(now) {
+            self.give_checks();
         }
         if self.drained <= now {
             self.drained = self.overrides.next_end(now);

@@ -12,6 +12,7 @@ pub mod check;
 pub mod director;
 pub mod exchange;
 pub mod fault;
+pub mod follow;
 pub mod health;
 pub mod model;
 pub mod overrides;

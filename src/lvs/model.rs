@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,11 @@ pub struct Director {
     pub name: DirectorName,
     /// In the order of the file.
     pub services: Vec<VirtualService>,
+    /// Files in it name real servers that are to be out of service (`maintenancedir`).
+    pub maintenance: Option<PathBuf>,
+    /// A standby goes by the active node's verdicts as long as it hears them, instead of checking
+    /// by itself. Default false.
+    pub follow: bool,
 }
 
 /// A virtual service with its real servers and its checks.

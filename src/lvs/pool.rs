@@ -132,6 +132,7 @@ fn weight(
         Some(Override::Weight(weight)) => weight,
         Some(Override::Drain { until }) if wish.now < until => 0,
         Some(Override::Drain { .. } | Override::Disable) => return None,
+        Some(Override::Maintenance) => return service.quiescent.then_some(0),
     };
     match wish.health.standing(service, real).state {
         State::Up => Some(full),

@@ -32,10 +32,10 @@ pub struct Wish<'a> {
 ///
 /// A server that is up is in with its weight, or with the one that an operator has ordered. One
 /// that is down is out, or in with weight 0 where the service is quiescent. One without a verdict
-/// is out. One that is drained has weight 0 until its time is over, and one that is disabled is
-/// out. Which pool serves, and what becomes of the others, is `lvs::pool`'s; with one pool and no
-/// quorum the sorry server is in exactly while no real server takes connections, that is, none is in
-/// with a weight over 0. Of two services with one key the first counts.
+/// is out. One that is drained has weight 0 until its time is over, one that is disabled is out, and
+/// one that is being worked on counts as down. Which pool serves, and what becomes of the others, is
+/// `lvs::pool`'s; with one pool and no quorum the sorry server is in exactly while no real server takes
+/// connections, that is, none is in with a weight over 0. Of two services with one key the first counts.
 pub fn desired(wish: Wish<'_>) -> Table {
     desired_over(wish, &Table::default())
 }

@@ -58,7 +58,8 @@ pub(super) fn service(n: u8, reals: &[u8]) -> VirtualService {
 
 /// A director with these services.
 pub(super) fn director(services: Vec<VirtualService>) -> Director {
-    Director { name: DirectorName::new("test.cf").unwrap(), services }
+    let name = DirectorName::new("test.cf").unwrap();
+    Director { name, services, maintenance: None, follow: false }
 }
 
 /// A good answer.

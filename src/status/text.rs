@@ -7,7 +7,7 @@ use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
 use crate::lvs::director::{QuorumView, RealView, ServiceView};
 use crate::lvs::pool::Turn;
-use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status, SyncStatus};
+use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status, SyncStatus, Warmth};
 
 /// The status as a few lines of text.
 pub fn render(status: &Status) -> String {
@@ -40,6 +40,9 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
     if let Some(ipvs) = status.ipvs.as_deref().filter(|text| *text != "ok") {
         writeln!(out, "ipvs  {ipvs}")?;
     }
+    if let Some(warmth) = &status.warmth {
+        write_warmth(out, warmth)?;
+    }
     if let Some(sync) = &status.sync {
         write_sync(out, sync)?;
     }
@@ -69,6 +72,17 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "refused packets  {count} {reason}")?;
     }
     Ok(())
+}
+
+fn write_warmth(out: &mut String, warmth: &Warmth) -> fmt::Result {
+    match &warmth.why {
+        None => write!(out, "director  warm")?,
+        Some(why) => write!(out, "director  COLD: {why}")?,
+    }
+    match warmth.followed {
+        0 => writeln!(out),
+        checks => writeln!(out, ", {checks} checks by the active node"),
+    }
 }
 
 fn write_sync(out: &mut String, sync: &SyncStatus) -> fmt::Result {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::config::check::DraftDirector;
 use crate::config::diag::{Mark, Span, Word};
@@ -77,6 +78,9 @@ pub(super) fn read(
     walk: &mut Walk<'_>,
 ) -> DraftDirector {
     let defaults = Defaults::read(&mut fields, walk);
+    let maintenance = fields.take("maintenance_dir").and_then(|item| item.text(walk));
+    let maintenance = maintenance.map(|word| PathBuf::from(word.text));
+    let follow = fields.take("standby_checks").is_some_and(|item| follow(item, walk));
     let items = fields.take("service").map_or_else(Vec::new, |item| item.items(walk));
     if items.is_empty() {
         let help = format!("`[[director.{name}.service]]` with `address = \"192.168.2.110:80\"`");
@@ -92,7 +96,7 @@ pub(super) fn read(
             marks.push(mark);
         }
     }
-    DraftDirector { director: Director { name, services }, services: marks }
+    DraftDirector { director: Director { name, services, maintenance, follow }, services: marks }
 }
 
 fn service(
@@ -222,6 +226,20 @@ fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
         other => {
             walk.faults.fault(item.span, format!("`{other}` is no family")).help("ipv4, ipv6");
             None
+        }
+    }
+}
+
+/// Whether a standby goes by the active node's verdicts.
+fn follow(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    let Some(word) = item.text(walk) else { return false };
+    match word.text {
+        "active" => true,
+        "own" => false,
+        other => {
+            let message = format!("`{other}` is not whose checks a standby goes by");
+            walk.faults.fault(item.span, message).help("own, active");
+            false
         }
     }
 }

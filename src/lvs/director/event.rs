@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
 use crate::lvs::fault::{KernelFault, OpError};
+use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
 use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
+use crate::names::DirectorName;
 
 /// One order to the kernel's IPVS. Never used twice by one control, so that a late answer is
 /// known as such.
@@ -49,6 +51,15 @@ pub enum Input {
     },
     /// What operators have ordered, all of it; replaces what was said before.
     Override(Overrides),
+    /// A director's group has become active here, or is not any more.
+    Lead {
+        /// Which.
+        director: DirectorName,
+        /// It is active here.
+        lead: bool,
+    },
+    /// What the active node's director says of its checks.
+    Told(Verdicts),
     /// The checker runs and wants its list.
     CheckerReady,
     /// The checker died. The last verdicts stay in force until it is back.
@@ -63,7 +74,7 @@ pub enum Input {
 /// An order to the driver. The control never waits for it; the answer comes back as an [`Input`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// All that the checker has to check from now on; at most [`CHECKS_MAX`].
+    /// All that the checker has to check from now on, in this order; at most [`CHECKS_MAX`].
     Check(Vec<CheckSpec>),
     /// Read the kernel's table. Answer with [`Input::Dumped`].
     Dump(OrderId),
@@ -74,6 +85,8 @@ pub enum Output {
         /// In this order.
         ops: Vec<Op>,
     },
+    /// What a standby may go by; replaces what was said before.
+    Tell(Verdicts),
     /// For the journal and the log.
     Report(DirectorEvent),
     /// The end of [`Input::Shutdown`].

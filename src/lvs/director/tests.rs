@@ -26,6 +26,7 @@ struct World {
     orders: usize,
     last: OrderId,
     stopped: Option<Vec<ServiceKey>>,
+    told: Verdicts,
     /// Services that were served, must stay so, and were not after some order.
     emptied: Vec<String>,
 }
@@ -46,6 +47,7 @@ impl World {
             orders: 0,
             last: OrderId(0),
             stopped: None,
+            told: Verdicts::default(),
             emptied: Vec::new(),
         }
     }
@@ -75,6 +77,7 @@ impl World {
     fn obey(&mut self, output: Output) -> Option<Input> {
         match output {
             Output::Check(specs) => self.checks = specs,
+            Output::Tell(verdicts) => self.told = verdicts,
             Output::Report(event) => self.events.push(event.to_string()),
             Output::Stopped { left } => self.stopped = Some(left),
             Output::Dump(order) => {
@@ -471,6 +474,94 @@ fn the_view_shows_configuration_health_and_kernel() {
     assert_eq!((&second["weight"], &second["cause"]), (&0.into(), &"connection refused".into()));
     assert_eq!((&second["configured_weight"], &second["since_ms"]), (&1.into(), &2000.into()));
     assert_eq!((&third["state"], &third["cause"]), (&"down".into(), &serde_json::Value::Null));
+}
+
+/// The list of checks of a director that says `standby_checks = "active"`.
+fn following(services: Vec<VirtualService>) -> Input {
+    let director = Director { follow: true, ..director(services) };
+    Input::Configure { directors: vec![director], owned: BTreeSet::new() }
+}
+
+/// The two nodes of a pair; the first one leads.
+fn pair(services: &[VirtualService]) -> (World, World) {
+    let (mut active, mut standby) = (World::new(), World::new());
+    for world in [&mut active, &mut standby] {
+        world.tell(following(services.to_vec()));
+    }
+    let name = director(Vec::new()).name;
+    active.tell(Input::Lead { director: name, lead: true });
+    (active, standby)
+}
+
+#[test]
+fn a_standby_goes_by_the_active_nodes_verdicts_and_checks_nothing_itself() {
+    let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
+    assert_eq!((active.checks.len(), standby.checks.len()), (2, 2), "nobody has said anything yet");
+    active.verdict(1, true);
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!(standby.checks.len(), 1, "of the other one there is nothing to say yet");
+    let cold = standby.control.view(standby.now).cold;
+    assert_eq!(cold.as_deref(), Some("1 of 2 checks have no verdict yet"));
+    active.verdict(2, false);
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!((standby.checks.len(), active.checks.len()), (0, 2));
+    let view = standby.control.view(standby.now);
+    assert_eq!((view.cold, view.followed), (None, 2));
+    assert_eq!(view.services[0].real[1].cause.as_deref(), Some("the active node says so"));
+    assert_eq!(standby.pool(1), active.pool(1));
+    active.verdict(1, false);
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!(standby.pool(1), [(at(99), 1)]);
+}
+
+#[test]
+fn a_standby_that_hears_nothing_for_half_a_minute_checks_by_itself_and_forgets_nothing() {
+    let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
+    active.verdict(1, true);
+    active.verdict(2, true);
+    standby.tell(Input::Told(active.told.clone()));
+    standby.seconds(29);
+    assert_eq!(standby.checks.len(), 0);
+    standby.seconds(2);
+    assert_eq!(standby.checks.len(), 2);
+    assert_eq!(standby.pool(1), [(at(1), 1), (at(2), 1)]);
+    standby.verdict(2, false);
+    assert_eq!(standby.pool(1), [(at(1), 1)]);
+}
+
+#[test]
+fn a_node_that_takes_over_checks_at_once_and_believes_nobody_any_more() {
+    let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
+    active.verdict(1, true);
+    active.verdict(2, true);
+    standby.tell(Input::Told(active.told.clone()));
+    let name = director(Vec::new()).name;
+    standby.tell(Input::Lead { director: name.clone(), lead: true });
+    assert_eq!(standby.checks.len(), 2);
+    assert_eq!(standby.control.view(standby.now).cold, None, "warm from the first moment on");
+    standby.tell(Input::Told(Verdicts { states: vec![0b1010], ..active.told.clone() }));
+    assert_eq!(standby.pool(1), [(at(1), 1), (at(2), 1)]);
+    active.tell(Input::Lead { director: name, lead: false });
+    assert_eq!(active.told, Verdicts::default());
+}
+
+#[test]
+fn verdicts_of_another_configuration_or_on_a_director_that_checks_itself_are_not_believed() {
+    let (mut active, _) = pair(&[service(1, &[1])]);
+    active.verdict(1, true);
+    let mut other = World::new();
+    other.tell(following(vec![service(1, &[2])]));
+    other.tell(Input::Told(active.told.clone()));
+    assert_eq!(other.checks.len(), 1);
+    let mut own = World::configured(vec![service(1, &[1])]);
+    own.tell(Input::Told(active.told.clone()));
+    assert_eq!(own.checks.len(), 1);
+    // Garbage in the states, and places beyond the end of the list.
+    other.tell(following(vec![service(1, &[1])]));
+    for first in [0, 4, u16::MAX] {
+        other.tell(Input::Told(Verdicts { first, states: vec![0xff; 128], ..active.told.clone() }));
+    }
+    assert_eq!(other.checks.len(), 1);
 }
 
 /// xorshift64*: the same histories in every run.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Control;
+use super::{Control, Phase};
 use crate::lvs::check::CheckKind;
 use crate::lvs::health::State;
 use crate::lvs::model::{
@@ -25,6 +25,12 @@ pub struct View {
     pub checker: bool,
     /// Every check has had a verdict and the kernel's table is as it should be.
     pub converged: bool,
+    /// Why a client would not be served from here as well as from the active node; `None`: warm.
+    #[serde(default)]
+    pub cold: Option<String>,
+    /// How many checks the active node does for us.
+    #[serde(default)]
+    pub followed: usize,
     /// The digest of what operators have ordered, where somebody keeps a book of it.
     #[serde(default)]
     pub orders: u64,
@@ -155,8 +161,24 @@ impl Control {
             kernel: self.kernel_view(),
             checker: self.checker,
             converged: self.converged(),
+            cold: self.cold(),
+            followed: self.following.count(),
             orders: 0,
         }
+    }
+
+    /// Why this node is not ready to serve.
+    fn cold(&self) -> Option<String> {
+        if self.converged() {
+            return None;
+        }
+        let (unknown, checks) = self.health.unknown();
+        Some(match self.kernel.fault() {
+            Some(fault) => fault.to_string(),
+            None if self.phase != Phase::Running => "the director does not run".to_owned(),
+            None if unknown > 0 => format!("{unknown} of {checks} checks have no verdict yet"),
+            None => "the kernel's table is not as it should be yet".to_owned(),
+        })
     }
 
     fn kernel_view(&self) -> KernelView {

@@ -147,3 +147,18 @@ fn a_drained_server_takes_nothing_new_until_its_time_is_over_and_a_disabled_one_
     assert_eq!(commanded(&web, &dead, "drain"), [(at(2), 1)], "nothing holds a dead one in");
     assert_eq!(commanded(&web, &dead, "weight 7"), [(at(2), 1)]);
 }
+
+#[test]
+fn a_server_that_is_being_worked_on_counts_as_down_whatever_was_ordered() {
+    let mut web = service(1, &[1, 2]);
+    let (director, health) = judged(&web, &[Some(true), Some(true)]);
+    let mut book = Book::default();
+    book.order("10.0.1.1".parse().unwrap(), "weight 5".parse().unwrap(), 1).unwrap();
+    let marked = ["10.0.1.1:80".parse().unwrap()];
+    let overrides = Overrides::of(&book, NOW, 0).with_maintenance(&marked);
+    assert_eq!(weights(&desired(ordered(&director, &health, &overrides))), [(at(2), 1)]);
+    web.quiescent = true;
+    let (director, health) = judged(&web, &[Some(true), Some(true)]);
+    let table = desired(ordered(&director, &health, &overrides));
+    assert_eq!(weights(&table), [(at(1), 0), (at(2), 1)]);
+}
