@@ -932,12 +932,9 @@ fn when_too_many_fail_at_once_those_stay_in_until_they_are_fewer_or_none_is_left
     let view = world.control.view(world.now).services[0].clone();
     assert!(view.panic && !view.real[0].up && view.real[0].weight == 100);
     operator(&mut world, "disable");
-    assert_eq!(
-        world.pool(1).len(),
-        4,
-        "two of four fail, and one is disabled: {:?}",
-        world.pool(1)
-    );
+    assert_eq!(world.pool(1), [2, 3, 4].map(|n| (at(n), 100)), "what is disabled does not count");
+    world.verdict(3, true);
+    assert_eq!(world.pool(1), [(at(3), 100), (at(4), 100)]);
 }
 
 #[test]
