@@ -137,7 +137,7 @@ impl Health {
     pub fn configure(&mut self, now: Instant, directors: &[Director]) -> Result<(), TooManyChecks> {
         let mut wanted: BTreeMap<CheckKey, Vec<Limits>> = BTreeMap::new();
         for service in directors.iter().flat_map(|director| &director.services) {
-            for real in &service.reals {
+            for real in service.servers() {
                 let limits = wanted.entry(CheckKey::new(service, real)).or_default();
                 limits.push(Limits::of(service));
             }
@@ -201,9 +201,11 @@ impl Health {
 
     /// How many checks have had no verdict yet, of how many.
     pub fn unknown(&self) -> (usize, usize) {
+        let run = || self.ids.iter().filter(|(key, _)| key.is_run());
+        let tallies = run().filter_map(|(_, id)| self.tallies.get(id));
         let unknown =
             |tally: &&Tally| tally.judged.values().any(|judged| judged.state == State::Unknown);
-        (self.tallies.values().filter(unknown).count(), self.tallies.len())
+        (tallies.filter(unknown).count(), run().count())
     }
 
     /// The check of a real server; `None` only when it was not part of the last

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::follow::Verdicts;
-use crate::lvs::model::{ConnectionCounts, Director, RealKey, ServiceKey, Table};
+use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
 use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
 use crate::names::DirectorName;
@@ -116,12 +116,53 @@ pub enum DirectorEvent {
         /// Why.
         cause: CheckFailure,
     },
+    /// The primary pool has its quorum, or has lost it.
+    Quorum {
+        /// Of this service.
+        service: ServiceKey,
+        /// Whether it has it.
+        met: bool,
+        /// What there is of it, in its unit.
+        strength: u64,
+        /// What is needed.
+        quorum: Quorum,
+    },
+    /// The kernel has the backup pool in service.
+    BackupIn {
+        /// Of this service.
+        service: ServiceKey,
+        /// Whether primary servers are left, but too few.
+        left: bool,
+    },
+    /// The backup pool serves no longer.
+    BackupOut {
+        /// Of this service.
+        service: ServiceKey,
+    },
+    /// The sorry server answers its check (again).
+    SorryUp {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+    },
+    /// The sorry server fails its check: it is not put in.
+    SorryDown {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+        /// Why.
+        cause: CheckFailure,
+    },
     /// The kernel has the sorry server in service.
     SorryIn {
         /// Of this service.
         service: ServiceKey,
         /// The sorry server.
         fallback: RealKey,
+        /// Whether real servers are left, but too few.
+        left: bool,
     },
     /// The kernel has the sorry server no longer.
     SorryOut {
@@ -179,8 +220,25 @@ impl fmt::Display for DirectorEvent {
             Self::RealDown { service, real, cause } => {
                 write!(f, "{service:#}: {real} is down: {cause}")
             }
-            Self::SorryIn { service, fallback } => {
-                write!(f, "{service:#}: sorry server {fallback} in, no real server is up")
+            Self::Quorum { service, met, strength, quorum } => {
+                let verb = if *met { "has" } else { "has lost" };
+                write!(f, "{service:#}: the pool {verb} its quorum: {strength} of {quorum}")
+            }
+            Self::BackupIn { service, left } => {
+                write!(f, "{service:#}: backup pool in, {}", why_not(*left))
+            }
+            Self::BackupOut { service } => write!(f, "{service:#}: backup pool out"),
+            Self::SorryUp { service, fallback } => {
+                write!(f, "{service:#}: sorry server {fallback} is up")
+            }
+            Self::SorryDown { service, fallback, cause } => {
+                write!(
+                    f,
+                    "{service:#}: sorry server {fallback} is down, and is not put in: {cause}"
+                )
+            }
+            Self::SorryIn { service, fallback, left } => {
+                write!(f, "{service:#}: sorry server {fallback} in, {}", why_not(*left))
             }
             Self::SorryOut { service, fallback } => {
                 write!(f, "{service:#}: sorry server {fallback} out")
@@ -204,6 +262,11 @@ impl fmt::Display for DirectorEvent {
             }
         }
     }
+}
+
+/// Why the primary pool does not serve.
+fn why_not(left: bool) -> &'static str {
+    if left { "too few real servers are up" } else { "no real server is up" }
 }
 
 /// The first few by name, the others by number: one line in the journal.

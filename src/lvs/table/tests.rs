@@ -6,6 +6,7 @@ use crate::lvs::testing::{at, director, down, key, service, up};
 use crate::time::Instant;
 
 const NOW: Instant = Instant::BOOT;
+static NEVER: std::sync::LazyLock<Memory> = std::sync::LazyLock::new(Memory::default);
 static NOTHING: std::sync::LazyLock<Overrides> = std::sync::LazyLock::new(Overrides::default);
 
 /// The service's pool as (server, weight) after verdicts on servers 1, 2, ...
@@ -19,7 +20,8 @@ fn wish<'a>(director: &'a Director, health: &'a Health) -> Wish<'a> {
 }
 
 fn ordered<'a>(director: &'a Director, health: &'a Health, overrides: &'a Overrides) -> Wish<'a> {
-    Wish { directors: std::slice::from_ref(director), health, overrides, now: NOW }
+    let (directors, memory) = (std::slice::from_ref(director), &*NEVER);
+    Wish { directors, health, overrides, memory, now: NOW }
 }
 
 fn judged(service: &VirtualService, verdicts: &[Option<bool>]) -> (Director, Health) {
