@@ -515,6 +515,15 @@ fn a_standby_goes_by_the_active_nodes_verdicts_and_checks_nothing_itself() {
 }
 
 #[test]
+fn backup_and_sorry_servers_are_followed_too() {
+    let (mut active, mut standby) = pair(&[tiers(Quorum::default())]);
+    [1, 2, 5, 6, 99].into_iter().for_each(|n| active.verdict(n, n > 2));
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!(standby.checks, []);
+    assert_eq!(standby.pool(1), [(at(5), 1), (at(6), 1)]);
+}
+
+#[test]
 fn a_standby_that_hears_nothing_for_half_a_minute_checks_by_itself_and_forgets_nothing() {
     let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
     active.verdict(1, true);
