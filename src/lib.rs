@@ -16,6 +16,7 @@ pub mod status;
 pub mod wire;
 // Floor 2: configuration. Text in, values out.
 pub mod config;
+pub mod import;
 // Floor 3: hands. IO without decisions.
 pub mod control;
 pub mod exec;

@@ -72,7 +72,7 @@ macro_rules! replayed {
 replayed! {
     wire_frame serial_line engine_hear control_call status channel journal recording carried
     owned_services etcd_answer
-    ha_cf haresources authkeys
+    ha_cf haresources authkeys import
     ldirectord toml keys lan_frame ipvs_dump
     dns_server radius_server redis_server ldap_server mysql_server pgsql_server
 }

@@ -25,6 +25,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("status", 1),
     // Configuration: text in, values out.
     ("config", 2),
+    // Other programs' configurations: text in, text out.
+    ("import", 2),
     // Hands: IO without decisions.
     ("sys", 3),
     ("link", 3),
@@ -49,6 +51,7 @@ const SIDEWAYS: &[(&str, &str, &[&str])] = &[
     ("status", "lvs", &[]),
     ("status", "engine", &[]),
     ("journal", "cluster", &[]),
+    ("import", "config", &[]),
     // One facility of the system each, without any policy.
     ("link", "sys", &[]),
     ("kernel", "sys", &[]),

@@ -137,6 +137,9 @@ pub(super) enum Command {
     /// A director without a cluster: ldirectord's command line, and its exit codes
     #[command(disable_version_flag = true)]
     Director(super::director::Words),
+    /// Make a pairbeat.toml out of another program's configuration, and list every line that is not
+    /// taken over as it is
+    Import(super::import::Words),
     /// Print a new key for the heartbeats
     Keygen {
         /// In authkeys form, for /etc/ha.d/authkeys

@@ -10,15 +10,22 @@ use crate::config::keys;
 const KEY_ID: u8 = 1;
 
 pub(super) fn keygen(authkeys: bool) -> Code {
-    let mut secret = Zeroizing::new([0_u8; keys::KEY_LEN_MIN]);
-    if let Err(e) = getrandom::fill(secret.as_mut()) {
-        return out::fault(Code::Failed, &format!("no random numbers to be had: {e}"));
+    match text(authkeys) {
+        Ok(text) => {
+            out::text(&text);
+            Code::Well
+        }
+        Err(e) => out::fault(Code::Failed, &format!("no random numbers to be had: {e}")),
     }
-    let text = if authkeys {
+}
+
+/// The text of a key file with a new key.
+pub(super) fn text(authkeys: bool) -> Result<Zeroizing<String>, getrandom::Error> {
+    let mut secret = Zeroizing::new([0_u8; keys::KEY_LEN_MIN]);
+    getrandom::fill(secret.as_mut())?;
+    Ok(if authkeys {
         keys::authkeys_file(KEY_ID, &secret)
     } else {
         keys::key_file(KEY_ID, &secret)
-    };
-    out::text(&text);
-    Code::Well
+    })
 }

@@ -8,6 +8,7 @@ mod director;
 mod events;
 pub mod exit;
 mod explain;
+mod import;
 mod keygen;
 mod out;
 mod real;
@@ -55,6 +56,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Real { order } => real::real(&paths, &order),
         Command::Check => check::check(&paths),
         Command::Director(words) => director::director(&paths, &words),
+        Command::Import(words) => import::import(&paths, &words),
         Command::Keygen { authkeys } => keygen::keygen(authkeys),
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use pairbeat::config::diag::{Diagnostic, Severity};
 use pairbeat::config::{self, Config, Environment, Family, KeyRing, Source, SourceFile};
+use pairbeat::import;
 use pairbeat::lvs::model::Protocol;
 use pairbeat::names::{DirectorName, NodeName};
 use pairbeat::wire::auth::Auth;
@@ -169,5 +170,27 @@ pub(super) fn keys(bytes: &[u8]) -> bool {
     let text: String = ring.keys.iter().map(line).collect();
     let (again, found) = config::keys::read(&Source::literal(file, &text));
     assert_eq!((again, found), (ring, Vec::new()));
+    true
+}
+
+/// Another program's configuration: what comes of it can be used.
+pub(super) fn import(bytes: &[u8]) -> bool {
+    let world = World { file: "/etc/keepalived/keepalived.conf", bytes };
+    let list = |_: &Path| vec![Path::new(world.file).to_owned()];
+    let files = import::World { environment: &world, list: &list };
+    let nodes = Some((NODES[0].to_owned(), NODES[1].to_owned()));
+    let options = import::Options { node: NODES[0], nodes, ..import::Options::default() };
+    let Ok(imported) = import::import(Path::new(world.file), None, &options, &files) else {
+        return false;
+    };
+    assert!(imported.remarks.iter().all(|remark| remark.to_string().lines().count() == 1));
+    // A file with a password is not there to be read.
+    if imported.secrets.is_empty() {
+        let file = "/etc/pairbeat/pairbeat.toml";
+        let written = World { file, bytes: imported.toml.as_bytes() };
+        let node = NodeName::new(NODES[0]).unwrap();
+        let (config, found) = config::load(Path::new(file), &node, &written);
+        assert!(config.is_some(), "{found:?}\n{}", imported.toml);
+    }
     true
 }

@@ -29,6 +29,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("etcd_answer", json::etcd_answer),
     ("ha_cf", config::ha_cf),
     ("haresources", config::haresources),
+    ("import", config::import),
     ("authkeys", config::authkeys),
     ("ldirectord", config::ldirectord),
     ("toml", config::toml),

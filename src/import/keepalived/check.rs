@@ -1,0 +1,452 @@
+//! The checkers of a real server, and how often they run.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::import::document::{Table, Value};
+use crate::import::keepalived::lines::Node;
+use crate::import::keepalived::lvs::of_type;
+use crate::import::keepalived::table::{self, Place};
+use crate::import::remark::{At, Remarks};
+use crate::lvs::model::{Protocol, ServiceKey};
+
+/// The checkers, the one that says most first.
+const CHECKS: &[&str] = &[
+    "HTTP_GET",
+    "SSL_GET",
+    "SMTP_CHECK",
+    "DNS_CHECK",
+    "MISC_CHECK",
+    "TCP_CHECK",
+    "UDP_CHECK",
+    "PING_CHECK",
+    "FILE_CHECK",
+    "BFD_CHECK",
+];
+/// What pairbeat takes for an interval and a limit.
+const TIME_MIN: Duration = Duration::from_millis(50);
+const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Most failures in a row until a server is out.
+const FALL_MAX: u32 = 1000;
+
+/// keepalived's times.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Timing {
+    loops: Option<Duration>,
+    timeout: Option<Duration>,
+    retry: Option<u32>,
+    pause: Option<Duration>,
+    warmup: Option<Duration>,
+    kind: Kind,
+}
+
+/// What the defaults depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Kind {
+    #[default]
+    Plain,
+    Http,
+    Dns,
+    Misc,
+}
+
+impl Timing {
+    /// Takes a line that is about time.
+    pub(super) fn setting(&mut self, line: &Node) -> bool {
+        let value = line.word(1).unwrap_or_default();
+        match line.keyword() {
+            "delay_loop" => self.loops = seconds(value).or(self.loops),
+            "connect_timeout" => self.timeout = seconds(value).or(self.timeout),
+            "misc_timeout" => self.timeout = seconds(value).or(self.timeout),
+            "retry" | "nb_get_retry" => self.retry = value.parse().ok().or(self.retry),
+            "delay_before_retry" => self.pause = seconds(value).or(self.pause),
+            "warmup" => self.warmup = seconds(value).or(self.warmup),
+            _ => return false,
+        }
+        true
+    }
+
+    fn interval(&self) -> Duration {
+        self.loops.unwrap_or(Duration::from_secs(60)).clamp(TIME_MIN, TIME_MAX)
+    }
+
+    fn limit(&self) -> Duration {
+        let default = match self.kind {
+            Kind::Misc => self.interval(),
+            Kind::Plain | Kind::Http | Kind::Dns => Duration::from_secs(5),
+        };
+        self.timeout.unwrap_or(default).clamp(TIME_MIN, TIME_MAX)
+    }
+
+    /// One failure more than there are retries.
+    fn fall(&self) -> u32 {
+        let default = match self.kind {
+            Kind::Misc => 0,
+            Kind::Plain | Kind::Http => 1,
+            Kind::Dns => 3,
+        };
+        self.retry.unwrap_or(default).saturating_add(1).min(FALL_MAX)
+    }
+
+    fn again(&self) -> Duration {
+        let default = if self.kind == Kind::Http { 3 } else { 1 };
+        self.pause.unwrap_or(Duration::from_secs(default))
+    }
+
+    pub(super) fn table(&self) -> Table {
+        let mut table = Table::default();
+        table.put("interval", self.interval());
+        table.put("timeout", self.limit());
+        table.put("fall", self.fall());
+        let again =
+            Some(self.again()).filter(|it| (TIME_MIN..=TIME_MAX).contains(it) && self.fall() > 1);
+        table.put_some("retry", again);
+        table.put_some("warmup", self.warmup.filter(|it| (TIME_MIN..=TIME_MAX).contains(it)));
+        table
+    }
+}
+
+/// `every 6s, timeout 3s, out after 4 failures`
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (every, limit, again) = (self.interval(), self.limit(), self.again());
+        write!(f, "every {every:?}, timeout {limit:?}, {} failures, {again:?} apart", self.fall())
+    }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds = text.parse::<f64>().ok().filter(|it| (0.0..=86_400.0).contains(it))?;
+    // As exact as keepalived is.
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .map(|it| Duration::from_millis(u64::try_from(it.as_millis()).unwrap_or(0)))
+}
+
+pub(super) fn is_check(word: &str) -> bool {
+    CHECKS.contains(&word)
+}
+
+/// A block that is no checker: keepalived drops it, and checks nothing.
+pub(super) fn unknown(line: &Node, remarks: &mut Remarks) {
+    let near = crate::config::diag::nearest(line.keyword(), CHECKS.iter().copied());
+    let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    remarks.unknown(
+        &line.at,
+        format!(
+            "`{}` is no check, keepalived drops it with all that is in it{near}",
+            line.keyword()
+        ),
+    );
+    for inner in line.lines() {
+        remarks.left_out(
+            &inner.at,
+            format!("`{}` of the dropped `{}`", inner.keyword(), line.keyword()),
+        );
+    }
+}
+
+/// What a checker finds around it.
+pub(super) struct Base<'b> {
+    pub(super) key: &'b ServiceKey,
+    pub(super) port: u16,
+    pub(super) host: Option<String>,
+    pub(super) timing: Timing,
+}
+
+/// The check of a real server.
+pub(super) struct Checked {
+    pub(super) check: Table,
+    /// `None`: nothing is checked.
+    pub(super) timing: Option<Timing>,
+}
+
+/// The check that says most; there is one for a real server here.
+pub(super) fn of(checks: &[&Node], base: &Base<'_>, real: &Node, remarks: &mut Remarks) -> Checked {
+    let rank = |node: &Node| CHECKS.iter().position(|it| *it == node.keyword());
+    let Some(best) = checks.iter().min_by_key(|node| rank(node)) else {
+        let text = "no check: always up, as keepalived does; `check = \"connect\"` would be better";
+        remarks.changed(&real.at, text);
+        return Checked { check: of_type("on"), timing: None };
+    };
+    for other in checks.iter().filter(|it| !std::ptr::eq(**it, *best)) {
+        let text =
+            format!("`{}`: a real server has one check, `{}`", other.keyword(), best.keyword());
+        remarks.left_out(&other.at, text);
+    }
+    let mut timing = base.timing.clone();
+    timing.kind = match best.keyword() {
+        "HTTP_GET" | "SSL_GET" => Kind::Http,
+        "DNS_CHECK" => Kind::Dns,
+        "MISC_CHECK" => Kind::Misc,
+        _ => Kind::Plain,
+    };
+    let mut common = Table::default();
+    let mut rest: Vec<&Node> = Vec::new();
+    for line in best.lines() {
+        setting(line, base, (&mut timing, &mut common, &mut rest), remarks);
+    }
+    let mut check = match best.keyword() {
+        "HTTP_GET" => http("http", &rest, base, remarks),
+        "SSL_GET" => http("https", &rest, base, remarks),
+        "SMTP_CHECK" => plain("smtp", &rest, remarks),
+        "DNS_CHECK" => dns(&rest, remarks),
+        "MISC_CHECK" => misc(best, &rest, base, remarks),
+        "TCP_CHECK" => plain("connect", &rest, remarks),
+        "UDP_CHECK" => udp(best, &rest, remarks),
+        "PING_CHECK" => plain("ping", &rest, remarks),
+        other => {
+            let fallback = fallback(base);
+            remarks.changed(&best.at, format!("`{other}` has no equivalent: `{fallback}`"));
+            plain(fallback, &rest, remarks)
+        }
+    };
+    let has_port = !matches!(check.0.first(), Some((_, Value::Text(kind))) if kind == "ping");
+    check.0.extend(common.0.into_iter().filter(|(key, _)| has_port || key != "port"));
+    Checked { check, timing: Some(timing) }
+}
+
+/// What all checkers have.
+fn setting<'n>(
+    line: &'n Node,
+    base: &Base<'_>,
+    (timing, common, rest): (&mut Timing, &mut Table, &mut Vec<&'n Node>),
+    remarks: &mut Remarks,
+) {
+    let value = line.word(1).unwrap_or_default();
+    let known = |key: &str, table: &Table| table.0.iter().any(|(name, _)| name == key);
+    match line.keyword() {
+        _ if timing.setting(line) => {}
+        "connect_port" => match value.parse::<u16>() {
+            Ok(port @ 1..) if !known("port", common) => {
+                if port != base.port || matches!(base.key, ServiceKey::Mark { .. }) {
+                    common.put("port", u32::from(port));
+                }
+            }
+            _ => remarks.left_out(&line.at, format!("`{}` is no port", line.text())),
+        },
+        "connect_ip" => match value.parse::<std::net::IpAddr>() {
+            Ok(ip) if ip.is_ipv6() == base.key.is_ipv6() && !known("address", common) => {
+                common.put("address", ip.to_string());
+            }
+            _ => remarks.left_out(
+                &line.at,
+                format!("`{}` is no address of the service's family", line.text()),
+            ),
+        },
+        // The host of a mail server's check holds the same words.
+        "host" if line.block.is_some() => {
+            for line in line.lines() {
+                setting(line, base, (timing, common, rest), remarks);
+            }
+        }
+        _ => rest.push(line),
+    }
+}
+
+/// A check without settings of its own.
+fn plain(kind: &str, rest: &[&Node], remarks: &mut Remarks) -> Table {
+    for line in rest {
+        table::rest(Place::Check, line, remarks);
+    }
+    of_type(kind)
+}
+
+/// What checks where nothing better does: never nothing.
+fn fallback(base: &Base<'_>) -> &'static str {
+    match base.key {
+        ServiceKey::Address { protocol: Protocol::Tcp, .. } => "connect",
+        ServiceKey::Address { .. } | ServiceKey::Mark { .. } => "ping",
+    }
+}
+
+fn http(kind: &str, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> Table {
+    let mut check = of_type(kind);
+    let mut host = base.host.clone();
+    let mut urls = 0;
+    let mut page = Table::default();
+    for line in rest {
+        match line.keyword() {
+            "url" => {
+                urls += 1;
+                if urls == 1 {
+                    url(line, &mut page, &mut host, remarks);
+                } else {
+                    let path = line.lines().iter().find(|it| it.keyword() == "path");
+                    let path = path.and_then(|it| it.word(1)).unwrap_or_default();
+                    remarks.left_out(
+                        &line.at,
+                        format!("url `{path}`: a check asks for one page, the first"),
+                    );
+                }
+            }
+            "virtualhost" => host = line.word(1).map(str::to_owned),
+            _ => table::rest(Place::Check, line, remarks),
+        }
+    }
+    check.0.append(&mut page.0);
+    let fit = |host: &String| {
+        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c))
+    };
+    if let Some(bad) = host.take_if(|host| !fit(host)) {
+        let text = format!("`virtualhost {bad}` is no host");
+        rest.first().map_or_else(|| (), |line| remarks.left_out(&line.at, text));
+    }
+    check.put_some("host", host);
+    if kind == "https" {
+        // keepalived takes any certificate.
+        check.put("verify", false);
+    }
+    check
+}
+
+fn url(block: &Node, page: &mut Table, host: &mut Option<String>, remarks: &mut Remarks) {
+    let mut expected = None;
+    let mut path = None;
+    let mut receive = None;
+    for line in block.lines() {
+        let value = line.word(1).unwrap_or_default();
+        match line.keyword() {
+            "path" => {
+                let good =
+                    value.starts_with('/') && value.bytes().all(|byte| byte.is_ascii_graphic());
+                path = good.then(|| value.to_owned());
+                if !good {
+                    remarks.changed(&line.at, format!("`path {value}` is none: `/`"));
+                }
+            }
+            "status_code" => expected = status(line, remarks),
+            "regex" => {
+                let good = crate::lvs::check::receive_pattern(value).is_ok() && !value.is_empty();
+                receive = good.then(|| value.to_owned());
+                if !good {
+                    remarks.left_out(&line.at, format!("`regex {value}` can't be matched here"));
+                }
+            }
+            "virtualhost" => *host = Some(value.to_owned()),
+            _ => table::rest(Place::Url, line, remarks),
+        }
+    }
+    page.put("path", path.unwrap_or_else(|| "/".to_owned()));
+    page.put_some("receive", receive);
+    if let Some((at, codes)) = expected {
+        let good = |word: &str| word.starts_with('2') && word.len() == 3 || word == "200-299";
+        if !codes.split(',').all(good) {
+            remarks.changed(&at, format!("`status_code {codes}`: an answer of 2xx counts"));
+        }
+    }
+}
+
+/// `200`, or `200-299 301`.
+fn status(line: &Node, remarks: &mut Remarks) -> Option<(At, String)> {
+    let words = line.words.get(1..).unwrap_or_default();
+    let number = |text: &str| text.parse::<u16>().is_ok_and(|code| (100..=599).contains(&code));
+    let good = |word: &String| match word.split_once('-') {
+        Some((low, high)) => number(low) && number(high) && low <= high,
+        None => number(word),
+    };
+    if words.is_empty() || !words.iter().all(good) {
+        remarks.left_out(&line.at, format!("`{}` is no HTTP status", line.text()));
+        return None;
+    }
+    Some((line.at.clone(), words.join(",")))
+}
+
+fn dns(rest: &[&Node], remarks: &mut Remarks) -> Table {
+    let (mut name, mut record) = (None, "SOA".to_owned());
+    for line in rest {
+        let value = line.word(1).unwrap_or_default();
+        match line.keyword() {
+            "name" => {
+                let fit = |label: &str| {
+                    (1..=63).contains(&label.len())
+                        && label.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
+                };
+                let bare = value.strip_suffix('.').unwrap_or(value);
+                name = (bare.len() < 254 && bare.split('.').all(fit)).then(|| value.to_owned());
+                if name.is_none() && value != "." {
+                    remarks.changed(&line.at, format!("`name {value}` is none: the root"));
+                }
+            }
+            "type" => {
+                let upper = value.to_ascii_uppercase();
+                let known =
+                    crate::lvs::exchange::DnsRecord::ALL.iter().any(|it| it.word() == upper);
+                if known {
+                    record = upper;
+                } else {
+                    remarks.changed(
+                        &line.at,
+                        format!("records of type `{value}` can't be asked for: {record}"),
+                    );
+                }
+            }
+            _ => table::rest(Place::Check, line, remarks),
+        }
+    }
+    let mut check = of_type("dns");
+    check.put("request", name.unwrap_or_else(|| ".".to_owned()));
+    check.put("record", record);
+    check
+}
+
+fn misc(node: &Node, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> Table {
+    let mut command: Vec<String> = Vec::new();
+    for line in rest {
+        match line.keyword() {
+            "misc_path" => {
+                let words = line.words.get(1..).unwrap_or_default().join(" ");
+                if words.contains(['\'', '"', '|', ';', '&', '$', '`', '>', '<', '*']) {
+                    remarks.changed(
+                        &line.at,
+                        "`misc_path`: there is no shell; see whether its words are right",
+                    );
+                }
+                command = words.split_whitespace().map(str::to_owned).collect();
+            }
+            _ => table::rest(Place::Check, line, remarks),
+        }
+    }
+    if command.first().is_some_and(|program| program.starts_with('/')) {
+        return of_type("script").with("command", command);
+    }
+    let fallback = fallback(base);
+    remarks.changed(&node.at, format!("`MISC_CHECK` without the path of a program: `{fallback}`"));
+    of_type(fallback)
+}
+
+fn udp(node: &Node, rest: &[&Node], remarks: &mut Remarks) -> Table {
+    let mut payload = None;
+    let mut reply = false;
+    for line in rest {
+        match line.keyword() {
+            "payload" => payload = hex(&line.words.get(1..).unwrap_or_default().concat()),
+            "require_reply" => {
+                reply = true;
+                if let Some(wanted) = line.word(1) {
+                    remarks.left_out(
+                        &line.at,
+                        format!("`require_reply {wanted}`: any answer will do"),
+                    );
+                }
+            }
+            _ => table::rest(Place::Check, line, remarks),
+        }
+    }
+    match payload {
+        Some(text) if reply => of_type("udp").with("request", text),
+        _ => {
+            let text = "`UDP_CHECK` without a payload that is text, or without an answer: `ping`";
+            remarks.changed(&node.at, text);
+            of_type("ping")
+        }
+    }
+}
+
+/// Two digits for each byte; only what is a text can be sent.
+fn hex(digits: &str) -> Option<String> {
+    let pair = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok();
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(|two| pair(two)).collect();
+    let text = String::from_utf8(bytes?).ok()?;
+    (rest.is_empty() && !text.is_empty()).then_some(text)
+}
