@@ -22,7 +22,7 @@ use crate::lvs::exchange::{
     ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck, SqlCheck, TextCheck,
 };
 use crate::lvs::model::{
-    Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
+    Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
 };
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
@@ -254,6 +254,11 @@ fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Resul
         let Thresholds { upper, lower } = real.thresholds;
         if upper > 0 || lower > 0 {
             writeln!(out, "thresholds {lower} {upper}")?;
+        }
+        for Dependency { name, check, address, port } in real.requires.iter().map(AsRef::as_ref) {
+            write!(out, "requires {name:?} ")?;
+            write_check(out, check)?;
+            writeln!(out, " {address} {port}")?;
         }
     }
     Ok(())

@@ -31,6 +31,7 @@ mod group;
 mod link;
 mod outside;
 mod policy;
+mod requires;
 mod service;
 
 #[cfg(test)]

@@ -138,6 +138,9 @@ pub struct RealView {
     /// does not say.
     #[serde(default)]
     pub hindered: Option<String>,
+    /// What must be up, too, for it to be up.
+    #[serde(default)]
+    pub requires: Vec<String>,
     /// How often its state has changed within the last ten minutes; more than 64 are not counted.
     #[serde(default)]
     pub changes: usize,
@@ -268,6 +271,7 @@ impl Control {
             since_ms: millis(now.since(standing.since)),
             failures: standing.failures,
             hindered: standing.hindered,
+            requires: real.requires.iter().map(|it| it.name.clone()).collect(),
             changes,
             flapping: standing.flapping.is_some() && changes >= FLAPPING / 2,
             whole_in_ms: self
