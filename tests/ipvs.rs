@@ -465,6 +465,7 @@ fn director(reals: u16) -> Director {
             check_address: key.address,
             check_port: 80,
             requires: Vec::new(),
+            agent: None,
         }
     };
     let sorry = RealKey { address: address("127.0.0.1"), port: 80 };
