@@ -22,6 +22,7 @@ use crate::lvs::exchange::{
     ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck, SqlCheck, TextCheck,
 };
 use crate::lvs::model::{Director, Forwarding, Thresholds, VirtualService};
+use crate::lvs::notify::Program;
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
@@ -204,6 +205,9 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
     let (interval, timeout) = (service.interval.as_micros(), service.timeout.as_micros());
     let VirtualService { quiescent, clean_stop, fall, rise, .. } = service;
     writeln!(out, "check {interval} {timeout} {fall} {rise} {quiescent} {clean_stop}")?;
+    if let Some(Program { program, args }) = &service.notify.fallback_command {
+        writeln!(out, "told {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
+    }
     if let Some(fallback) = service.fallback {
         writeln!(out, "fallback {} {}", fallback.key, forwarding(fallback.forwarding))?;
     }

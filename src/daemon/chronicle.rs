@@ -269,13 +269,14 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         DirectorEvent::CheckerLost => {
             Happening::CheckerLost { why: "it is no longer connected".to_owned() }
         }
-        DirectorEvent::Touched { .. } => other(Severity::Warning),
+        DirectorEvent::Touched { .. } | DirectorEvent::NotTold { .. } => other(Severity::Warning),
         DirectorEvent::Refused { .. }
         | DirectorEvent::KernelFault(_)
         | DirectorEvent::TooManyChecks { .. } => other(Severity::Alarm),
         DirectorEvent::Healed { .. }
         | DirectorEvent::KernelBack
         | DirectorEvent::Converged
+        | DirectorEvent::Told { .. }
         | DirectorEvent::Ordered { .. } => other(Severity::Info),
     }
 }

@@ -10,7 +10,7 @@ mod restart;
 mod resume;
 mod telling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -47,7 +47,7 @@ use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
 use crate::link::Farewell;
-use crate::names::{ActionId, GroupId, GroupName, RequestId};
+use crate::names::{ActionId, DirectorName, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{log, signal};
 
@@ -107,6 +107,8 @@ struct Core {
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
+    /// The directors of the groups that are up here, as the director knows them.
+    serving: BTreeSet<DirectorName>,
     sync: SyncKeeper,
     outside: Rc<Outside>,
     /// Whether there is a supervisor.
@@ -208,6 +210,7 @@ impl Core {
             beat,
             hands,
             director,
+            serving: BTreeSet::new(),
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
@@ -375,6 +378,7 @@ impl Core {
                 self.memory.note(&view.engine.cluster);
                 self.view = Some(view);
                 self.reported = true;
+                self.tell_director();
                 for reply in std::mem::take(&mut self.early) {
                     self.status(reply);
                 }

@@ -23,17 +23,19 @@ use crate::daemon::book::BookKeeper;
 use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
+use crate::daemon::hooks;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
-use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
+use crate::lvs::director::{Control, DirectorEvent, Input, Output, RUN_LIMIT, View};
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Target};
+use crate::names::DirectorName;
 use crate::store;
 use crate::sys::clock;
 
 /// Orders that wait for the task: a reload, a stop, and a few questions for the status.
 const ORDERS_MAX: usize = 16;
-/// Answers of the kernel that wait: one order is under way at a time, late ones may follow.
+/// Answers of the kernel and of programs that wait; who has one to give waits for its turn.
 const ANSWERS_MAX: usize = 8;
 /// Longest sleep: a timer that far ahead is as good as none.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
@@ -46,6 +48,7 @@ enum Order {
     Connect(Orders),
     Command(Target, Command, oneshot::Sender<Result<Vec<String>, String>>),
     Words(Vec<Word>),
+    Serve(BTreeSet<DirectorName>),
     View(oneshot::Sender<View>),
     ShutDown(oneshot::Sender<()>),
 }
@@ -145,6 +148,12 @@ impl DirectorHandle {
     /// Takes over what the peer's operators have ordered; told again by the peer when not taken.
     pub(crate) fn words(&self, told: Vec<Word>) {
         let _told_again = self.orders.try_send(Order::Words(told));
+    }
+
+    /// These directors run for the clients here from now on, and others are only kept warm. False:
+    /// the task is too busy to take it; say it again.
+    pub(crate) fn serve(&self, directors: BTreeSet<DirectorName>) -> bool {
+        self.orders.try_send(Order::Serve(directors)).is_ok()
     }
 
     /// How everything stands; `None` when the task does not answer.
@@ -279,6 +288,7 @@ impl Task {
                 }
                 Some(Some(Input::Override(self.book.overrides())))
             }
+            Happening::Order(Some(Order::Serve(directors))) => Some(Some(Input::Serve(directors))),
             Happening::Order(Some(Order::View(reply))) => {
                 // The operator may have gone.
                 let orders = self.book.digest();
@@ -357,6 +367,13 @@ impl Task {
                     tokio::task::spawn_local(async move {
                         let result = ipvs.apply(ops).await;
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
+                    });
+                }
+                Output::Run { id, program } => {
+                    let answer = self.answers.0.clone();
+                    tokio::task::spawn_local(async move {
+                        let result = hooks::told(program, RUN_LIMIT).await;
+                        let _task_ended = answer.send(Input::Ran { id, result }).await;
                     });
                 }
                 Output::Report(event) => (self.tell)(chronicle::of_director(&event)),

@@ -22,7 +22,7 @@ use crate::daemon::switch::{Switch, WARM_MAX, pass_on};
 use crate::daemon::sync::SyncKeeper;
 use crate::daemon::{Fatal, Paths};
 use crate::exec::script::{self, Status, Surroundings};
-use crate::names::{GroupId, GroupName};
+use crate::names::{DirectorName, GroupId, GroupName};
 use crate::outside::fence;
 
 /// How much longer than its resource a planned switch may take: less than the cluster waits.
@@ -49,6 +49,17 @@ pub(crate) fn group_id(config: &Config, name: &GroupName) -> Option<GroupId> {
 pub(crate) fn ids(config: &Config) -> impl Iterator<Item = GroupId> {
     let count = u16::try_from(config.groups.len()).unwrap_or(u16::MAX);
     (0..count).map(GroupId)
+}
+
+/// The directors of these groups.
+pub(crate) fn directors(config: &Config, groups: &BTreeSet<GroupName>) -> BTreeSet<DirectorName> {
+    let groups = config.groups.iter().filter(|group| groups.contains(&group.name));
+    let resources = groups.flat_map(|group| &group.resources);
+    let directors = resources.filter_map(|resource| match &resource.kind {
+        ResourceKind::Director(name) => Some(name.clone()),
+        _ => None,
+    });
+    directors.collect()
 }
 
 /// Whether a group holds something that the supervisor could not release.

@@ -9,6 +9,7 @@
 //! One order to the kernel is under way at a time; what changes meanwhile goes into the next one.
 
 mod event;
+mod hooks;
 mod kernel;
 mod view;
 
@@ -16,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use self::event::{DirectorEvent, Input, OrderId, Output};
+use self::hooks::{Hooks, Subject, Telling, Topic};
+pub use self::hooks::{RUN_LIMIT, RunId};
 use self::kernel::Kernel;
 pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
 pub use self::view::{FallbackView, KernelView, RealView, ServiceView, View};
@@ -25,9 +28,11 @@ use crate::lvs::health::{Health, State};
 use crate::lvs::model::{
     ConnectionCounts, Director, RealServer, ServiceKey, Table, VirtualService,
 };
+use crate::lvs::notify::RunFailure;
 use crate::lvs::overrides::{Overrides, Target};
 use crate::lvs::plan::{Op, plan};
-use crate::lvs::table::{Wish, desired_over};
+use crate::lvs::table::{Wish, desired_over, is_lost};
+use crate::names::DirectorName;
 use crate::time::Instant;
 
 /// The table is read at least so often, however rarely servers are checked.
@@ -49,6 +54,11 @@ pub struct Control {
     members: BTreeMap<CheckId, Vec<(usize, usize, usize)>>,
     owned: BTreeSet<ServiceKey>,
     overrides: Overrides,
+    /// The directors whose programs are told what happens.
+    serving: BTreeSet<DirectorName>,
+    hooks: Hooks,
+    /// Something has changed since programs were told last.
+    untold: bool,
     /// The first end of a drain to come.
     drained: Instant,
     /// Connections at the last reading.
@@ -91,11 +101,17 @@ impl Control {
             Input::Dumped { order, result } => self.dumped(now, order, result),
             Input::Applied { order, result } => self.applied(now, order, result),
             Input::Override(overrides) => self.obey_operator(now, overrides),
+            Input::Serve(directors) => {
+                self.serving = directors;
+                self.untold = true;
+            }
+            Input::Ran { id, result } => self.ran(id, result),
             Input::CheckerReady => self.checker_ready(),
             Input::CheckerLost => self.checker_lost(),
             Input::Shutdown => self.shutdown(now),
             Input::Tick => {}
         }
+        self.tell(now);
         self.advance(now);
     }
 
@@ -107,12 +123,13 @@ impl Control {
     /// When to come back at the latest with [`Input::Tick`]; [`Instant::NEVER`] while there is
     /// nothing to wait for.
     pub fn deadline(&self) -> Instant {
-        match self.phase {
+        let own = match self.phase {
             Phase::Idle => Instant::NEVER,
             Phase::Running if self.owned.is_empty() => Instant::NEVER,
             Phase::Running => self.kernel.deadline().min(self.drained),
             Phase::Stopping { until } => self.kernel.deadline().min(until),
-        }
+        };
+        own.min(self.hooks.deadline())
     }
 
     /// Every check has had a verdict and the kernel's table is as it should be.
@@ -281,6 +298,51 @@ impl Control {
     fn unsettle(&mut self) {
         self.dirty = true;
         self.settled = false;
+        self.untold = true;
+    }
+
+    fn ran(&mut self, id: RunId, result: Result<(), RunFailure>) {
+        let Some(service) = self.hooks.ended(id) else { return };
+        self.untold = true;
+        // A stop looks again whether it is at its end.
+        self.dirty |= matches!(self.phase, Phase::Stopping { .. });
+        if let Err(why) = result {
+            self.report(DirectorEvent::NotTold { service, why });
+        }
+    }
+
+    /// Orders programs to be told what they have not been told yet.
+    fn tell(&mut self, now: Instant) {
+        for service in self.hooks.overdue(now) {
+            self.untold = true;
+            self.report(DirectorEvent::NotTold { service, why: RunFailure::Unanswered });
+        }
+        if !std::mem::take(&mut self.untold) {
+            return;
+        }
+        let wished = self.wished(now);
+        for (id, service, program) in self.hooks.follow(now, wished) {
+            self.report(DirectorEvent::Told { service, command: program.to_string() });
+            self.outputs.push_back(Output::Run { id, program });
+        }
+    }
+
+    /// All that programs are to be told; nothing once the director stops.
+    fn wished(&self, now: Instant) -> BTreeMap<Topic, Option<Telling>> {
+        if self.phase != Phase::Running {
+            return BTreeMap::new();
+        }
+        let (directors, health) = (self.directors.as_slice(), &self.health);
+        let wish = Wish { directors, health, overrides: &self.overrides, now };
+        let serving = directors.iter().filter(|director| self.serving.contains(&director.name));
+        let services = serving.flat_map(|director| &director.services);
+        let topics = services.filter_map(|service| {
+            let command = service.notify.fallback_command.as_ref()?;
+            let lost = is_lost(service, wish);
+            let telling = lost.map(|lost| hooks::fallback(command, &service.key, lost));
+            Some(((service.key, Subject::Fallback), telling))
+        });
+        topics.collect()
     }
 
     fn report(&mut self, event: DirectorEvent) {
@@ -307,7 +369,9 @@ impl Control {
         match self.phase {
             Phase::Idle => return,
             Phase::Stopping { until } if now >= until => return self.stopped(),
-            Phase::Stopping { .. } if self.kernel.fault() == Some(&KernelFault::NoModule) => {
+            Phase::Stopping { .. }
+                if self.hooks.is_idle() && self.kernel.fault() == Some(&KernelFault::NoModule) =>
+            {
                 return self.stopped();
             }
             Phase::Running | Phase::Stopping { .. } => {}
@@ -365,7 +429,11 @@ impl Control {
             self.report(DirectorEvent::Healed { services: healed.into_iter().collect() });
         }
         if matches!(self.phase, Phase::Stopping { .. }) {
-            return self.stopped();
+            // A program that still runs is waited for.
+            if self.hooks.is_idle() {
+                self.stopped();
+            }
+            return;
         }
         if !self.announced && self.converged() {
             self.announced = true;
@@ -398,6 +466,7 @@ impl Control {
         self.owned = self.owned.iter().copied().filter(there).collect();
         let left = self.owned.difference(&stay).copied().collect();
         self.phase = Phase::Idle;
+        self.hooks.forget();
         self.touched.clear();
         self.note_sorry();
         self.kernel.forget();

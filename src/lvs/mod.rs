@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod fault;
 pub mod health;
 pub mod model;
+pub mod notify;
 pub mod overrides;
 pub mod plan;
 pub mod program;

@@ -59,6 +59,22 @@ pub fn is_served(entry: &ServiceEntry) -> bool {
     entry.dests.values().any(|dest| dest.weight > 0)
 }
 
+/// Whether none of the pool takes connections, so that the sorry server's time has come. `None`: not
+/// before a server has been judged.
+pub fn is_lost(service: &VirtualService, wish: Wish<'_>) -> Option<bool> {
+    let mut unknown = false;
+    for real in &service.reals {
+        // Operators' orders count also before the first verdict.
+        let full = asked(service, real, wish).unwrap_or_default();
+        match wish.health.standing(service, real).state {
+            State::Up if full > 0 => return Some(false),
+            State::Unknown if full > 0 => unknown = true,
+            State::Up | State::Unknown | State::Down(_) => {}
+        }
+    }
+    (!unknown).then_some(true)
+}
+
 fn entry(service: &VirtualService, wish: Wish<'_>, present: Option<&ServiceEntry>) -> ServiceEntry {
     let mut entry = ServiceEntry {
         scheduler: service.scheduler.clone(),
@@ -91,16 +107,21 @@ fn weight(
     wish: Wish<'_>,
     present: Option<&DestEntry>,
 ) -> Option<u32> {
-    let full = match wish.overrides.on(&service.key, &real.key) {
-        None => real.weight,
-        Some(Override::Weight(weight)) => weight,
-        Some(Override::Drain { until }) if wish.now < until => 0,
-        Some(Override::Drain { .. } | Override::Disable) => return None,
-    };
+    let full = asked(service, real, wish)?;
     match wish.health.standing(service, real).state {
         State::Up => Some(full),
         State::Down(_) => service.quiescent.then_some(0),
         State::Unknown => present.map(|dest| if dest.weight > 0 { full } else { 0 }),
+    }
+}
+
+/// The weight of a server that is up, by configuration and operator; `None`: it is disabled.
+fn asked(service: &VirtualService, real: &RealServer, wish: Wish<'_>) -> Option<u32> {
+    match wish.overrides.on(&service.key, &real.key) {
+        None => Some(real.weight),
+        Some(Override::Weight(weight)) => Some(weight),
+        Some(Override::Drain { until }) if wish.now < until => Some(0),
+        Some(Override::Drain { .. } | Override::Disable) => None,
     }
 }
 

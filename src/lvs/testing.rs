@@ -8,6 +8,7 @@ use crate::lvs::model::{
     Director, Fallback, Forwarding, Protocol, RealKey, RealServer, SchedFlags, ServiceKey,
     Thresholds, VirtualService,
 };
+use crate::lvs::notify::Notify;
 use crate::names::DirectorName;
 
 /// TCP 10.0.0.`n`:80.
@@ -51,6 +52,7 @@ pub(super) fn service(n: u8, reals: &[u8]) -> VirtualService {
         timeout: Duration::from_secs(1),
         fall: 1,
         rise: 1,
+        notify: Notify::default(),
     }
 }
 

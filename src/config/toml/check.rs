@@ -364,7 +364,7 @@ fn path<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
 }
 
 /// A program and its arguments; one without arguments may be a string.
-fn command<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Vec<&'d str>> {
+pub(super) fn command<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Vec<&'d str>> {
     let items = if item.is_text() { vec![item] } else { item.items(walk) };
     let words: Option<Vec<Word<'d>>> = items.iter().map(|item| item.text(walk)).collect();
     let words = words?;

@@ -19,6 +19,7 @@ use crate::lvs::model::{
     Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
     VirtualService, WEIGHT_MAX,
 };
+use crate::lvs::notify::{Notify, Program};
 use crate::names::DirectorName;
 
 /// The kernel's usual choice: new connections by weight.
@@ -41,6 +42,7 @@ struct Defaults<'d> {
     quiescent: Option<bool>,
     clean_stop: Option<bool>,
     fallback: Option<Item<'d>>,
+    fallback_command: Option<Program>,
 }
 
 impl<'d> Defaults<'d> {
@@ -51,6 +53,7 @@ impl<'d> Defaults<'d> {
             quiescent: fields.take("quiescent").and_then(|item| item.boolean(walk)),
             clean_stop: fields.take("clean_stop").and_then(|item| item.boolean(walk)),
             fallback: fields.take("fallback"),
+            fallback_command: fields.take("fallback_command").and_then(|it| program(it, walk)),
         }
     }
 
@@ -62,6 +65,7 @@ impl<'d> Defaults<'d> {
             clean_stop: self.clean_stop.or(farther.clean_stop),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
+            fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
         }
     }
 }
@@ -137,8 +141,17 @@ fn service(
         timeout: own.check.timeout.unwrap_or(check::TIMEOUT),
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
+        notify: Notify { fallback_command: own.fallback_command.clone() },
     };
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
+}
+
+/// A program that is told something: no shell.
+fn program(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Program> {
+    let words = check::command(item, walk)?;
+    let (program, args) = words.split_first()?;
+    let args = args.iter().map(|word| (*word).to_owned()).collect();
+    Some(Program { program: (*program).to_owned(), args })
 }
 
 /// `address` with `protocol`, or `mark` with `family`.

@@ -136,7 +136,7 @@ impl Core {
     }
 
     /// The groups that are all up here.
-    fn active(&self) -> BTreeSet<GroupName> {
+    pub(super) fn active(&self) -> BTreeSet<GroupName> {
         let groups = self.view.iter().flat_map(|view| &view.engine.cluster.groups);
         let active = groups.filter(|group| group.state == GroupState::Active);
         active.map(|group| group.name.clone()).collect()

@@ -1,3 +1,5 @@
+mod hooks;
+
 use super::*;
 use crate::lvs::check::{CheckKind, CheckSpec};
 use crate::lvs::model::{ConnectionCount, DestEntry, Forwarding, RealKey, ServiceEntry};
@@ -22,6 +24,12 @@ struct World {
     ops: Vec<String>,
     orders: usize,
     last: OrderId,
+    /// What was run, with its order.
+    runs: Vec<(RunId, String)>,
+    /// Programs run for ever.
+    deaf: bool,
+    /// The last one that does.
+    running: Option<RunId>,
     stopped: Option<Vec<ServiceKey>>,
     /// Services that were served, must stay so, and were not after some order.
     emptied: Vec<String>,
@@ -42,6 +50,9 @@ impl World {
             ops: Vec::new(),
             orders: 0,
             last: OrderId(0),
+            runs: Vec::new(),
+            deaf: false,
+            running: None,
             stopped: None,
             emptied: Vec::new(),
         }
@@ -74,6 +85,11 @@ impl World {
             Output::Check(specs) => self.checks = specs,
             Output::Report(event) => self.events.push(event.to_string()),
             Output::Stopped { left } => self.stopped = Some(left),
+            Output::Run { id, program } => {
+                self.runs.push((id, program.to_string()));
+                self.running = self.deaf.then_some(id).or(self.running);
+                return (!self.deaf).then_some(Input::Ran { id, result: Ok(()) });
+            }
             Output::Dump(order) => {
                 (self.orders, self.last) = (self.orders + 1, order);
                 let reading = (self.kernel.clone(), self.counts.clone());
