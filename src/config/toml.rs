@@ -30,6 +30,7 @@ mod exchange;
 mod group;
 mod link;
 mod outside;
+mod policy;
 mod service;
 
 #[cfg(test)]

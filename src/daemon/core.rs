@@ -10,7 +10,7 @@ mod restart;
 mod resume;
 mod telling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -47,7 +47,7 @@ use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::journal::{Caller, words};
 use crate::kernel::handover;
 use crate::link::Farewell;
-use crate::names::{ActionId, DirectorName, GroupId, GroupName, RequestId};
+use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
 use crate::sys::{log, signal};
 
@@ -107,8 +107,6 @@ struct Core {
     beat: BeatHandle,
     hands: Rc<Hands>,
     director: DirectorHandle,
-    /// The directors of the groups that are up here, as the director knows them.
-    serving: BTreeSet<DirectorName>,
     sync: SyncKeeper,
     outside: Rc<Outside>,
     /// Whether there is a supervisor.
@@ -210,7 +208,6 @@ impl Core {
             beat,
             hands,
             director,
-            serving: BTreeSet::new(),
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
@@ -240,6 +237,9 @@ impl Core {
         for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
             self.keeper.serves(group);
             self.sync.serves(group);
+            for director in work::directors(&self.config, group) {
+                self.director.lead(director, true).await;
+            }
         }
         self.watch().await;
     }
@@ -350,6 +350,7 @@ impl Core {
                 });
             }
             Note::Words(told) => self.director.words(told),
+            Note::Verdicts(told) => self.director.told(told),
             Note::Outside(order) => self.outside.obey(&self.config, order, self.beat.orders()),
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {
@@ -378,7 +379,6 @@ impl Core {
                 self.memory.note(&view.engine.cluster);
                 self.view = Some(view);
                 self.reported = true;
-                self.tell_director();
                 for reply in std::mem::take(&mut self.early) {
                     self.status(reply);
                 }

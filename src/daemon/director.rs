@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::cluster::event::Outcome;
-use crate::cluster::message::Word;
+use crate::cluster::event::{Operation, Outcome};
+use crate::cluster::message::{self, Word};
 use crate::daemon::Paths;
 use crate::daemon::beat::Orders;
 use crate::daemon::book::BookKeeper;
@@ -24,11 +25,14 @@ use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
 use crate::daemon::hooks;
+use crate::daemon::maintenance::{self, Marks};
+use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, Output, RUN_LIMIT, View};
+use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
-use crate::lvs::overrides::{Command, Target};
+use crate::lvs::overrides::{Command, Overrides, Target};
 use crate::names::DirectorName;
 use crate::store;
 use crate::sys::clock;
@@ -42,13 +46,18 @@ const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// Longest wait for the task's answer to a question of the status.
 const VIEW_LIMIT: Duration = Duration::from_secs(2);
 
+/// Longest wait for the first look for marks.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
 /// What others ask of the director's task.
 enum Order {
     Configure(Vec<Director>),
     Connect(Orders),
     Command(Target, Command, oneshot::Sender<Result<Vec<String>, String>>),
     Words(Vec<Word>),
-    Serve(BTreeSet<DirectorName>),
+    Lead(DirectorName, bool),
+    Told(Verdicts),
+    Marked(Vec<Target>),
     View(oneshot::Sender<View>),
     ShutDown(oneshot::Sender<()>),
 }
@@ -94,6 +103,9 @@ pub(crate) fn start(
         standing,
         file: paths.owned_file(),
         book: BookKeeper::open(paths.orders_file()),
+        marked: Vec::new(),
+        looking: None,
+        own: orders.downgrade(),
         saved: BTreeSet::new(),
         prepared: false,
         stopping: None,
@@ -150,10 +162,30 @@ impl DirectorHandle {
         let _told_again = self.orders.try_send(Order::Words(told));
     }
 
-    /// These directors run for the clients here from now on, and others are only kept warm. False:
-    /// the task is too busy to take it; say it again.
-    pub(crate) fn serve(&self, directors: BTreeSet<DirectorName>) -> bool {
-        self.orders.try_send(Order::Serve(directors)).is_ok()
+    /// Takes over some of the peer's director's verdicts; told again when not taken.
+    pub(crate) fn told(&self, told: message::Verdicts) {
+        let message::Verdicts { list, first, states } = told;
+        let _told_again = self.orders.try_send(Order::Told(Verdicts { list, first, states }));
+    }
+
+    /// Says whether a director's group is active here.
+    pub(crate) async fn lead(&self, director: &DirectorName, lead: bool) {
+        // The task has ended only when the process does.
+        let _ended = self.orders.send(Order::Lead(director.clone(), lead)).await;
+    }
+
+    /// Starts or stops a director as a resource. It stays warm on the standby.
+    pub(crate) async fn obey(
+        &self,
+        director: &DirectorName,
+        operation: Operation,
+        limit: Duration,
+    ) -> Outcome {
+        self.lead(director, operation == Operation::Start).await;
+        match operation {
+            Operation::Start => self.warm(WARM_MAX.min(limit)).await,
+            Operation::Stop => Outcome::Done,
+        }
     }
 
     /// How everything stands; `None` when the task does not answer.
@@ -208,6 +240,12 @@ struct Task {
     standing: watch::Sender<Standing>,
     /// What operators have ordered.
     book: BookKeeper,
+    /// Servers that are marked as being worked on.
+    marked: Vec<Target>,
+    /// Looks for the marks.
+    looking: Option<JoinHandle<()>>,
+    /// The way to ourselves, for that.
+    own: mpsc::WeakSender<Order>,
     file: PathBuf,
     /// The services that the file names.
     saved: BTreeSet<ServiceKey>,
@@ -230,11 +268,16 @@ impl Task {
     async fn run(mut self, directors: Vec<Director>, mut orders: mpsc::Receiver<Order>) {
         self.saved = read_owned(&self.file);
         let owned = self.saved.clone();
-        self.control.handle(clock::now(), Input::Override(self.book.overrides()));
+        self.watch_marks(&directors).await;
+        self.control.handle(clock::now(), Input::Override(self.overrides()));
         self.control.handle(clock::now(), Input::Configure { directors, owned });
         while self.obey() {
             self.book.tell();
             let happening = self.next(&mut orders).await;
+            if let Happening::Order(Some(Order::Configure(directors))) = &happening {
+                self.watch_marks(directors).await;
+                self.control.handle(clock::now(), Input::Override(self.overrides()));
+            }
             let Some(input) = self.input(happening) else { continue };
             match input {
                 Some(input) => self.control.handle(clock::now(), input),
@@ -278,7 +321,7 @@ impl Task {
                 let taken = self.command(target, command);
                 let changed = taken.is_ok();
                 let _gone = reply.send(taken);
-                changed.then(|| Some(Input::Override(self.book.overrides())))
+                changed.then(|| Some(Input::Override(self.overrides())))
             }
             Happening::Order(Some(Order::Words(told))) => {
                 let news = self.book.merge(told);
@@ -286,9 +329,16 @@ impl Task {
                     let event = DirectorEvent::Ordered { what: what.clone(), by_peer: true };
                     (self.tell)(chronicle::of_director(&event));
                 }
-                Some(Some(Input::Override(self.book.overrides())))
+                Some(Some(Input::Override(self.overrides())))
             }
-            Happening::Order(Some(Order::Serve(directors))) => Some(Some(Input::Serve(directors))),
+            Happening::Order(Some(Order::Lead(director, lead))) => {
+                Some(Some(Input::Lead { director, lead }))
+            }
+            Happening::Order(Some(Order::Told(verdicts))) => Some(Some(Input::Told(verdicts))),
+            Happening::Order(Some(Order::Marked(marked))) => {
+                self.marked = marked;
+                Some(Some(Input::Override(self.overrides())))
+            }
             Happening::Order(Some(Order::View(reply))) => {
                 // The operator may have gone.
                 let orders = self.book.digest();
@@ -307,6 +357,33 @@ impl Task {
             Happening::Said(Ok(None)) => self.checker_lost("it closed the channel"),
             Happening::Said(Err(why)) => self.checker_lost(&why.to_string()),
         }
+    }
+
+    /// What operators have ordered, and what is being worked on.
+    fn overrides(&self) -> Overrides {
+        self.book.overrides().with_maintenance(&self.marked)
+    }
+
+    /// Looks for marks from now on, with a first look at once: a server that is being worked on
+    /// must not come in for a second.
+    async fn watch_marks(&mut self, directors: &[Director]) {
+        if let Some(before) = self.looking.take() {
+            before.abort();
+        }
+        self.marked.clear();
+        let marks = Marks::of(directors);
+        if marks.is_empty() {
+            return;
+        }
+        let first = timeout(FIRST_LOOK, spawn_blocking(move || look(marks))).await;
+        // A name server that does not answer keeps nobody waiting.
+        let (marks, marked) = match first {
+            Ok(Ok(first)) => first,
+            Ok(Err(_)) | Err(_) => (Marks::of(directors), Vec::new()),
+        };
+        self.marked.clone_from(&marked);
+        let own = self.own.clone();
+        self.looking = Some(tokio::task::spawn_local(watch_marks(marks, marked, own)));
     }
 
     fn command(&mut self, target: Target, command: Command) -> Result<Vec<String>, String> {
@@ -369,6 +446,7 @@ impl Task {
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }
+                Output::Tell(verdicts) => self.book.judge(verdicts),
                 Output::Run { id, program } => {
                     let answer = self.answers.0.clone();
                     tokio::task::spawn_local(async move {
@@ -429,6 +507,25 @@ impl Task {
                    kernel",
                 self.file.display()
             );
+        }
+    }
+}
+
+/// One look, and who looked.
+fn look(mut marks: Marks) -> (Marks, Vec<Target>) {
+    let marked = marks.look();
+    (marks, marked)
+}
+
+/// Tells what is marked whenever that changes.
+async fn watch_marks(mut marks: Marks, mut told: Vec<Target>, own: mpsc::WeakSender<Order>) {
+    loop {
+        sleep(maintenance::LOOK_EVERY).await;
+        let Ok((looked, marked)) = spawn_blocking(move || look(marks)).await else { return };
+        marks = looked;
+        let Some(own) = own.upgrade() else { return };
+        if marked != told && own.try_send(Order::Marked(marked.clone())).is_ok() {
+            told = marked;
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod hands;
 mod hooks;
 mod keeper;
 mod looks;
+mod maintenance;
 mod memory;
 pub mod messages;
 mod notices;

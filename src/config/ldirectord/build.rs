@@ -12,7 +12,7 @@ use crate::config::ldirectord::file::{CheckType, Real, Service, Settings, Sorry,
 use crate::config::ldirectord::{Context, exchange, section};
 use crate::lvs::check::CheckKind;
 use crate::lvs::model::{
-    Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, Thresholds, VirtualService,
+    Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds, VirtualService,
 };
 use crate::lvs::notify::{Notify, Program};
 use crate::lvs::program::{ProgramCheck, Told};
@@ -51,11 +51,13 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
         quiescent: settings.quiescent.unwrap_or(false),
         clean_stop: settings.clean_stop.unwrap_or(true),
         reals,
+        backup: Vec::new(),
         fallback: from.fallback.map(|sorry| fallback(from, sorry, context)),
         interval: seconds(settings.interval()),
         timeout: seconds(timeout),
         fall: settings.failure_count.unwrap_or(1),
         rise: 1,
+        policy: Policy::default(),
         notify: notify(settings),
     }
 }
@@ -65,7 +67,7 @@ fn notify(settings: &Settings<'_>) -> Notify {
     Notify { fallback_command: line.and_then(|line| Program::of_line(line.text)) }
 }
 
-fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>) -> Fallback {
+fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>) -> RealServer {
     let Sorry { word, address, port, forwarding } = sorry;
     // A global one without the right port is nobody's mistake.
     let own = from
@@ -73,7 +75,7 @@ fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>)
         .iter()
         .any(|written| written.value.start <= word.start && word.start < written.value.end);
     let port = server_port(&from.key, forwarding, port, own.then(|| word.span()), context);
-    Fallback { key: RealKey { address, port }, forwarding }
+    RealServer::sorry(RealKey { address, port }, forwarding)
 }
 
 /// The port that a server has in IPVS. Only masq can change it: with gate and ipip it is the

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::control::protocol::{EVENTS_WAIT, EventsAsked, ExplainAsked, Recorded};
 use crate::daemon::beat::Order;
 use crate::daemon::chronicle::Chronicle;
-use crate::daemon::{Fatal, Paths, work};
+use crate::daemon::{Fatal, Paths};
 use crate::journal::explain::{Explanation, Present, explain};
 use crate::journal::{Caller, Happening};
 use crate::names::{GroupName, LinkName, RequestId};
@@ -65,14 +65,6 @@ pub(super) fn died(how: String, released: bool, told: bool) -> Happening {
 }
 
 impl Core {
-    /// Programs are told what happens by the node that serves.
-    pub(super) fn tell_director(&mut self) {
-        let serving = work::directors(&self.config, &self.active());
-        if serving != self.serving && self.director.serve(serving.clone()) {
-            self.serving = serving;
-        }
-    }
-
     /// A number for a request, which the journal knows from now on.
     pub(super) fn asked_for(&mut self, request: Request, by: Option<Caller>) -> RequestId {
         let id = self.new_request();

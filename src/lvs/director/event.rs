@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::hooks::RunId;
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
 use crate::lvs::fault::{KernelFault, OpError};
-use crate::lvs::model::{ConnectionCounts, Director, RealKey, ServiceKey, Table};
+use crate::lvs::follow::Verdicts;
+use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
 use crate::lvs::notify::{Program, RunFailure};
 use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
@@ -52,9 +53,15 @@ pub enum Input {
     },
     /// What operators have ordered, all of it; replaces what was said before.
     Override(Overrides),
-    /// The directors that this node runs for the clients, and not just keeps warm. Only of these
-    /// are programs told anything; none until it is said.
-    Serve(BTreeSet<DirectorName>),
+    /// A director's group has become active here, or is not any more.
+    Lead {
+        /// Which.
+        director: DirectorName,
+        /// It is active here.
+        lead: bool,
+    },
+    /// What the active node's director says of its checks.
+    Told(Verdicts),
     /// The answer to [`Output::Run`].
     Ran {
         /// The order's.
@@ -76,7 +83,7 @@ pub enum Input {
 /// An order to the driver. The control never waits for it; the answer comes back as an [`Input`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// All that the checker has to check from now on; at most [`CHECKS_MAX`].
+    /// All that the checker has to check from now on, in this order; at most [`CHECKS_MAX`].
     Check(Vec<CheckSpec>),
     /// Read the kernel's table. Answer with [`Input::Dumped`].
     Dump(OrderId),
@@ -87,6 +94,8 @@ pub enum Output {
         /// In this order.
         ops: Vec<Op>,
     },
+    /// What a standby may go by; replaces what was said before.
+    Tell(Verdicts),
     /// Run a program, for at most [`RUN_LIMIT`](super::RUN_LIMIT). Answer with [`Input::Ran`].
     Run {
         /// To be repeated in the answer.
@@ -123,12 +132,53 @@ pub enum DirectorEvent {
         /// Why.
         cause: CheckFailure,
     },
+    /// The primary pool has its quorum, or has lost it.
+    Quorum {
+        /// Of this service.
+        service: ServiceKey,
+        /// Whether it has it.
+        met: bool,
+        /// What there is of it, in its unit.
+        strength: u64,
+        /// What is needed.
+        quorum: Quorum,
+    },
+    /// The kernel has the backup pool in service.
+    BackupIn {
+        /// Of this service.
+        service: ServiceKey,
+        /// Whether primary servers are left, but too few.
+        left: bool,
+    },
+    /// The backup pool serves no longer.
+    BackupOut {
+        /// Of this service.
+        service: ServiceKey,
+    },
+    /// The sorry server answers its check (again).
+    SorryUp {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+    },
+    /// The sorry server fails its check: it is not put in.
+    SorryDown {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+        /// Why.
+        cause: CheckFailure,
+    },
     /// The kernel has the sorry server in service.
     SorryIn {
         /// Of this service.
         service: ServiceKey,
         /// The sorry server.
         fallback: RealKey,
+        /// Whether real servers are left, but too few.
+        left: bool,
     },
     /// The kernel has the sorry server no longer.
     SorryOut {
@@ -200,8 +250,25 @@ impl fmt::Display for DirectorEvent {
             Self::RealDown { service, real, cause } => {
                 write!(f, "{service:#}: {real} is down: {cause}")
             }
-            Self::SorryIn { service, fallback } => {
-                write!(f, "{service:#}: sorry server {fallback} in, no real server is up")
+            Self::Quorum { service, met, strength, quorum } => {
+                let verb = if *met { "has" } else { "has lost" };
+                write!(f, "{service:#}: the pool {verb} its quorum: {strength} of {quorum}")
+            }
+            Self::BackupIn { service, left } => {
+                write!(f, "{service:#}: backup pool in, {}", why_not(*left))
+            }
+            Self::BackupOut { service } => write!(f, "{service:#}: backup pool out"),
+            Self::SorryUp { service, fallback } => {
+                write!(f, "{service:#}: sorry server {fallback} is up")
+            }
+            Self::SorryDown { service, fallback, cause } => {
+                write!(
+                    f,
+                    "{service:#}: sorry server {fallback} is down, and is not put in: {cause}"
+                )
+            }
+            Self::SorryIn { service, fallback, left } => {
+                write!(f, "{service:#}: sorry server {fallback} in, {}", why_not(*left))
             }
             Self::SorryOut { service, fallback } => {
                 write!(f, "{service:#}: sorry server {fallback} out")
@@ -229,6 +296,11 @@ impl fmt::Display for DirectorEvent {
             }
         }
     }
+}
+
+/// Why the primary pool does not serve.
+fn why_not(left: bool) -> &'static str {
+    if left { "too few real servers are up" } else { "no real server is up" }
 }
 
 /// The first few by name, the others by number: one line in the journal.

@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::{Control, DirectorEvent, Output, Phase};
 use crate::lvs::model::ServiceKey;
-use crate::lvs::notify::{Program, told_of};
+use crate::lvs::notify::{Program, RunFailure, told_of};
+use crate::lvs::pool::is_lost;
+use crate::lvs::table::Wish;
 use crate::time::Instant;
 
 /// Longest run of a program; then it is killed with its process group. Long enough to restart a
@@ -31,20 +34,20 @@ pub(super) enum Subject {
 }
 
 /// Of which service what.
-pub(super) type Topic = (ServiceKey, Subject);
+type Topic = (ServiceKey, Subject);
 
 /// A state, as what is run to tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Telling {
+struct Telling {
     /// What is run.
-    pub(super) run: Program,
+    run: Program,
     /// What is run when nobody is told of it any more; `None`: nothing has to be taken back.
-    pub(super) undo: Option<Program>,
+    undo: Option<Program>,
 }
 
 /// A `fallbackcommand` (ldirectord(8)): `start` when no server of the pool takes connections, `stop`
 /// when one does again, and when a director that has said `start` ends.
-pub(super) fn fallback(command: &Program, service: &ServiceKey, lost: bool) -> Telling {
+fn fallback(command: &Program, service: &ServiceKey, lost: bool) -> Telling {
     let line = |verb: &str| command.with([verb.to_owned()].into_iter().chain(told_of(service)));
     match lost {
         true => Telling { run: line("start"), undo: Some(line("stop")) },
@@ -68,7 +71,7 @@ struct Told {
 impl Hooks {
     /// The programs to run so that all is told that is `wished`; a topic of which nothing is known
     /// yet (`None`) stays as it was told. What is no longer wished is taken back.
-    pub(super) fn follow(
+    fn follow(
         &mut self,
         now: Instant,
         wished: BTreeMap<Topic, Option<Telling>>,
@@ -99,7 +102,7 @@ impl Hooks {
     }
 
     /// A program has ended; the service that it was told of. `None` for a late answer.
-    pub(super) fn ended(&mut self, id: RunId) -> Option<ServiceKey> {
+    fn ended(&mut self, id: RunId) -> Option<ServiceKey> {
         let of = |told: &Told| told.running.is_some_and(|(running, _)| running == id);
         let (topic, told) = self.told.iter_mut().find(|(_, told)| of(told))?;
         told.running = None;
@@ -107,7 +110,7 @@ impl Hooks {
     }
 
     /// Programs that have been silent for longer than they may; they count as ended.
-    pub(super) fn overdue(&mut self, now: Instant) -> Vec<ServiceKey> {
+    fn overdue(&mut self, now: Instant) -> Vec<ServiceKey> {
         let mut late = Vec::new();
         for (topic, told) in &mut self.told {
             if told.running.take_if(|(_, since)| now >= since.plus(LIMIT)).is_some() {
@@ -131,6 +134,53 @@ impl Hooks {
     pub(super) fn deadline(&self) -> Instant {
         let running = self.told.values().filter_map(|told| told.running);
         running.map(|(_, since)| since.plus(LIMIT)).min().unwrap_or(Instant::NEVER)
+    }
+}
+
+impl Control {
+    pub(super) fn ran(&mut self, id: RunId, result: Result<(), RunFailure>) {
+        let Some(service) = self.hooks.ended(id) else { return };
+        self.unheard = true;
+        // A stop looks again whether it is at its end.
+        self.dirty |= matches!(self.phase, Phase::Stopping { .. });
+        if let Err(why) = result {
+            self.report(DirectorEvent::NotTold { service, why });
+        }
+    }
+
+    /// Orders programs to be told what they have not been told yet.
+    pub(super) fn run_hooks(&mut self, now: Instant) {
+        for service in self.hooks.overdue(now) {
+            self.unheard = true;
+            self.report(DirectorEvent::NotTold { service, why: RunFailure::Unanswered });
+        }
+        if !std::mem::take(&mut self.unheard) {
+            return;
+        }
+        let wished = self.wished(now);
+        for (id, service, program) in self.hooks.follow(now, wished) {
+            self.report(DirectorEvent::Told { service, command: program.to_string() });
+            self.outputs.push_back(Output::Run { id, program });
+        }
+    }
+
+    /// All that programs are to be told; nothing once the director stops. Only the node that serves
+    /// tells anybody.
+    fn wished(&self, now: Instant) -> BTreeMap<Topic, Option<Telling>> {
+        if self.phase != Phase::Running {
+            return BTreeMap::new();
+        }
+        let (directors, health) = (self.directors.as_slice(), &self.health);
+        let (overrides, memory) = (&self.overrides, &self.memory);
+        let wish = Wish { directors, health, overrides, memory, now };
+        let leading = directors.iter().filter(|director| self.following.leads(&director.name));
+        let services = leading.flat_map(|director| &director.services);
+        let topics = services.filter_map(|service| {
+            let command = service.notify.fallback_command.as_ref()?;
+            let telling = is_lost(service, wish).map(|lost| fallback(command, &service.key, lost));
+            Some(((service.key, Subject::Fallback), telling))
+        });
+        topics.collect()
     }
 }
 

@@ -13,8 +13,8 @@ fn told(n: u8, reals: &[u8]) -> VirtualService {
 
 impl World {
     fn serve(&mut self, serves: bool) {
-        let directors = serves.then(|| DirectorName::new("test.cf").unwrap());
-        self.tell(Input::Serve(directors.into_iter().collect()));
+        let director = DirectorName::new("test.cf").unwrap();
+        self.tell(Input::Lead { director, lead: serves });
     }
 
     fn serving(services: Vec<VirtualService>) -> Self {
