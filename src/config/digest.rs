@@ -16,13 +16,15 @@ use crate::config::{
     Arbiter, ArbiterKind, AutoFailback, Cast, Config, FenceParams, Group, Medium, OcfAgent,
     ResourceKind, ScriptStyle, Udp,
 };
+use crate::lvs::agent::AgentCheck;
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
     DnsCheck, Exchange, FtpCheck, HttpCheck, HttpMethod, LdapCheck, MailCheck, OracleCheck,
     ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck, SqlCheck, TextCheck,
 };
 use crate::lvs::model::{
-    Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
+    Agent, Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds,
+    VirtualService,
 };
 use crate::lvs::notify::Program;
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
@@ -259,6 +261,15 @@ fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Resul
         if upper > 0 || lower > 0 {
             writeln!(out, "thresholds {lower} {upper}")?;
         }
+        if let Some(Agent { check, address, port }) = &real.agent {
+            write_check(out, check)?;
+            writeln!(out, " {address} {port}")?;
+        }
+        for Dependency { name, check, address, port } in real.requires.iter().map(AsRef::as_ref) {
+            write!(out, "requires {name:?} ")?;
+            write_check(out, check)?;
+            writeln!(out, " {address} {port}")?;
+        }
     }
     Ok(())
 }
@@ -274,6 +285,11 @@ fn forwarding(forwarding: Forwarding) -> &'static str {
 
 fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
     match check {
+        CheckKind::Agent(AgentCheck::Tcp { send }) => write!(out, "agent {send:?}"),
+        CheckKind::Agent(AgentCheck::Program(program)) => {
+            out.write_str("agent ")?;
+            write_program(out, program)
+        }
         CheckKind::External(program) => write_program(out, program),
         CheckKind::File(FileCheck { path, receive }) => write!(out, "file {path:?} {receive:?}"),
         CheckKind::On => out.write_str("on"),

@@ -75,8 +75,10 @@ impl Following {
         (self.told, self.open) = (BTreeSet::new(), BTreeSet::new());
         for director in directors {
             let reals = director.services.iter().flat_map(|service| {
-                service.servers().filter_map(move |real| health.check_of(service, real))
+                service.servers().flat_map(move |real| health.checks_of(service, real))
             });
+            // An agent says more than can be told in two bits.
+            let reals = reals.filter(|id| !health.is_agent(*id));
             let leads = self.lead.contains(&director.name);
             match (director.follow, leads) {
                 (true, true) => self.told.extend(reals),

@@ -5,14 +5,15 @@
 //! (`fall`, `rise`) are a virtual service's own, so one check can be down for one service and
 //! still up for another. This module checks nothing itself and knows no kernel table.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::lvs::agent::Advice;
 use crate::lvs::check::{
     CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, Verdict,
 };
-use crate::lvs::model::{Director, Pace, RealServer, VirtualService};
+use crate::lvs::model::{Agent, Dependency, Director, Pace, RealServer, VirtualService};
 use crate::time::Instant;
 
 /// Changes of a server's state are counted over so long.
@@ -63,6 +64,10 @@ pub struct Standing {
     pub hindered: Option<String>,
     /// Since when it has changed [`FLAPPING`] times within [`FLAP_WINDOW`] again and again.
     pub flapping: Option<Instant>,
+    /// Percent of its weight that its agent has asked for last.
+    pub percent: u16,
+    /// Why its agent can't be asked at present; what it said last holds.
+    pub silent: Option<String>,
 }
 
 /// The verdicts on everything that is configured.
@@ -70,6 +75,8 @@ pub struct Standing {
 pub struct Health {
     ids: BTreeMap<CheckKey, CheckId>,
     tallies: BTreeMap<CheckId, Tally>,
+    /// The checks that are agents'.
+    agents: BTreeSet<CheckId>,
     next: u32,
 }
 
@@ -86,14 +93,33 @@ struct CheckKey {
 
 impl CheckKey {
     fn new(service: &VirtualService, real: &RealServer) -> Self {
+        Self::of(service, &real.check, real.check_address, real.check_port)
+    }
+
+    fn agent(service: &VirtualService, it: &Agent) -> Self {
+        Self::of(service, &it.check, it.address, it.port)
+    }
+
+    fn needed(service: &VirtualService, it: &Dependency) -> Self {
+        Self::of(service, &it.check, it.address, it.port)
+    }
+
+    fn of(service: &VirtualService, kind: &CheckKind, address: IpAddr, port: u16) -> Self {
         Self {
-            address: real.check_address,
-            port: real.check_port,
+            address,
+            port,
             interval: service.interval,
             timeout: service.timeout,
             pace: service.policy.pace,
-            kind: real.check.clone(),
+            kind: kind.clone(),
         }
+    }
+
+    /// A server's own check, those of what it needs, and its agent's.
+    fn all(service: &VirtualService, real: &RealServer) -> impl Iterator<Item = Self> {
+        let needed = real.requires.iter().map(|it| Self::needed(service, it));
+        let agent = real.agent.iter().map(|it| Self::agent(service, it));
+        std::iter::once(Self::new(service, real)).chain(needed).chain(agent)
     }
 
     fn is_run(&self) -> bool {
@@ -133,6 +159,8 @@ struct Tally {
     successes: u32,
     /// Why it could not be carried out the last time, where that was our own fault.
     hindered: Option<String>,
+    /// Of an agent: what it has asked for last.
+    percent: Option<u16>,
     judged: BTreeMap<Limits, Judged>,
 }
 
@@ -155,8 +183,9 @@ impl Health {
         let mut wanted: BTreeMap<CheckKey, Vec<Limits>> = BTreeMap::new();
         for service in directors.iter().flat_map(|director| &director.services) {
             for real in service.servers() {
-                let limits = wanted.entry(CheckKey::new(service, real)).or_default();
-                limits.push(Limits::of(service));
+                for key in CheckKey::all(service, real) {
+                    wanted.entry(key).or_default().push(Limits::of(service));
+                }
             }
         }
         let checks = wanted.keys().filter(|key| key.is_run()).count();
@@ -171,6 +200,8 @@ impl Health {
             self.tallies.insert(id, old.with_limits(now, &key.kind, &limits));
             self.ids.insert(key, id);
         }
+        let agents = self.ids.iter().filter(|(key, _)| matches!(key.kind, CheckKind::Agent(_)));
+        self.agents = agents.map(|(_, id)| *id).collect();
         Ok(())
     }
 
@@ -190,7 +221,12 @@ impl Health {
     /// Counts one verdict. True when some virtual service must now see the server otherwise.
     /// A check that is not configured (any more) changes nothing.
     pub fn record(&mut self, now: Instant, result: &CheckResult) -> bool {
-        self.tallies.get_mut(&result.id).is_some_and(|tally| tally.count(now, &result.verdict))
+        let Some(tally) = self.tallies.get_mut(&result.id) else { return false };
+        match &result.verdict {
+            Verdict::Said(advice) => tally.hear(now, Ok(advice)),
+            Verdict::Down(why) if self.agents.contains(&result.id) => tally.hear(now, Err(why)),
+            verdict => tally.count(now, verdict),
+        }
     }
 
     /// Takes over what the other node says of a check, whose verdicts it has counted. True when
@@ -231,9 +267,52 @@ impl Health {
         self.ids.get(&CheckKey::new(service, real)).copied()
     }
 
-    /// How a real server stands in a virtual service.
+    /// Whether a check is an agent's, which says more than up or down.
+    pub fn is_agent(&self, id: CheckId) -> bool {
+        self.agents.contains(&id)
+    }
+
+    /// Every check that a real server's state follows from.
+    pub fn checks_of(
+        &self,
+        service: &VirtualService,
+        real: &RealServer,
+    ) -> impl Iterator<Item = CheckId> {
+        CheckKey::all(service, real).filter_map(|key| self.ids.get(&key).copied())
+    }
+
+    /// How a real server stands in a virtual service. One that is up by itself is down while
+    /// something is that it needs.
     pub fn standing(&self, service: &VirtualService, real: &RealServer) -> Standing {
-        let tally = self.check_of(service, real).and_then(|id| self.tallies.get(&id));
+        let mut standing = self.standing_of(service, &CheckKey::new(service, real));
+        if let Some(agent) = &real.agent {
+            let theirs = self.standing_of(service, &CheckKey::agent(service, agent));
+            (standing.percent, standing.silent) = (theirs.percent, theirs.hindered);
+            if standing.state.is_up() {
+                standing.since = standing.since.max(theirs.since);
+                standing.state = theirs.state;
+            }
+        }
+        for needed in &real.requires {
+            if !standing.state.is_up() {
+                break;
+            }
+            let theirs = self.standing_of(service, &CheckKey::needed(service, needed));
+            standing.since = standing.since.max(theirs.since);
+            standing.state = match theirs.state {
+                State::Up => State::Up,
+                State::Unknown => State::Unknown,
+                State::Down(why) => State::Down(Some(CheckFailure::Needs {
+                    name: needed.name.clone(),
+                    why: why.map_or_else(|| "it is off".to_owned(), |why| why.to_string()),
+                })),
+            };
+        }
+        standing
+    }
+
+    fn standing_of(&self, service: &VirtualService, key: &CheckKey) -> Standing {
+        let tally = self.ids.get(key).and_then(|id| self.tallies.get(id));
         let judged = tally.and_then(|tally| tally.judged.get(&Limits::of(service)));
         Standing {
             state: judged.map_or(State::Unknown, |judged| judged.state.clone()),
@@ -241,6 +320,8 @@ impl Health {
             failures: tally.map_or(0, |tally| tally.failures),
             hindered: tally.and_then(|tally| tally.hindered.clone()),
             flapping: judged.and_then(|judged| judged.flapping),
+            percent: tally.and_then(|tally| tally.percent).unwrap_or(100),
+            silent: None,
         }
     }
 
@@ -276,6 +357,25 @@ impl Tally {
         self
     }
 
+    /// An agent's word counts at once. One that can't be asked says nothing.
+    fn hear(&mut self, now: Instant, said: Result<&Advice, &CheckFailure>) -> bool {
+        let (verdict, percent) = match said {
+            Ok(Advice { down: Some(why), percent }) => {
+                (Verdict::Down(CheckFailure::Agent(why.clone())), Some(*percent))
+            }
+            Ok(Advice { down: None, percent }) => (Verdict::Up, Some(*percent)),
+            Err(_) => (Verdict::Up, self.percent),
+        };
+        self.hindered = said.err().map(ToString::to_string);
+        let mut changed = std::mem::replace(&mut self.percent, percent) != percent;
+        for judged in self.judged.values_mut() {
+            if said.is_ok() || judged.state == State::Unknown {
+                changed |= judged.follow(now, &verdict, true);
+            }
+        }
+        changed
+    }
+
     fn count(&mut self, now: Instant, verdict: &Verdict) -> bool {
         self.hindered = None;
         if let Verdict::Down(CheckFailure::Local(why)) = verdict
@@ -290,6 +390,7 @@ impl Tally {
             Verdict::Down(_) => {
                 (self.successes, self.failures) = (0, self.failures.saturating_add(1));
             }
+            Verdict::Said(_) => {}
         }
         let (successes, failures) = (self.successes, self.failures);
         let mut changed = false;
@@ -297,6 +398,7 @@ impl Tally {
             let reached = match verdict {
                 Verdict::Up => successes >= limits.rise,
                 Verdict::Down(_) => failures >= limits.fall,
+                Verdict::Said(_) => false,
             };
             changed |= judged.follow(now, verdict, reached);
         }

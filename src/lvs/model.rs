@@ -3,10 +3,11 @@
 //! Neighbours: `config` makes these values, `lvs::health` and `lvs::plan` work on them, `kernel`
 //! puts the resulting [`Table`] into IPVS. This module does no IO and knows no file format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -77,7 +78,10 @@ impl VirtualService {
     /// As many checks as it needs at most.
     pub fn checks(&self) -> usize {
         let sorry = self.fallback.as_ref().filter(|sorry| sorry.check != CheckKind::On);
-        self.pools().count() + usize::from(sorry.is_some())
+        let requires = self.pools().flat_map(|real| &real.requires);
+        let names: BTreeSet<&str> = requires.map(|it| it.name.as_str()).collect();
+        let agents = self.pools().filter(|real| real.agent.is_some()).count();
+        self.pools().count() + agents + usize::from(sorry.is_some()) + names.len()
     }
 
     /// The real servers of both pools.
@@ -255,6 +259,34 @@ pub struct RealServer {
     pub check_address: IpAddr,
     /// The port that is checked; 0 where the check has none.
     pub check_port: u16,
+    /// What must be up, too, for it to be up.
+    pub requires: Vec<Arc<Dependency>>,
+    /// Who says how much of its weight it can carry.
+    pub agent: Option<Agent>,
+}
+
+/// An agent and where it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// How.
+    pub check: CheckKind,
+    /// Where.
+    pub address: IpAddr,
+    /// At which port; for a program, the port that it is told.
+    pub port: u16,
+}
+
+/// Something that real servers can't do without: a shared back end, a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// By which the configuration and the status know it.
+    pub name: String,
+    /// How it is checked.
+    pub check: CheckKind,
+    /// Where.
+    pub address: IpAddr,
+    /// At which port; 0 where the check has none.
+    pub port: u16,
 }
 
 /// A real server's or sorry server's identity within its service.
@@ -283,6 +315,8 @@ impl RealServer {
             check: CheckKind::On,
             check_address: key.address,
             check_port: 0,
+            requires: Vec::new(),
+            agent: None,
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) fn real(n: u8) -> RealServer {
         check: CheckKind::Connect(Protocol::Tcp),
         check_address: at(n).address,
         check_port: 80,
+        requires: Vec::new(),
+        agent: None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::lvs::exchange::{Exchange, TlsUse};
 use crate::lvs::model::Protocol;
 use crate::time::millis;
 
+mod agent;
 #[cfg(test)]
 pub(crate) mod black_hole;
 mod datagram;
@@ -102,6 +103,11 @@ pub async fn probe(spec: &CheckSpec, context: &Context) -> Verdict {
     let deadline = Deadline::after(spec.timeout);
     let target = SocketAddr::new(spec.address, spec.port);
     let outcome = match &spec.kind {
+        CheckKind::Agent(agent) => {
+            return agent::ask(agent, spec, deadline)
+                .await
+                .map_or_else(Verdict::Down, Verdict::Said);
+        }
         CheckKind::External(check) => program::check(check, spec).await,
         CheckKind::File(check) => file::check(check, context, deadline).await,
         CheckKind::On => Ok(()),

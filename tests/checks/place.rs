@@ -168,6 +168,7 @@ pub(crate) fn judged(exchange: Exchange, target: SocketAddr, trust: Trust) -> Ve
 /// The reason why a server is down, in words.
 pub(crate) fn reason(verdict: Verdict) -> String {
     match verdict {
+        Verdict::Said(advice) => panic!("{advice:?} of no agent"),
         Verdict::Up => "up".to_owned(),
         Verdict::Down(failure) => failure.to_string(),
     }

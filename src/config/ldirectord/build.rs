@@ -236,6 +236,7 @@ fn template(
         CheckKind::Connect(Protocol::Tcp) => None,
         CheckKind::External(_) => return Some(server(key, line, check, (address, line.port))),
         CheckKind::Connect(Protocol::Udp)
+        | CheckKind::Agent(_)
         | CheckKind::File(_)
         | CheckKind::Ping
         | CheckKind::On
@@ -260,7 +261,17 @@ fn server(
 ) -> RealServer {
     let (forwarding, weight) = (line.forwarding, line.weight);
     let thresholds = Thresholds { upper: line.upper, lower: line.lower };
-    RealServer { key, forwarding, weight, thresholds, check, check_address, check_port }
+    RealServer {
+        key,
+        forwarding,
+        weight,
+        thresholds,
+        check,
+        check_address,
+        check_port,
+        requires: Vec::new(),
+        agent: None,
+    }
 }
 
 fn masqueraded_mark(from: &Virtual<'_>, line: &Real<'_>, port: u16, context: &mut Context<'_, '_>) {

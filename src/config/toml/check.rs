@@ -152,6 +152,11 @@ impl<'d> Check<'d> {
         Pace { retry: retry.filter(|_| failures > 1), warmup: self.warmup }
     }
 
+    /// Whether it says what is done.
+    pub(super) fn has_type(&self) -> bool {
+        self.kind.is_some()
+    }
+
     /// The check of a server: kind, address, port. `span` is the server's place.
     pub(super) fn build(
         &self,
@@ -361,7 +366,7 @@ fn kind(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Kind> {
     found
 }
 
-fn elsewhere(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
+pub(super) fn elsewhere(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
     let word = item.text(walk)?;
     let family = if word.text.contains(':') { Family::V6 } else { Family::V4 };
     address::host(word, family, &mut walk.director())

@@ -1,12 +1,13 @@
 mod hooks;
 
 use super::*;
-use crate::lvs::check::{CheckKind, CheckSpec};
+use crate::lvs::agent::AgentCheck;
+use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict};
 use crate::lvs::model::{
-    ConnectionCount, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
+    Agent, ConnectionCount, Dependency, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
 };
 use crate::lvs::overrides::Book;
-use crate::lvs::plan::apply;
+use crate::lvs::plan::{Op, apply};
 use crate::lvs::pool::Turn;
 use crate::lvs::table::{desired, is_served};
 use crate::lvs::testing::{at, director, down, key, real, service, up};
@@ -996,4 +997,106 @@ fn a_server_that_flaps_is_said_to_once_and_its_changes_are_counted_for_ten_minut
     assert_eq!((real(&world).changes, real(&world).flapping), (8, true));
     world.seconds(601);
     assert_eq!((real(&world).changes, real(&world).flapping), (0, false));
+}
+
+#[test]
+fn a_server_is_up_only_while_everything_is_that_it_needs() {
+    let mut web = service(1, &[1, 2]);
+    let storage = std::sync::Arc::new(Dependency {
+        name: "storage".to_owned(),
+        check: CheckKind::Ping,
+        address: at(50).address,
+        port: 0,
+    });
+    web.reals[0].requires = vec![storage.clone()];
+    let mut other = service(2, &[3]);
+    other.reals[0].requires = vec![storage];
+    let mut world = World::configured(vec![web, other]);
+    assert_eq!(world.checks.len(), 4, "it is checked once");
+    (1..4).for_each(|n| world.verdict(n, true));
+    assert_eq!(world.pool(1), [(at(2), 1)], "nobody knows yet whether it is there");
+    assert!(!world.control.converged());
+    world.verdict(50, true);
+    assert_eq!((world.pool(1).len(), world.pool(2)), (2, vec![(at(3), 1)]));
+    world.take_events();
+    world.verdict(50, false);
+    assert_eq!((world.pool(1), world.pool(2)), (vec![(at(2), 1)], vec![(at(99), 1)]));
+    let want = [
+        "tcp 10.0.0.1:80: 10.0.1.1:80 is down: it needs storage: connection refused",
+        "tcp 10.0.0.2:80: 10.0.1.3:80 is down: it needs storage: connection refused",
+        "tcp 10.0.0.2:80: sorry server 10.0.1.99:80 in, no real server is up",
+    ];
+    assert_eq!(world.take_events(), want);
+    world.verdict(1, false);
+    world.verdict(50, true);
+    let events = world.take_events();
+    assert!(!events.iter().any(|event| event.contains("10.0.1.1:80 is up")), "{events:?}");
+    assert!(events.contains(&"tcp 10.0.0.2:80: 10.0.1.3:80 is up".to_owned()), "{events:?}");
+    let real = world.control.view(world.now).services[0].real[0].clone();
+    assert_eq!(real.requires, ["storage"]);
+    assert_eq!(real.cause.as_deref(), Some("connection refused"), "its own comes first");
+}
+
+/// What the agent of server 1 says, or that it can't be asked.
+fn agent_says(world: &mut World, said: Option<&str>) {
+    let is_agent = |spec: &&CheckSpec| matches!(spec.kind, CheckKind::Agent(_));
+    let id = world.checks.iter().find(is_agent).unwrap().id;
+    let verdict = match said {
+        Some(said) => Verdict::Said(said.parse().unwrap()),
+        None => Verdict::Down(CheckFailure::Refused),
+    };
+    world.now = world.now.plus(Duration::from_millis(1));
+    world.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+}
+
+/// The good verdict on the server 1's own check.
+fn own_check_is_good(world: &mut World) {
+    let own = |spec: &&CheckSpec| spec.kind == CheckKind::Connect(crate::lvs::model::Protocol::Tcp);
+    let id = world.checks.iter().filter(own).find(|spec| spec.address == at(1).address);
+    world.tell(Input::Checked(up(id.unwrap().id)));
+}
+
+#[test]
+fn an_agent_says_how_much_of_its_weight_a_server_can_carry_and_its_silence_says_nothing() {
+    let mut web = heavy(2);
+    let check = CheckKind::Agent(AgentCheck::Tcp { send: None });
+    web.reals[0].agent = Some(Agent { check, address: at(1).address, port: 9000 });
+    let mut world = World::configured(vec![web]);
+    world.verdict(2, true);
+    own_check_is_good(&mut world);
+    assert_eq!(world.pool(1), [(at(2), 100)], "not before the agent has been asked");
+    agent_says(&mut world, Some("75%"));
+    assert_eq!(world.pool(1), [(at(1), 75), (at(2), 100)]);
+    agent_says(&mut world, None);
+    assert_eq!(world.pool(1)[0], (at(1), 75));
+    let real = |world: &World| world.control.view(world.now).services[0].real[0].clone();
+    assert_eq!(real(&world).agent_silent.as_deref(), Some("connection refused"));
+    assert_eq!((real(&world).agent_percent, real(&world).up), (Some(75), true));
+    agent_says(&mut world, Some("drain"));
+    assert_eq!(world.pool(1)[0], (at(1), 0));
+    assert_eq!(real(&world).agent_silent, None);
+    operator(&mut world, "weight 9");
+    assert_eq!(world.pool(1)[0], (at(1), 9), "an operator's word is as it is");
+    operator(&mut world, "enable");
+    world.take_events();
+    agent_says(&mut world, Some("down # disk full"));
+    assert_eq!(world.pool(1), [(at(2), 100)]);
+    let want = ["tcp 10.0.0.1:80: 10.0.1.1:80 is down: its agent says: disk full"];
+    assert_eq!(world.take_events(), want);
+    agent_says(&mut world, None);
+    assert_eq!(world.pool(1), [(at(2), 100)], "its last word holds");
+    agent_says(&mut world, Some("up"));
+    assert_eq!(world.pool(1)[0], (at(1), 100));
+}
+
+#[test]
+fn an_agent_that_was_never_there_keeps_nobody_out() {
+    let mut web = heavy(1);
+    let check = CheckKind::Agent(AgentCheck::Tcp { send: None });
+    web.reals[0].agent = Some(Agent { check, address: at(1).address, port: 9000 });
+    let mut world = World::configured(vec![web]);
+    own_check_is_good(&mut world);
+    agent_says(&mut world, None);
+    assert_eq!(world.pool(1), [(at(1), 100)]);
+    assert!(world.control.converged());
 }

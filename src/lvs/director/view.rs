@@ -138,6 +138,15 @@ pub struct RealView {
     /// does not say.
     #[serde(default)]
     pub hindered: Option<String>,
+    /// Percent of its weight that its agent asks for; `None` without an agent.
+    #[serde(default)]
+    pub agent_percent: Option<u16>,
+    /// Why its agent can't be asked at present; what it said last holds.
+    #[serde(default)]
+    pub agent_silent: Option<String>,
+    /// What must be up, too, for it to be up.
+    #[serde(default)]
+    pub requires: Vec<String>,
     /// How often its state has changed within the last ten minutes; more than 64 are not counted.
     #[serde(default)]
     pub changes: usize,
@@ -268,6 +277,9 @@ impl Control {
             since_ms: millis(now.since(standing.since)),
             failures: standing.failures,
             hindered: standing.hindered,
+            agent_percent: real.agent.as_ref().map(|_| standing.percent),
+            agent_silent: standing.silent,
+            requires: real.requires.iter().map(|it| it.name.clone()).collect(),
             changes,
             flapping: standing.flapping.is_some() && changes >= FLAPPING / 2,
             whole_in_ms: self
