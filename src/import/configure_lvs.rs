@@ -121,9 +121,8 @@ fn host(text: &str, world: &World<'_>) -> Option<IpAddr> {
 fn vip(value: &str, at: &At, world: &World<'_>, remarks: &mut Remarks) -> Option<(IpAddr, Value)> {
     let mut words = value.split_whitespace();
     let (device, ip) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let Some(ip) = host(ip, world).filter(|ip| {
-        ip.is_ipv4() && !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast()
-    }) else {
+    let Some(ip) = host(ip, world).filter(|ip| ip.is_ipv4() && is_usable(*ip) && !ip.is_loopback())
+    else {
         remarks.left_out(at, format!("`VIP={value}`: `{ip}` is no address that is known here"));
         return None;
     };
@@ -187,7 +186,7 @@ fn services_of(
     let mut service = Service::new(key, scheduler);
     service.at = Some(at.clone());
     service.fit(at, remarks);
-    let kind = if protocol == Protocol::Tcp { "connect" } else { "ping" };
+    let kind = plain_check(&key);
     remarks.fill_in(
         at,
         format!("configure-lvs knows no checks: the real servers are checked by `{kind}`"),

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::import::World;
 use crate::import::document::Table;
-use crate::import::model::{Pair, Real, SCHEDULERS, Service, alone, netmask};
+use crate::import::model::{
+    Pair, Real, SCHEDULERS, Service, alone, is_usable, netmask, plain_check,
+};
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
 
@@ -46,10 +48,7 @@ pub(super) fn read(path: &Path, world: &World<'_>, remarks: &mut Remarks) -> Res
 
 /// The kernel's table knows no checks.
 fn check(service: &mut Service, path: &Path, remarks: &mut Remarks) {
-    let kind = match service.key {
-        ServiceKey::Address { protocol: Protocol::Tcp, port: 1.., .. } => "connect",
-        ServiceKey::Address { .. } | ServiceKey::Mark { .. } => "ping",
-    };
+    let kind = plain_check(&service.key);
     let at = service.at.clone().unwrap_or_else(|| At::new(path, 0));
     remarks.fill_in(
         &at,
@@ -109,7 +108,7 @@ fn key(words: &mut Words<'_>, at: &At, remarks: &mut Remarks) -> Option<ServiceK
     {
         let Some(value) = words.take(&names) else { continue };
         let value = value.unwrap_or_default();
-        let Some((address, port)) = address(value) else {
+        let Some((address, port)) = address(value).filter(|(ip, _)| is_usable(*ip)) else {
             remarks
                 .left_out(at, format!("`{value}` is not ADDRESS:PORT in numbers (`ipvsadm -Sn`)"));
             return None;

@@ -1,6 +1,7 @@
 //! What every format says, in one shape, and the blocks of pairbeat.toml that are made of it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::import::Options;
@@ -123,7 +124,8 @@ impl Service {
         if let Some(flags) = self.flags.take_if(|flags| !known(flags)) {
             remarks.left_out(at, format!("the scheduler's flags `{flags}` are not known"));
         }
-        if self.persistent.is_none() {
+        let whole = if self.key.is_ipv6() { 128 } else { 32 };
+        if self.persistent.is_none() || self.netmask.is_some_and(|length| length >= whole) {
             self.netmask = None;
         }
     }
@@ -133,7 +135,7 @@ impl Service {
         let who = real.text();
         let fault = if real.address.is_ipv6() != self.key.is_ipv6() {
             Some("is not of the service's family")
-        } else if real.address.is_unspecified() || real.address.is_multicast() {
+        } else if !is_usable(real.address) {
             Some("is no address of a server")
         } else if self.has(&real) {
             Some("is there twice")
@@ -148,10 +150,11 @@ impl Service {
         }
     }
 
-    /// Only masq tells servers of one address apart by their ports.
+    /// Where packets arrive at the service's own port, servers of one address are one.
     fn has(&self, real: &Real) -> bool {
+        let mark = matches!(self.key, ServiceKey::Mark { .. });
         let same = |other: &Real| {
-            let port = |it: &Real| it.port.filter(|_| it.forwarding == Forwarding::Masq);
+            let port = |it: &Real| it.port.filter(|_| mark || it.forwarding == Forwarding::Masq);
             other.address == real.address && port(other) == port(real)
         };
         self.reals.iter().any(same)
@@ -171,6 +174,23 @@ pub(super) const SCHEDULERS: &[&str] = &[
 /// Their flags.
 const FLAGS: &[&str] =
     &["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"];
+
+/// Whether a service or a server can have it.
+pub(super) fn is_usable(ip: IpAddr) -> bool {
+    let special = match ip {
+        IpAddr::V4(ip) => ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().is_some(),
+    };
+    !(special || ip.is_unspecified() || ip.is_multicast())
+}
+
+/// The plainest check that tells a server that is up from one that is not.
+pub(super) fn plain_check(key: &ServiceKey) -> &'static str {
+    match key {
+        ServiceKey::Address { protocol: Protocol::Tcp, port: 1.., .. } => "connect",
+        ServiceKey::Address { .. } | ServiceKey::Mark { .. } => "ping",
+    }
+}
 
 /// Longest name of an interface (linux/if.h).
 pub(super) const INTERFACE_MAX: usize = 15;
@@ -199,7 +219,7 @@ pub(super) fn netmask(text: &str, ipv6: bool) -> Option<u8> {
 /// A real server.
 #[derive(Debug, Clone)]
 pub(super) struct Real {
-    pub(super) address: std::net::IpAddr,
+    pub(super) address: IpAddr,
     /// Where it is not the service's.
     pub(super) port: Option<u16>,
     pub(super) forwarding: Forwarding,
@@ -210,7 +230,7 @@ pub(super) struct Real {
 }
 
 impl Real {
-    pub(super) fn new(address: std::net::IpAddr, port: Option<u16>, key: &ServiceKey) -> Self {
+    pub(super) fn new(address: IpAddr, port: Option<u16>, key: &ServiceKey) -> Self {
         let own = match key {
             ServiceKey::Address { port, .. } => *port,
             ServiceKey::Mark { .. } => 0,
@@ -232,7 +252,7 @@ impl Real {
 }
 
 /// `192.168.2.106`, or with its port.
-pub(super) fn endpoint(address: std::net::IpAddr, port: Option<u16>) -> String {
+pub(super) fn endpoint(address: IpAddr, port: Option<u16>) -> String {
     match port {
         Some(port) => std::net::SocketAddr::new(address, port).to_string(),
         None => address.to_string(),

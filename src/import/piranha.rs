@@ -76,7 +76,7 @@ pub(super) fn read(path: &Path, world: &World<'_>, remarks: &mut Remarks) -> Res
     if fits * 2 >= deadtime {
         pair.timing.remove(1);
     }
-    links(&mut pair, &mut global);
+    links(&mut pair, &mut global, remarks);
     let forwarding = match global.text("network").as_deref() {
         Some("nat") => Forwarding::Masq,
         Some("tunnel") => Forwarding::Ipip,
@@ -134,17 +134,23 @@ fn global_why(name: &str) -> &'static str {
     }
 }
 
-fn links(pair: &mut Pair, global: &mut Block) {
+fn links(pair: &mut Pair, global: &mut Block, remarks: &mut Remarks) {
     for (one, other) in [("primary", "backup"), ("primary_private", "backup_private")] {
         let (Some((at, first)), Some(second)) = (global.take(one), global.text(other)) else {
             continue;
         };
-        let both = (first.parse::<IpAddr>(), second.parse::<IpAddr>());
-        let (Ok(first), Ok(second)) = both else { continue };
-        let unfit = |ip: IpAddr| ip.is_unspecified() || ip.is_multicast() || ip.is_loopback();
-        if first == second || first.is_ipv4() != second.is_ipv4() || unfit(first) || unfit(second) {
+        let fit = |text: &str| {
+            let ip = text.parse::<IpAddr>().ok()?;
+            Some(ip).filter(|ip| is_usable(*ip) && !ip.is_loopback())
+        };
+        let both = fit(&first).zip(fit(&second));
+        let both = both.filter(|(one, other)| one != other && one.is_ipv4() == other.is_ipv4());
+        let Some((first, second)) = both else {
+            let text =
+                format!("`{one}` and `{other}`: `{first}` and `{second}` are no two addresses");
+            remarks.left_out(&at, text);
             continue;
-        }
+        };
         let link = Table::default().with("peers", vec![first.to_string(), second.to_string()]);
         pair.links.push((vec![format!("From {at}.")], link));
     }
@@ -214,7 +220,7 @@ fn service(
     let address = block.text("address").unwrap_or_default();
     let mut words = address.split_whitespace();
     let ip = words.next().and_then(|ip| ip.parse::<IpAddr>().ok());
-    let ip = ip.filter(|ip| !ip.is_unspecified() && !ip.is_loopback() && !ip.is_multicast());
+    let ip = ip.filter(|ip| is_usable(*ip) && !ip.is_loopback());
     let protocol = match block.text("protocol").as_deref() {
         Some("udp") => Protocol::Udp,
         _ => Protocol::Tcp,
@@ -248,10 +254,10 @@ fn service(
     service.netmask = block.text("pmask").and_then(|mask| netmask(&mask, ip.is_ipv6()));
     service.quiescent = block.text("quiesce_server").is_some_and(|it| it != "0");
     service.fit(&at, remarks);
-    service.rhythm = rhythm(&mut block, protocol, mark.is_some(), remarks);
+    service.rhythm = rhythm(&mut block, &key, remarks);
     if let Some((at, sorry)) = block.take("sorry_server") {
         match sorry.parse::<IpAddr>() {
-            Ok(sorry) if sorry.is_ipv6() == ip.is_ipv6() => {
+            Ok(sorry) if sorry.is_ipv6() == ip.is_ipv6() && is_usable(sorry) => {
                 service.fallback = Some((sorry.to_string(), forwarding))
             }
             _ => remarks.left_out(
@@ -295,7 +301,7 @@ fn virtual_why(name: &str) -> &'static str {
 }
 
 /// `send` and `expect` are a text and its answer, `send_program` with `expect` a program.
-fn rhythm(block: &mut Block, protocol: Protocol, mark: bool, remarks: &mut Remarks) -> Table {
+fn rhythm(block: &mut Block, key: &ServiceKey, remarks: &mut Remarks) -> Table {
     let send = block.take("send");
     let expect =
         block.text("expect").filter(|text| !text.is_empty() && text != "up" || send.is_some());
@@ -304,9 +310,13 @@ fn rhythm(block: &mut Block, protocol: Protocol, mark: bool, remarks: &mut Remar
         remarks.left_out(&at, format!("`send_program = {program}` prints its verdict; a check by `script` has an exit code"));
     }
     let escaped = |text: &str| text.replace("\\r", "\r").replace("\\n", "\n");
-    let pattern = expect.filter(|it| crate::lvs::check::receive_pattern(it).is_ok());
+    let good = |text: &String| crate::lvs::check::receive_pattern(text).is_ok();
+    if let (Some(bad), Some(at)) = (expect.as_ref().filter(|text| !good(text)), &block.at) {
+        remarks.left_out(at, format!("`expect = {bad}` is no regular expression here"));
+    }
+    let pattern = expect.filter(good);
     match send.filter(|(_, text)| !text.is_empty()) {
-        Some((_, text)) if protocol == Protocol::Tcp && !mark => {
+        Some((_, text)) if plain_check(key) == "connect" => {
             table.put("type", "simpletcp");
             table.put("request", escaped(&text));
             table.put_some("receive", pattern);
@@ -315,9 +325,7 @@ fn rhythm(block: &mut Block, protocol: Protocol, mark: bool, remarks: &mut Remar
             remarks.left_out(&at, format!("`send = {text}`: `ping`"));
             table.put("type", "ping");
         }
-        None => {
-            table.put("type", if protocol == Protocol::Tcp && !mark { "connect" } else { "ping" })
-        }
+        None => table.put("type", plain_check(key)),
     }
     let seconds = |value: Option<u64>, default| Duration::from_secs(value.unwrap_or(default));
     table.put("interval", seconds(block.seconds("reentry"), REENTRY));

@@ -7,8 +7,9 @@ use crate::import::document::{Table, Value};
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::lvs::of_type;
 use crate::import::keepalived::table::{self, Place};
+use crate::import::model::plain_check;
 use crate::import::remark::{At, Remarks};
-use crate::lvs::model::{Protocol, ServiceKey};
+use crate::lvs::model::ServiceKey;
 
 /// The checkers, the one that says most first.
 const CHECKS: &[&str] = &[
@@ -153,6 +154,20 @@ pub(super) struct Base<'b> {
     pub(super) timing: Timing,
 }
 
+impl Base<'_> {
+    fn has_port(&self) -> bool {
+        self.port > 0 || matches!(self.key, ServiceKey::Address { port: 1.., .. })
+    }
+}
+
+/// The type of a check.
+fn kind(check: &Table) -> &str {
+    match check.0.first() {
+        Some((_, Value::Text(kind))) => kind,
+        _ => "",
+    }
+}
+
 /// The check of a real server.
 pub(super) struct Checked {
     pub(super) check: Table,
@@ -195,12 +210,17 @@ pub(super) fn of(checks: &[&Node], base: &Base<'_>, real: &Node, remarks: &mut R
         "UDP_CHECK" => udp(best, &rest, remarks),
         "PING_CHECK" => plain("ping", &rest, remarks),
         other => {
-            let fallback = fallback(base);
+            let fallback = plain_check(base.key);
             remarks.changed(&best.at, format!("`{other}` has no equivalent: `{fallback}`"));
             plain(fallback, &rest, remarks)
         }
     };
-    let has_port = !matches!(check.0.first(), Some((_, Value::Text(kind))) if kind == "ping");
+    let port = base.has_port() || common.0.iter().any(|(key, _)| key == "port");
+    if !port && matches!(kind(&check), "connect" | "udp") {
+        remarks.changed(&best.at, "no port to check at: `ping`");
+        check = of_type("ping");
+    }
+    let has_port = kind(&check) != "ping";
     check.0.extend(common.0.into_iter().filter(|(key, _)| has_port || key != "port"));
     Checked { check, timing: Some(timing) }
 }
@@ -251,14 +271,6 @@ fn plain(kind: &str, rest: &[&Node], remarks: &mut Remarks) -> Table {
     of_type(kind)
 }
 
-/// What checks where nothing better does: never nothing.
-fn fallback(base: &Base<'_>) -> &'static str {
-    match base.key {
-        ServiceKey::Address { protocol: Protocol::Tcp, .. } => "connect",
-        ServiceKey::Address { .. } | ServiceKey::Mark { .. } => "ping",
-    }
-}
-
 fn http(kind: &str, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> Table {
     let mut check = of_type(kind);
     let mut host = base.host.clone();
@@ -285,7 +297,7 @@ fn http(kind: &str, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> T
     }
     check.0.append(&mut page.0);
     let fit = |host: &String| {
-        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c))
+        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
     };
     if let Some(bad) = host.take_if(|host| !fit(host)) {
         let text = format!("`virtualhost {bad}` is no host");
@@ -307,8 +319,7 @@ fn url(block: &Node, page: &mut Table, host: &mut Option<String>, remarks: &mut 
         let value = line.word(1).unwrap_or_default();
         match line.keyword() {
             "path" => {
-                let good =
-                    value.starts_with('/') && value.bytes().all(|byte| byte.is_ascii_graphic());
+                let good = is_path(value);
                 path = good.then(|| value.to_owned());
                 if !good {
                     remarks.changed(&line.at, format!("`path {value}` is none: `/`"));
@@ -334,6 +345,12 @@ fn url(block: &Node, page: &mut Table, host: &mut Option<String>, remarks: &mut 
             remarks.changed(&at, format!("`status_code {codes}`: an answer of 2xx counts"));
         }
     }
+}
+
+/// What can be asked for; what looks like a whole URL is taken for one.
+fn is_path(text: &str) -> bool {
+    let fit = |c: char| c.is_ascii_alphanumeric() || "/-._~!$&'()*+,;=:@?%".contains(c);
+    text.starts_with('/') && text.chars().all(fit) && !text.contains("://")
 }
 
 /// `200`, or `200-299 301`.
@@ -409,7 +426,7 @@ fn misc(node: &Node, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> 
     if command.first().is_some_and(|program| program.starts_with('/')) {
         return of_type("script").with("command", command);
     }
-    let fallback = fallback(base);
+    let fallback = plain_check(base.key);
     remarks.changed(&node.at, format!("`MISC_CHECK` without the path of a program: `{fallback}`"));
     of_type(fallback)
 }

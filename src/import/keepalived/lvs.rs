@@ -7,7 +7,7 @@ use crate::import::document::Table;
 use crate::import::keepalived::check::{self, Checked, Timing};
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::table::{self, Place};
-use crate::import::model::{Real, SCHEDULERS, Service, endpoint, netmask};
+use crate::import::model::{Real, SCHEDULERS, Service, endpoint, is_usable, netmask};
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
 
@@ -93,7 +93,7 @@ impl Lvs {
                 }
             },
             _ => match (one.parse(), two.map_or(Ok(0), str::parse)) {
-                (Ok(ip), Ok(port)) => {
+                (Ok(ip), Ok(port)) if is_usable(ip) => {
                     extra(3, remarks);
                     Some(vec![Member::Address(ip, port)])
                 }
@@ -120,7 +120,11 @@ fn group_member(line: &Node, remarks: &mut Remarks) -> Vec<Member> {
     } else if let (Some((first, last)), Ok(port)) = (range(one), two.map_or(Ok(0), str::parse)) {
         if last - first < RANGE_MAX {
             let six = one.contains(':');
-            return (first..=last).map(|bits| Member::Address(address(bits, six), port)).collect();
+            return (first..=last)
+                .map(|bits| address(bits, six))
+                .filter(|ip| is_usable(*ip))
+                .map(|ip| Member::Address(ip, port))
+                .collect();
         }
         remarks.left_out(
             &line.at,
@@ -226,7 +230,7 @@ impl Server {
             "lb_kind" | "lvs_method" => self.forwarding = method(line, remarks),
             "persistence_timeout" => self.template.persistent = persistent(line, remarks),
             "persistence_granularity" => {
-                self.template.netmask = netmask(value, value.contains(':') || self.ipv6);
+                self.template.netmask = netmask(value, false).or_else(|| netmask(value, true));
                 if self.template.netmask.is_none() {
                     remarks.left_out(at, format!("`{}`: the whole address counts", line.text()));
                 }
@@ -257,7 +261,9 @@ impl Server {
             "sorry_server" => {
                 let port = line.word(2).map_or(Ok(0), str::parse);
                 match (value.parse(), port) {
-                    (Ok(ip), Ok(port)) => self.sorry = Some((at.clone(), ip, port)),
+                    (Ok(ip), Ok(port)) if is_usable(ip) => {
+                        self.sorry = Some((at.clone(), ip, port))
+                    }
                     _ => remarks.left_out(at, format!("`{}` is no address and port", line.text())),
                 }
             }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::import::document::{Table, Value};
 use crate::import::keepalived::View;
 use crate::import::keepalived::vrrp::{Instance, Vip};
-use crate::import::model::{Director, Group, Pair, Preferred, Service, name};
+use crate::import::model::{Director, Group, Pair, Preferred, Service, is_usable, name};
 use crate::import::remark::Remarks;
 use crate::lvs::model::ServiceKey;
 use crate::names::NodeName;
@@ -35,7 +35,8 @@ pub(super) fn of(
     remarks: &mut Remarks,
 ) -> Pair {
     let nodes: Vec<String> = nodes.into_iter().filter(|it| NodeName::new(it).is_ok()).collect();
-    let distinct = matches!(nodes.as_slice(), [one, other] if one != other) || nodes.len() == 1;
+    let distinct = matches!(nodes.as_slice(), [one, other] if !one.eq_ignore_ascii_case(other))
+        || nodes.len() == 1;
     let mut pair = Pair { nodes: if distinct { nodes } else { Vec::new() }, ..Pair::default() };
     timing(&mut pair, &first);
     pair.auto_failback = failback(&first, second, remarks);
@@ -118,7 +119,11 @@ fn links(pair: &mut Pair, first: &View, second: Option<&View>, remarks: &mut Rem
         let mut link = Table::default();
         match (own, other) {
             (Some(own), Some(other))
-                if !it.peers.is_empty() && own != other && own.is_ipv4() == other.is_ipv4() =>
+                if !it.peers.is_empty()
+                    && own != other
+                    && own.is_ipv4() == other.is_ipv4()
+                    && is_usable(own)
+                    && is_usable(other) =>
             {
                 link.put_some("interface", it.interface.clone());
                 link.put("peers", vec![own.to_string(), other.to_string()]);

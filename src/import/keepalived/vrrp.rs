@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::import::document::Table;
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::table::{self, Place};
-use crate::import::model::{INTERFACE_MAX, is_interface};
+use crate::import::model::{INTERFACE_MAX, is_interface, is_usable};
 use crate::import::remark::{At, Remarks};
 
 /// `priority` where none is good.
@@ -159,8 +159,7 @@ fn vip(line: &Node, own: Option<&str>, remarks: &mut Remarks) -> Option<Vip> {
         remarks.left_out(at, format!("`{}` is no address; keepalived skips it, too", line.text()));
         return None;
     };
-    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
-    if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast {
+    if !is_usable(ip) || ip.is_loopback() {
         remarks.left_out(at, format!("`{ip}` is no virtual address for a pair"));
         return None;
     }
