@@ -14,6 +14,8 @@ use crate::import::{Refused, World, exchange, source};
 use crate::lvs::model::{RealKey, RealServer, ServiceKey, VirtualService};
 use crate::names::{DirectorName, NodeName};
 
+/// Finds a program that is named without its path.
+const ENV: &str = "/usr/bin/env";
 /// The director's name where the file's says nothing.
 const NAME: &str = "lvs";
 
@@ -282,6 +284,10 @@ fn of_model(
     service.fallback = from.fallback.as_ref().map(|sorry| {
         let real = Real::new(sorry.key.address, Some(sorry.key.port), &from.key);
         (real.text(), sorry.forwarding)
+    });
+    service.fallback_command = from.notify.fallback_command.as_ref().map(|it| {
+        let path = (!it.program.starts_with('/')).then(|| ENV.to_owned());
+        path.into_iter().chain([it.program.clone()]).chain(it.args.iter().cloned()).collect()
     });
     service
 }

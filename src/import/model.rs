@@ -82,6 +82,8 @@ pub(super) struct Service {
     pub(super) rhythm: Table,
     pub(super) reals: Vec<Real>,
     pub(super) fallback: Option<(String, Forwarding)>,
+    /// Program and arguments.
+    pub(super) fallback_command: Option<Vec<String>>,
 }
 
 impl Service {
@@ -100,6 +102,7 @@ impl Service {
             rhythm: Table::default(),
             reals: Vec::new(),
             fallback: None,
+            fallback_command: None,
         }
     }
 
@@ -447,6 +450,7 @@ fn service_block(header: &str, service: Service) -> Block {
             Table::default().with("address", address).with("forwarding", forwarding.to_string())
         }),
     );
+    table.put_some("fallback_command", service.fallback_command);
     let method = common(&service.reals, |real| real.forwarding);
     table.put_some("forwarding", method.map(|it| it.to_string()));
     let common_check = common(&service.reals, |real| real.check.clone());
