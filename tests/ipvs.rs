@@ -441,7 +441,7 @@ impl Loop {
 
     fn verdict(&mut self, n: usize, verdict: Verdict) {
         let id = self.checks.get(n).unwrap().id;
-        self.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+        self.tell(Input::Checked(CheckResult { id, verdict, warning: None, took_us: 1 }));
     }
 
     fn second(&mut self) {
@@ -463,6 +463,7 @@ fn director(reals: u16) -> Director {
             check: CheckKind::Connect(Protocol::Tcp),
             check_address: key.address,
             check_port: 80,
+            check_source: None,
         }
     };
     let sorry = RealKey { address: address("127.0.0.1"), port: 80 };

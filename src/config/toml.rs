@@ -28,9 +28,11 @@ mod damping;
 mod director;
 mod exchange;
 mod group;
+mod http;
 mod link;
 mod outside;
 mod service;
+mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -269,7 +269,9 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         DirectorEvent::CheckerLost => {
             Happening::CheckerLost { why: "it is no longer connected".to_owned() }
         }
-        DirectorEvent::Touched { .. } => other(Severity::Warning),
+        DirectorEvent::Touched { .. } | DirectorEvent::RealWarning { .. } => {
+            other(Severity::Warning)
+        }
         DirectorEvent::Refused { .. }
         | DirectorEvent::KernelFault(_)
         | DirectorEvent::TooManyChecks { .. } => other(Severity::Alarm),

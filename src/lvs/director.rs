@@ -19,7 +19,7 @@ pub use self::event::{DirectorEvent, Input, OrderId, Output};
 use self::kernel::Kernel;
 pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
 pub use self::view::{FallbackView, KernelView, RealView, ServiceView, View};
-use crate::lvs::check::{CheckId, CheckResult};
+use crate::lvs::check::{CheckId, CheckResult, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::health::{Health, State};
 use crate::lvs::model::{
@@ -189,6 +189,11 @@ impl Control {
     }
 
     fn checked(&mut self, now: Instant, result: &CheckResult) {
+        if self.health.note(result)
+            && let Some(warning) = &result.warning
+        {
+            self.warned(result.id, warning);
+        }
         if !self.health.record(now, result) {
             return;
         }
@@ -197,6 +202,19 @@ impl Control {
         let members = places.filter_map(|place| self.member(*place));
         let events: Vec<_> = members
             .filter_map(|(service, real)| turned(now, &self.health, service, real))
+            .collect();
+        events.into_iter().for_each(|event| self.report(event));
+    }
+
+    fn warned(&mut self, id: CheckId, warning: &CheckWarning) {
+        let places = self.members.get(&id).into_iter().flatten();
+        let members = places.filter_map(|place| self.member(*place));
+        let events: Vec<_> = members
+            .map(|(service, real)| DirectorEvent::RealWarning {
+                service: service.key,
+                real: real.key,
+                warning: warning.clone(),
+            })
             .collect();
         events.into_iter().for_each(|event| self.report(event));
     }

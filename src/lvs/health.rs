@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::lvs::check::{
-    CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, Verdict,
+    CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, CheckWarning, Verdict,
 };
 use crate::lvs::model::{Director, RealServer, VirtualService};
 use crate::time::Instant;
@@ -52,6 +52,8 @@ pub struct Standing {
     pub failures: u32,
     /// Why this node could not carry out the last check: its own fault, no verdict.
     pub hindered: Option<String>,
+    /// What its last check warns of.
+    pub warning: Option<CheckWarning>,
 }
 
 /// The verdicts on everything that is configured.
@@ -67,6 +69,7 @@ pub struct Health {
 struct CheckKey {
     address: IpAddr,
     port: u16,
+    source: Option<IpAddr>,
     interval: Duration,
     timeout: Duration,
     kind: CheckKind,
@@ -77,6 +80,7 @@ impl CheckKey {
         Self {
             address: real.check_address,
             port: real.check_port,
+            source: real.check_source,
             interval: service.interval,
             timeout: service.timeout,
             kind: real.check.clone(),
@@ -93,6 +97,7 @@ impl CheckKey {
             kind: self.kind.clone(),
             address: self.address,
             port: self.port,
+            source: self.source,
             interval: self.interval,
             timeout: self.timeout,
         }
@@ -119,6 +124,7 @@ struct Tally {
     successes: u32,
     /// Why it could not be carried out the last time, where that was our own fault.
     hindered: Option<String>,
+    warning: Option<CheckWarning>,
     judged: BTreeMap<Limits, Judged>,
 }
 
@@ -170,6 +176,19 @@ impl Health {
         run.map(|(key, id)| key.spec(*id)).collect()
     }
 
+    /// Takes note of what a check warns of. True when that is a warning, and another one than its
+    /// last. A check that did not come far enough to see anything leaves the last one as it is.
+    pub fn note(&mut self, result: &CheckResult) -> bool {
+        let Some(tally) = self.tallies.get_mut(&result.id) else { return false };
+        if result.warning == tally.warning
+            || (result.warning.is_none() && result.verdict != Verdict::Up)
+        {
+            return false;
+        }
+        tally.warning.clone_from(&result.warning);
+        tally.warning.is_some()
+    }
+
     /// Counts one verdict. True when some virtual service must now see the server otherwise.
     /// A check that is not configured (any more) changes nothing.
     pub fn record(&mut self, now: Instant, result: &CheckResult) -> bool {
@@ -191,6 +210,7 @@ impl Health {
             since: judged.map_or(Instant::BOOT, |judged| judged.since),
             failures: tally.map_or(0, |tally| tally.failures),
             hindered: tally.and_then(|tally| tally.hindered.clone()),
+            warning: tally.and_then(|tally| tally.warning.clone()),
         }
     }
 

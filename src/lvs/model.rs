@@ -144,6 +144,8 @@ pub struct RealServer {
     pub check_address: IpAddr,
     /// The port that is checked; 0 where the check has none.
     pub check_port: u16,
+    /// The address of this node that checks come from; `None`: the kernel's choice.
+    pub check_source: Option<IpAddr>,
 }
 
 /// A real server's or sorry server's identity within its service.

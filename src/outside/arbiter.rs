@@ -104,7 +104,7 @@ async fn within<T>(
 }
 
 fn spec(address: IpAddr, port: u16, kind: CheckKind, timeout: Duration) -> CheckSpec {
-    CheckSpec { id: CheckId(0), kind, address, port, interval: timeout, timeout }
+    CheckSpec { id: CheckId(0), kind, address, port, source: None, interval: timeout, timeout }
 }
 
 async fn ping(ip: IpAddr, limit: Duration) -> bool {
@@ -119,7 +119,7 @@ async fn connect(target: SocketAddr, limit: Duration) -> bool {
 /// Whether one address answers.
 pub(super) async fn reaches(spec: CheckSpec) -> bool {
     let context = Context::new(Arc::new(Trust::none()), &[]);
-    probe(&spec, &context).await == Verdict::Up
+    probe(&spec, &context).await.verdict == Verdict::Up
 }
 
 /// Asks all at the same time, and waits for no more of them than it takes.

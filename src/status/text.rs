@@ -171,6 +171,9 @@ fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {
         if let Some(ms) = real.drain_ends_ms {
             write!(out, ", out in {} s", ms.div_ceil(1000))?;
         }
+        if let Some(warning) = &real.warning {
+            write!(out, ", {warning}")?;
+        }
         match &real.cause {
             Some(cause) => writeln!(out, ": {cause}")?,
             None => writeln!(out)?,

@@ -3,13 +3,13 @@
 use std::process::Command;
 
 use pairbeat::lvs::check::{CheckFailure, Verdict};
-use pairbeat::lvs::exchange::{Exchange, LdapCheck, Password, TlsUse};
+use pairbeat::lvs::exchange::{Authority, Exchange, LdapCheck, Password, Tls};
 
 use super::rig::{self, Folder, Server};
 
 fn search(base: &str) -> LdapCheck {
     let (base, receive) = (base.to_owned(), None);
-    LdapCheck { tls: TlsUse::Plain, base, receive, login: None, password: None }
+    LdapCheck { tls: None, base, receive, login: None, password: None }
 }
 
 fn login(login: &str, password: &str) -> Exchange {
@@ -63,11 +63,11 @@ fn a_directory_with_the_entry_is_up() {
     };
     assert_eq!(rig::verdict(&Exchange::Ldap(matched.clone()), port), Verdict::Up);
     assert_eq!(rig::verdict(&login("cn=admin,dc=example,dc=com", "pw"), port), Verdict::Up);
-    let tls = LdapCheck { tls: TlsUse::Unverified, ..matched };
+    let tls = LdapCheck { tls: Some(Tls::by(Authority::Anybody)), ..matched };
     assert_eq!(rig::verdict(&Exchange::Ldap(tls.clone()), tls_port), Verdict::Up);
 
     // Nobody known to us has signed its certificate.
-    let verified = Exchange::Ldap(LdapCheck { tls: TlsUse::Verified, ..tls });
+    let verified = Exchange::Ldap(LdapCheck { tls: Some(Tls::by(Authority::System)), ..tls });
     let verdict = rig::verdict(&verified, tls_port);
     assert!(matches!(verdict, Verdict::Down(CheckFailure::Local(_))), "{verdict:?}");
 }

@@ -13,6 +13,7 @@ fn query(login: &str, password: &str, query: &str) -> Exchange {
         password: (!password.is_empty()).then(|| Password::new(password)),
         database: Some("shop".to_owned()),
         query: query.to_owned(),
+        tls: None,
     })
 }
 

@@ -15,6 +15,7 @@ fn query(login: &str, password: &str, query: &str) -> Exchange {
         password: (!password.is_empty()).then(|| Password::new(password)),
         database: Some("postgres".to_owned()),
         query: query.to_owned(),
+        tls: None,
     })
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use pairbeat::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict};
-use pairbeat::lvs::exchange::{Exchange, Login, Password};
+use pairbeat::lvs::exchange::{Authority, Exchange, Login, Password, Tls};
 use pairbeat::probe::tls::Trust;
 use pairbeat::probe::{Context, probe};
 use rustix::process::{Pid, Signal, kill_process};
@@ -143,12 +143,12 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
 pub(crate) fn spec(exchange: Exchange, target: SocketAddr, timeout: Duration) -> CheckSpec {
     let (address, port) = (target.ip(), target.port());
     let kind = CheckKind::Negotiate(exchange);
-    CheckSpec { id: CheckId(1), kind, address, port, interval: timeout, timeout }
+    CheckSpec { id: CheckId(1), kind, address, port, source: None, interval: timeout, timeout }
 }
 
 /// What comes of one check.
 pub(crate) async fn verdict(spec: &CheckSpec, trust: Trust) -> Verdict {
-    probe(spec, &Context::new(Arc::new(trust), std::slice::from_ref(spec))).await
+    probe(spec, &Context::new(Arc::new(trust), std::slice::from_ref(spec))).await.verdict
 }
 
 /// What comes of one check that has all the time it may need.
@@ -174,6 +174,11 @@ pub(crate) fn until_refused(exchange: &Exchange, target: SocketAddr) {
         }
         std::thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+/// TLS with one of the authorities of the context.
+pub(crate) fn by_system() -> Tls {
+    Tls::by(Authority::System)
 }
 
 pub(crate) fn login(name: &str, password: &str) -> Login {

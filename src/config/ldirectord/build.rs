@@ -251,7 +251,16 @@ fn server(
 ) -> RealServer {
     let (forwarding, weight) = (line.forwarding, line.weight);
     let thresholds = Thresholds { upper: line.upper, lower: line.lower };
-    RealServer { key, forwarding, weight, thresholds, check, check_address, check_port }
+    RealServer {
+        key,
+        forwarding,
+        weight,
+        thresholds,
+        check,
+        check_address,
+        check_port,
+        check_source: None,
+    }
 }
 
 fn masqueraded_mark(from: &Virtual<'_>, line: &Real<'_>, port: u16, context: &mut Context<'_, '_>) {

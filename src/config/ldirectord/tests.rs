@@ -231,7 +231,7 @@ fn request_and_receive_of_a_server_are_used() {
         .iter()
         .map(|real| {
             let Some(Exchange::Http(http)) = real.check.exchange() else { panic!("{real:?}") };
-            let receive = http.receive.as_deref().unwrap_or("-");
+            let receive = http.want.receive.as_deref().unwrap_or("-");
             format!("{}:{} {} {receive}", real.check_address, real.check_port, http.path)
         })
         .collect();

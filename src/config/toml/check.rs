@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::config::Family;
 use crate::config::diag::{Span, Word, nearest};
 use crate::config::ldirectord::{address, build, http};
-use crate::config::toml::exchange::Said;
+use crate::config::toml::exchange::{Page, Said};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, SmtpCheck};
+use crate::lvs::exchange::{Exchange, HttpMethod};
 use crate::lvs::model::{Protocol, ServiceKey};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
@@ -192,12 +192,16 @@ impl<'d> Check<'d> {
         walk: &mut Walk<'_>,
     ) -> Option<Exchange> {
         let said = &self.said;
+        if !matches!(kind, Kind::Imap | Kind::Pop | Kind::Smtp | Kind::Submission) {
+            let name = KINDS.iter().find(|(_, it)| *it == kind).map_or("", |(name, _)| name);
+            said.tls.without_starttls(name, span, walk);
+        }
         match kind {
             Kind::Dns => said.dns(self.receive, key, span, walk),
             Kind::Ftp => said.ftp(self.receive, span, walk),
             Kind::HttpProxy => said.proxy(self.method, self.receive, span, walk),
-            Kind::Http => self.http(false, walk),
-            Kind::Https => self.http(true, walk),
+            Kind::Http => self.http(false, span, walk),
+            Kind::Https => self.http(true, span, walk),
             Kind::Ldap => Some(said.ldap(self.receive, false, span, walk)),
             Kind::Ldaps => Some(said.ldap(self.receive, true, span, walk)),
             Kind::Mysql => said.sql(span, walk).map(Exchange::Mysql),
@@ -211,8 +215,8 @@ impl<'d> Check<'d> {
             Kind::Redis => said.redis(span, walk),
             Kind::SimpleTcp => Some(said.text(Protocol::Tcp, self.receive, span)),
             Kind::Sip => said.sip(key, span, walk),
-            Kind::Smtp => Some(Exchange::Smtp(SmtpCheck { submission: false })),
-            Kind::Submission => Some(Exchange::Smtp(SmtpCheck { submission: true })),
+            Kind::Smtp => Some(said.smtp(false, self.host)),
+            Kind::Submission => Some(said.smtp(true, self.host)),
             Kind::Udp => Some(said.text(Protocol::Udp, self.receive, span)),
             Kind::On
             | Kind::Off
@@ -224,18 +228,10 @@ impl<'d> Check<'d> {
         }
     }
 
-    fn http(&self, tls: bool, walk: &mut Walk<'_>) -> Option<Exchange> {
-        let path = match self.path {
-            Some(word) => http::request(word, tls, &mut walk.director())?.path,
-            None => "/".to_owned(),
-        };
-        Some(Exchange::Http(HttpCheck {
-            tls,
-            method: self.method.unwrap_or(HttpMethod::Get),
-            path,
-            host: self.host.map(str::to_owned),
-            receive: self.receive.map(|word| word.text.to_owned()),
-        }))
+    fn http(&self, tls: bool, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
+        let method = self.method.unwrap_or(HttpMethod::Get);
+        let page = Page { tls, method, path: self.path, host: self.host };
+        self.said.http(page, self.receive, at, walk)
     }
 }
 

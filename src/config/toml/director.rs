@@ -404,6 +404,7 @@ fn real(
             check,
             check_address,
             check_port,
+            check_source: None,
         });
     }
     Some(reals)

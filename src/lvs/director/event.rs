@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
+use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::model::{ConnectionCounts, Director, RealKey, ServiceKey, Table};
 use crate::lvs::overrides::Overrides;
@@ -103,6 +103,15 @@ pub enum DirectorEvent {
         /// Why.
         cause: CheckFailure,
     },
+    /// A check warns of something at a real server, whatever its verdict.
+    RealWarning {
+        /// In this service.
+        service: ServiceKey,
+        /// This server.
+        real: RealKey,
+        /// Of what.
+        warning: CheckWarning,
+    },
     /// The kernel has the sorry server in service.
     SorryIn {
         /// Of this service.
@@ -165,6 +174,9 @@ impl fmt::Display for DirectorEvent {
             Self::RealUp { service, real } => write!(f, "{service:#}: {real} is up"),
             Self::RealDown { service, real, cause } => {
                 write!(f, "{service:#}: {real} is down: {cause}")
+            }
+            Self::RealWarning { service, real, warning } => {
+                write!(f, "{service:#}: {real}: {warning}")
             }
             Self::SorryIn { service, fallback } => {
                 write!(f, "{service:#}: sorry server {fallback} in, no real server is up")

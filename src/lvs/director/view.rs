@@ -96,6 +96,10 @@ pub struct RealView {
     /// does not say.
     #[serde(default)]
     pub hindered: Option<String>,
+    /// What its last check warns of, though it may be up: a certificate that is near its end. An
+    /// older daemon does not say.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// What an operator has ordered: `drain`, `disable`, `weight 5`.
     #[serde(default)]
     pub ordered: Option<String>,
@@ -189,6 +193,7 @@ impl Control {
             since_ms: millis(now.since(standing.since)),
             failures: standing.failures,
             hindered: standing.hindered,
+            warning: standing.warning.map(|warning| warning.to_string()),
             ordered: ordered.map(|ordered| ordered.word()),
             drain_ends_ms: match ordered {
                 Some(Override::Drain { until }) if until < Instant::NEVER => {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lvs::check::CheckFailure;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, Wanted};
 use crate::lvs::model::Protocol;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,6 +14,7 @@ fn spec(id: u32, interval: Duration) -> CheckSpec {
         kind: CheckKind::Ping,
         address: [192, 0, 2, 1].into(),
         port: 0,
+        source: None,
         interval,
         timeout: SECOND,
     }
@@ -168,11 +169,13 @@ fn a_zero_interval_is_no_busy_loop() {
 #[test]
 fn a_check_alternates_and_negotiates_after_a_failure() {
     let negotiate = Exchange::Http(HttpCheck {
-        tls: false,
+        tls: None,
         method: HttpMethod::Get,
         path: "/".to_owned(),
         host: None,
-        receive: None,
+        headers: Vec::new(),
+        login: None,
+        want: Wanted::default(),
     });
     let kind = CheckKind::Alternate { connects: 2, negotiate };
     let mut schedule = Schedule::default();
