@@ -22,7 +22,7 @@ use pairbeat::config::{
 };
 use pairbeat::lvs::check::CheckKind;
 use pairbeat::lvs::exchange::Exchange;
-use pairbeat::lvs::model::{Protocol, RealServer, VirtualService};
+use pairbeat::lvs::model::{Policy, Protocol, RealServer, VirtualService};
 use pairbeat::names::NodeName;
 use pairbeat::sys::files::Machine;
 
@@ -221,7 +221,12 @@ fn service_summary(text: &mut String, service: &VirtualService) {
         s.interval, s.timeout, s.fall, s.rise
     )
     .unwrap();
-    for real in &s.reals {
+    if s.policy != Policy::default() {
+        writeln!(text, "    {:?}", s.policy).unwrap();
+    }
+    for (pool, real) in
+        s.reals.iter().map(|it| ("real", it)).chain(s.backup.iter().map(|it| ("backup", it)))
+    {
         let RealServer { key, forwarding, weight, check_address, check_port, .. } = real;
         let check = match &real.check {
             CheckKind::Negotiate(Exchange::Http(http)) => format!("{http:?}"),
@@ -229,12 +234,17 @@ fn service_summary(text: &mut String, service: &VirtualService) {
         };
         writeln!(
             text,
-            "    real {key} {forwarding:?} {weight} at {check_address} {check_port} {check}"
+            "    {pool} {key} {forwarding:?} {weight} at {check_address} {check_port} {check}"
         )
         .unwrap();
     }
     if let Some(fallback) = &s.fallback {
-        writeln!(text, "    fallback {} {:?}", fallback.key, fallback.forwarding).unwrap();
+        write!(text, "    fallback {} {:?}", fallback.key, fallback.forwarding).unwrap();
+        if fallback.check != CheckKind::On {
+            let RealServer { check_address, check_port, check, .. } = fallback;
+            write!(text, " at {check_address} {check_port} {check:?}").unwrap();
+        }
+        writeln!(text).unwrap();
     }
 }
 

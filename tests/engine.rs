@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use pairbeat::cluster::event::{Event, GroupState, Outcome};
-use pairbeat::cluster::message::GROUPS_MAX;
+use pairbeat::cluster::message::{GROUPS_MAX, Verdicts, Word};
 use pairbeat::cluster::{
     Core, Damping, GroupSettings, OutsideSettings, Past, PeerLife, ResourceSettings, Settings, Side,
 };
@@ -59,6 +59,9 @@ struct World {
     air: Vec<(Instant, usize, LinkId, Vec<u8>)>,
     gasps: [Vec<(LinkId, Vec<u8>)>; 2],
     events: Vec<(usize, Event)>,
+    /// What the second node was told of the first one's servers.
+    words: Vec<Word>,
+    verdicts: Vec<Verdicts>,
     random: u64,
     /// Out of 100, on each link.
     loss: u64,
@@ -68,7 +71,19 @@ impl World {
     fn new(groups: usize) -> Self {
         let now = Instant::from_millis(50_000);
         let (air, events, gasps) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
-        Self { now, nodes: [None, None], groups, air, gasps, events, random: 7, loss: 0 }
+        let (words, verdicts) = (Vec::new(), Vec::new());
+        Self {
+            now,
+            nodes: [None, None],
+            groups,
+            air,
+            gasps,
+            events,
+            words,
+            verdicts,
+            random: 7,
+            loss: 0,
+        }
     }
 
     fn start(&mut self, me: usize, session: u8) {
@@ -115,7 +130,9 @@ impl World {
                     Output::Gasp(datagrams) => self.gasps[which] = datagrams,
                     Output::Report(event) => self.events.push((which, event)),
                     Output::Probe { .. } | Output::Monitor { .. } => {}
-                    Output::Outside(_) | Output::Announce(_) | Output::Words(_) => {}
+                    Output::Outside(_) | Output::Announce(_) => {}
+                    Output::Words(told) => self.words.extend(told),
+                    Output::Verdicts(told) => self.verdicts.push(told),
                     Output::Answer { .. } | Output::Left => {}
                     Output::Carry { .. } | Output::Paused => unreachable!("nobody restarts here"),
                 }
@@ -194,4 +211,26 @@ fn the_most_groups_with_the_longest_names_are_shared_out_over_a_bad_wire() {
     assert_eq!(world.events.iter().find(bad), None);
     let links = world.view(0).links;
     assert!(links.iter().all(|link| link.of == 64 && link.rtt_us == Some(2000)), "{links:?}");
+}
+
+#[test]
+fn orders_and_verdicts_of_the_director_reach_the_peer_in_whole_beats_and_in_pieces() {
+    for groups in [1, GROUPS_MAX] {
+        let mut world = World::new(groups);
+        world.start(0, 1);
+        world.start(1, 2);
+        world.until("contact", 5000, |world| {
+            world.view(0).cluster.peer.state == PeerLife::Alive
+                && world.view(1).cluster.peer.state == PeerLife::Alive
+        });
+        let word = Word { stamp: 5, text: "10.0.1.1 = drain".to_owned() };
+        world.give(0, Input::Words { digest: 9, all: vec![word.clone()] });
+        let states: Vec<u8> = (0..200).collect();
+        world.give(0, Input::Verdicts(Verdicts { list: 7, first: 0, states: states.clone() }));
+        world.until("an order", 3000, |world| world.words.contains(&word));
+        let part = |first: u16, states: &[u8]| Verdicts { list: 7, first, states: states.to_vec() };
+        for told in [part(0, &states[..128]), part(512, &states[128..])] {
+            world.until("verdicts", 3000, |world| world.verdicts.contains(&told));
+        }
+    }
 }

@@ -22,7 +22,7 @@ use pairbeat::lvs::check::{CheckFailure, CheckKind, CheckResult, CheckSpec, Verd
 use pairbeat::lvs::director::{Control, Input, Output};
 use pairbeat::lvs::fault::{KernelFault, OpError};
 use pairbeat::lvs::model::{
-    DestEntry, Director, Fallback, Forwarding, Protocol, RealKey, RealServer, SchedFlags,
+    DestEntry, Director, Forwarding, Policy, Protocol, RealKey, RealServer, SchedFlags,
     ServiceEntry, ServiceKey, Table, Thresholds, VirtualService,
 };
 use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
@@ -424,6 +424,7 @@ impl Loop {
                     self.checks = checks;
                     continue;
                 }
+                Output::Tell(_) => continue,
                 Output::Report(event) => {
                     if self.checks.len() < 10 {
                         println!("{} {event}", self.now);
@@ -477,13 +478,16 @@ fn director(reals: u16) -> Director {
         quiescent: false,
         clean_stop: true,
         reals: (1..=reals).map(real).collect(),
-        fallback: Some(Fallback { key: sorry, forwarding: Forwarding::Gate }),
+        backup: Vec::new(),
+        fallback: Some(RealServer::sorry(sorry, Forwarding::Gate)),
         interval: second,
         timeout: second,
         fall: 1,
         rise: 1,
+        policy: Policy::default(),
     };
-    Director { name: DirectorName::new("web").unwrap(), services: vec![web] }
+    let name = DirectorName::new("web").unwrap();
+    Director { name, services: vec![web], maintenance: None, follow: false }
 }
 
 fn started(reals: u16) -> Loop {

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use pairbeat::cluster::message::{
     Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
-    SectionDigest, Unrest, Wish, Word, Words,
+    SectionDigest, Unrest, Verdicts, Wish, Word, Words,
 };
 use pairbeat::names::{GroupName, NAME_LEN_MAX, NodeName};
 use pairbeat::wire::auth::{Auth, KeyError, TAG_LEN};
@@ -426,7 +426,13 @@ impl Vector {
             let (stamp, text) = text.split_once(' ').unwrap();
             Word { stamp: stamp.parse().unwrap(), text: text.to_owned() }
         });
-        Words { digest: digest.unwrap_or_default(), told: told.collect() }
+        let verdicts = self.all("verdicts").next().map(|text| {
+            let words: Vec<&str> = text.split(' ').collect();
+            let [list, first, states] = words[..] else { panic!("verdicts `{text}`") };
+            let list = u32::from_str_radix(list, 16).unwrap();
+            Verdicts { list, first: first.parse().unwrap(), states: unhex(states) }
+        });
+        Words { digest: digest.unwrap_or_default(), told: told.collect(), verdicts }
     }
 
     fn notice(&self) -> Notice {

@@ -145,7 +145,9 @@ fn drained(paths: &Paths, target: &Target) -> Code {
             .services
             .iter()
             .filter(|service| target.service.is_none_or(|key| key.to_string() == service.service));
-        let reals: Vec<_> = reals.flat_map(|service| service.real.iter().filter(mine)).collect();
+        let reals: Vec<_> = reals
+            .flat_map(|service| service.real.iter().chain(&service.backup).filter(mine))
+            .collect();
         let open: u32 = reals.iter().map(|real| real.open).sum();
         let weight: u32 = reals.iter().map(|real| real.weight).sum();
         if weight == 0 && last.replace(open) != Some(open) {

@@ -203,6 +203,13 @@ impl Group {
         self.enter(turn, Role::Claiming { epoch, stance, since, at: turn.now, cause }, cause);
     }
 
+    /// What the peer has consented to before a stall of ours it may have taken for itself since.
+    pub(super) fn claim_again(&mut self, sequence: u64, now: Instant) {
+        if let Role::Claiming { since, at, .. } = &mut self.role {
+            (*since, *at) = (sequence, now);
+        }
+    }
+
     /// The preferred node is back, and the group is with the other.
     fn fail_back(&mut self, turn: &mut Turn<'_>, stance: Stance, asking: Option<Asking>) {
         self.waited = None;

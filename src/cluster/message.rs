@@ -38,15 +38,34 @@ pub struct Beat {
     pub words: Words,
 }
 
-/// What operators have ordered of real servers, as far as a beat tells it. The cluster passes it
-/// on and does not look at it.
+/// What the directors tell each other, as far as a beat tells it. The cluster passes it on and does
+/// not look at it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Words {
-    /// Stands for all that is in force at the sender; 0: nothing.
+    /// Stands for all that operators have ordered of real servers and that is in force at the
+    /// sender; 0: nothing.
     pub digest: u64,
     /// Some of it, told while the two nodes differ; at most [`WORDS_MAX`].
     pub told: Vec<Word>,
+    /// Some of the sender's verdicts on real servers, where it serves them and the other node goes
+    /// by that; recordings of earlier versions have none.
+    #[serde(default)]
+    pub verdicts: Option<Verdicts>,
 }
+
+/// Verdicts on real servers, packed as `lvs::follow` packs them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// Stands for the list of checks that they belong to.
+    pub list: u32,
+    /// The place of the first one in that list.
+    pub first: u16,
+    /// Two bits each; at most [`VERDICT_BYTES_MAX`] bytes in a beat.
+    pub states: Vec<u8>,
+}
+
+/// Verdicts on 512 servers: a slow serial line must carry them too.
+pub const VERDICT_BYTES_MAX: usize = 128;
 
 /// One order of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -291,6 +291,7 @@ impl Core {
         }
         for group in &mut self.groups {
             group.announce |= group.held().is_some();
+            group.claim_again(sequence, now);
         }
     }
 

@@ -234,7 +234,7 @@ fn directors(draft: &Draft, found: &mut Vec<Diagnostic>) {
                 found.push(at.fault(message).with_help(help));
             }
             let before = checks;
-            checks += service.reals.len();
+            checks += service.checks();
             if before <= CHECKS_MAX && checks > CHECKS_MAX {
                 found.push(at.fault(format!("over {CHECKS_MAX} real servers in all")));
             }

@@ -22,7 +22,7 @@ use crate::lvs::exchange::{
     MailCheck, OracleCheck, ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck, SqlCheck,
     TextCheck, Tls, Wanted,
 };
-use crate::lvs::model::{Director, Forwarding, Thresholds, VirtualService};
+use crate::lvs::model::{Director, Forwarding, Quorum, RealServer, Thresholds, VirtualService};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
@@ -190,6 +190,9 @@ fn write_agent(out: &mut String, agent: &OcfAgent) -> fmt::Result {
 
 fn write_director(out: &mut String, director: &Director) -> fmt::Result {
     writeln!(out, "director {:?}", director.name.as_str())?;
+    if director.follow {
+        writeln!(out, "standby_checks active")?;
+    }
     for service in &director.services {
         write_service(out, service)?;
     }
@@ -205,12 +208,27 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
     let (interval, timeout) = (service.interval.as_micros(), service.timeout.as_micros());
     let VirtualService { quiescent, clean_stop, fall, rise, .. } = service;
     writeln!(out, "check {interval} {timeout} {fall} {rise} {quiescent} {clean_stop}")?;
-    if let Some(fallback) = service.fallback {
-        writeln!(out, "fallback {} {}", fallback.key, forwarding(fallback.forwarding))?;
+    if let Some(fallback) = &service.fallback {
+        write!(out, "fallback {} {}", fallback.key, forwarding(fallback.forwarding))?;
+        if fallback.check != CheckKind::On {
+            out.write_char(' ')?;
+            write_check(out, &fallback.check)?;
+            write!(out, " {} {}", fallback.check_address, fallback.check_port)?;
+        }
+        writeln!(out)?;
     }
-    for real in &service.reals {
+    if service.policy.quorum != Quorum::default() {
+        let Quorum { need, hysteresis } = service.policy.quorum;
+        writeln!(out, "quorum {need:?} {hysteresis}")?;
+    }
+    write_reals(out, "real", &service.reals)?;
+    write_reals(out, "backup", &service.backup)
+}
+
+fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Result {
+    for real in reals {
         let (address, port) = (real.check_address, real.check_port);
-        write!(out, "real {} {} {} ", real.key, forwarding(real.forwarding), real.weight)?;
+        write!(out, "{pool} {} {} {} ", real.key, forwarding(real.forwarding), real.weight)?;
         write_check(out, &real.check)?;
         writeln!(out, " {address} {port}")?;
         let Thresholds { upper, lower } = real.thresholds;

@@ -25,6 +25,7 @@ mod service;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::config::Environment;
 use crate::config::check::DraftDirector;
@@ -97,7 +98,8 @@ pub(super) fn reading_but<'s>(
     }
     let mut rest = source.faults(Excerpts::Shown);
     not_yet::say(&file, acted_on, &mut rest);
-    let director = Director { name: name.clone(), services };
+    let maintenance = file.globals.maintenance.map(|word| PathBuf::from(word.text));
+    let director = Director { name: name.clone(), services, maintenance, follow: false };
     let director = DraftDirector { director, services: marks };
     Reading { file, director, found: faults.into_list(), not_yet: rest.into_list() }
 }

@@ -31,6 +31,7 @@ mod group;
 mod http;
 mod link;
 mod outside;
+mod policy;
 mod service;
 mod tls;
 

@@ -14,6 +14,7 @@
 //! beats and can't act would keep the peer from acting.
 
 mod orders;
+mod view;
 mod watch;
 
 use std::collections::VecDeque;
@@ -28,21 +29,21 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
-use serde::Serialize;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
 pub use self::orders::{Full, Orders};
+pub use self::view::{Pace, View};
 use self::watch::Watch;
 use crate::cluster::Settings;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
-use crate::cluster::message::Word;
+use crate::cluster::message::{Verdicts, Word};
 use crate::cluster::recording::{Recorder, Recording};
 use crate::cluster::{Carried, Core, Evidence};
 use crate::config::PRIORITY;
-use crate::engine::{self, Engine, Input, Output};
+use crate::engine::{Engine, Input, Output};
 use crate::keys::KeyRing;
-use crate::link::{Buffer, Farewell, LinkStatus, Links};
+use crate::link::{Buffer, Farewell, Links};
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::{clock, sched, signal};
 use crate::time::Instant;
@@ -100,6 +101,8 @@ pub enum Order {
     Pulse(Option<Pulse>),
     /// What operators have ordered of real servers: a digest of what is in force, and all of it.
     Words(u64, Vec<Word>),
+    /// The director's verdicts for the peer.
+    Verdicts(Verdicts),
     /// An answer to one of the core's questions, or something observed.
     Core(event::Input),
     /// Copy what is remembered: answered by [`Note::Recording`].
@@ -135,6 +138,8 @@ pub enum Note {
     },
     /// What the peer's operators have ordered of real servers.
     Words(Vec<Word>),
+    /// Some of the peer's director's verdicts.
+    Verdicts(Verdicts),
     /// Ask or do something outside the pair.
     Outside(OutsideOrder),
     /// Announce a group's addresses again.
@@ -167,32 +172,6 @@ pub enum Note {
     Paused,
     /// The core has left; the thread ends.
     Left,
-}
-
-/// The thread and all below it, at one instant.
-#[derive(Debug, Clone, Serialize)]
-pub struct View {
-    /// The engine's picture.
-    pub engine: engine::View,
-    /// The links' sockets, in the order of the configuration.
-    pub links: Vec<LinkStatus>,
-    /// How punctual the thread is.
-    pub pace: Pace,
-}
-
-/// How punctual the thread is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Pace {
-    /// Whether it has real-time priority.
-    pub realtime: bool,
-    /// Turns since the start.
-    pub turns: u64,
-    /// How late it was after its timer, the last time, in microseconds.
-    pub late_us: u64,
-    /// The latest since the start, in microseconds.
-    pub latest_us: u64,
-    /// Reports dropped because the daemon did not take them.
-    pub reports_lost: u64,
 }
 
 /// Something to be done in the thread, on time, at an interval: the lease of the VIPs.
@@ -431,6 +410,7 @@ impl Beat {
                     continue;
                 }
                 Order::Words(digest, all) => Input::Words { digest, all },
+                Order::Verdicts(verdicts) => Input::Verdicts(verdicts),
                 Order::Core(input) => Input::Core(input),
                 Order::Record => {
                     let recording = self.engine.heart_mut().recording();
@@ -476,6 +456,7 @@ impl Beat {
                     self.tell(Note::Probe { order, group, peer });
                 }
                 Output::Words(told) => self.tell(Note::Words(told)),
+                Output::Verdicts(told) => self.tell(Note::Verdicts(told)),
                 Output::Outside(order) => self.tell(Note::Outside(order)),
                 Output::Announce(group) => self.tell(Note::Announce(group)),
                 Output::Answer { id, answer } => self.tell(Note::Answer { id, answer }),

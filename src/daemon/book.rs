@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use crate::cluster::message::Word;
+use crate::cluster::message::{Verdicts, Word};
 use crate::daemon::beat::{Order, Orders};
+use crate::lvs::follow;
 use crate::lvs::overrides::{Book, Command, Entry, Full, Overrides, Target};
 use crate::store;
 use crate::sys::clock;
@@ -20,6 +21,8 @@ pub(super) struct BookKeeper {
     beat: Option<Orders>,
     /// The beat thread does not know the latest yet.
     untold: bool,
+    /// Verdicts that it does not know yet.
+    verdicts: Option<Verdicts>,
 }
 
 impl BookKeeper {
@@ -34,7 +37,7 @@ impl BookKeeper {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => warn!("{}: {e}; orders about real servers are forgotten", file.display()),
         }
-        Self { book, file, beat: None, untold: true }
+        Self { book, file, beat: None, untold: true, verdicts: None }
     }
 
     /// Whom to tell, for the peer; nobody where there is no cluster.
@@ -80,9 +83,23 @@ impl BookKeeper {
         new.map(|(target, command)| format!("{command} {target}")).chain(ended).collect()
     }
 
+    /// What a standby may go by from now on.
+    pub(super) fn judge(&mut self, verdicts: follow::Verdicts) {
+        let follow::Verdicts { list, first, states } = verdicts;
+        self.verdicts = Some(Verdicts { list, first, states });
+    }
+
     /// Tells the beat thread what it does not know yet; to be called again and again.
     pub(super) fn tell(&mut self) {
-        let Some(beat) = self.beat.as_ref().filter(|_| self.untold) else { return };
+        let Some(beat) = &self.beat else { return };
+        if let Some(verdicts) = self.verdicts.take()
+            && beat.push(Order::Verdicts(verdicts.clone())).is_err()
+        {
+            self.verdicts = Some(verdicts);
+        }
+        if !self.untold {
+            return;
+        }
         let words = self.book.entries().map(|Entry { stamp, text }| Word { stamp, text });
         self.untold = beat.push(Order::Words(self.book.digest(), words.collect())).is_err();
     }

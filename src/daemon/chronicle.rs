@@ -259,9 +259,11 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
             real: real.to_string(),
             cause: cause.to_string(),
         },
-        DirectorEvent::SorryIn { service, fallback } => {
-            Happening::SorryIn { service: format!("{service:#}"), fallback: fallback.to_string() }
-        }
+        DirectorEvent::SorryIn { service, fallback, left } => Happening::SorryIn {
+            service: format!("{service:#}"),
+            fallback: fallback.to_string(),
+            left: *left,
+        },
         DirectorEvent::SorryOut { service, fallback } => {
             Happening::SorryOut { service: format!("{service:#}"), fallback: fallback.to_string() }
         }
@@ -269,13 +271,18 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         DirectorEvent::CheckerLost => {
             Happening::CheckerLost { why: "it is no longer connected".to_owned() }
         }
-        DirectorEvent::Touched { .. } | DirectorEvent::RealWarning { .. } => {
-            other(Severity::Warning)
-        }
+        DirectorEvent::Quorum { met: false, .. }
+        | DirectorEvent::BackupIn { .. }
+        | DirectorEvent::RealWarning { .. }
+        | DirectorEvent::SorryDown { .. }
+        | DirectorEvent::Touched { .. } => other(Severity::Warning),
         DirectorEvent::Refused { .. }
         | DirectorEvent::KernelFault(_)
         | DirectorEvent::TooManyChecks { .. } => other(Severity::Alarm),
         DirectorEvent::Healed { .. }
+        | DirectorEvent::Quorum { .. }
+        | DirectorEvent::BackupOut { .. }
+        | DirectorEvent::SorryUp { .. }
         | DirectorEvent::KernelBack
         | DirectorEvent::Converged
         | DirectorEvent::Ordered { .. } => other(Severity::Info),

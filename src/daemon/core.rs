@@ -237,6 +237,9 @@ impl Core {
         for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
             self.keeper.serves(group);
             self.sync.serves(group);
+            for director in work::directors(&self.config, group) {
+                self.director.lead(director, true).await;
+            }
         }
         self.watch().await;
     }
@@ -347,6 +350,7 @@ impl Core {
                 });
             }
             Note::Words(told) => self.director.words(told),
+            Note::Verdicts(told) => self.director.told(told),
             Note::Outside(order) => self.outside.obey(&self.config, order, self.beat.orders()),
             Note::Announce(group) => {
                 for address in work::addresses(&self.config, group) {

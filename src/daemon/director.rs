@@ -12,22 +12,27 @@ use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::cluster::event::Outcome;
-use crate::cluster::message::Word;
+use crate::cluster::event::{Operation, Outcome};
+use crate::cluster::message::{self, Word};
 use crate::daemon::Paths;
 use crate::daemon::beat::Orders;
 use crate::daemon::book::BookKeeper;
 use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
+use crate::daemon::maintenance::{self, Marks};
+use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
+use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
-use crate::lvs::overrides::{Command, Target};
+use crate::lvs::overrides::{Command, Overrides, Target};
+use crate::names::DirectorName;
 use crate::store;
 use crate::sys::clock;
 
@@ -40,12 +45,18 @@ const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// Longest wait for the task's answer to a question of the status.
 const VIEW_LIMIT: Duration = Duration::from_secs(2);
 
+/// Longest wait for the first look for marks.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+
 /// What others ask of the director's task.
 enum Order {
     Configure(Vec<Director>),
     Connect(Orders),
     Command(Target, Command, oneshot::Sender<Result<Vec<String>, String>>),
     Words(Vec<Word>),
+    Lead(DirectorName, bool),
+    Told(Verdicts),
+    Marked(Vec<Target>),
     View(oneshot::Sender<View>),
     ShutDown(oneshot::Sender<()>),
 }
@@ -91,6 +102,9 @@ pub(crate) fn start(
         standing,
         file: paths.owned_file(),
         book: BookKeeper::open(paths.orders_file()),
+        marked: Vec::new(),
+        looking: None,
+        own: orders.downgrade(),
         saved: BTreeSet::new(),
         prepared: false,
         stopping: None,
@@ -147,6 +161,32 @@ impl DirectorHandle {
         let _told_again = self.orders.try_send(Order::Words(told));
     }
 
+    /// Takes over some of the peer's director's verdicts; told again when not taken.
+    pub(crate) fn told(&self, told: message::Verdicts) {
+        let message::Verdicts { list, first, states } = told;
+        let _told_again = self.orders.try_send(Order::Told(Verdicts { list, first, states }));
+    }
+
+    /// Says whether a director's group is active here.
+    pub(crate) async fn lead(&self, director: &DirectorName, lead: bool) {
+        // The task has ended only when the process does.
+        let _ended = self.orders.send(Order::Lead(director.clone(), lead)).await;
+    }
+
+    /// Starts or stops a director as a resource. It stays warm on the standby.
+    pub(crate) async fn obey(
+        &self,
+        director: &DirectorName,
+        operation: Operation,
+        limit: Duration,
+    ) -> Outcome {
+        self.lead(director, operation == Operation::Start).await;
+        match operation {
+            Operation::Start => self.warm(WARM_MAX.min(limit)).await,
+            Operation::Stop => Outcome::Done,
+        }
+    }
+
     /// How everything stands; `None` when the task does not answer.
     pub(crate) async fn view(&self) -> Option<View> {
         let (sender, receiver) = oneshot::channel();
@@ -199,6 +239,12 @@ struct Task {
     standing: watch::Sender<Standing>,
     /// What operators have ordered.
     book: BookKeeper,
+    /// Servers that are marked as being worked on.
+    marked: Vec<Target>,
+    /// Looks for the marks.
+    looking: Option<JoinHandle<()>>,
+    /// The way to ourselves, for that.
+    own: mpsc::WeakSender<Order>,
     file: PathBuf,
     /// The services that the file names.
     saved: BTreeSet<ServiceKey>,
@@ -221,11 +267,16 @@ impl Task {
     async fn run(mut self, directors: Vec<Director>, mut orders: mpsc::Receiver<Order>) {
         self.saved = read_owned(&self.file);
         let owned = self.saved.clone();
-        self.control.handle(clock::now(), Input::Override(self.book.overrides()));
+        self.watch_marks(&directors).await;
+        self.control.handle(clock::now(), Input::Override(self.overrides()));
         self.control.handle(clock::now(), Input::Configure { directors, owned });
         while self.obey() {
             self.book.tell();
             let happening = self.next(&mut orders).await;
+            if let Happening::Order(Some(Order::Configure(directors))) = &happening {
+                self.watch_marks(directors).await;
+                self.control.handle(clock::now(), Input::Override(self.overrides()));
+            }
             let Some(input) = self.input(happening) else { continue };
             match input {
                 Some(input) => self.control.handle(clock::now(), input),
@@ -269,7 +320,7 @@ impl Task {
                 let taken = self.command(target, command);
                 let changed = taken.is_ok();
                 let _gone = reply.send(taken);
-                changed.then(|| Some(Input::Override(self.book.overrides())))
+                changed.then(|| Some(Input::Override(self.overrides())))
             }
             Happening::Order(Some(Order::Words(told))) => {
                 let news = self.book.merge(told);
@@ -277,7 +328,15 @@ impl Task {
                     let event = DirectorEvent::Ordered { what: what.clone(), by_peer: true };
                     (self.tell)(chronicle::of_director(&event));
                 }
-                Some(Some(Input::Override(self.book.overrides())))
+                Some(Some(Input::Override(self.overrides())))
+            }
+            Happening::Order(Some(Order::Lead(director, lead))) => {
+                Some(Some(Input::Lead { director, lead }))
+            }
+            Happening::Order(Some(Order::Told(verdicts))) => Some(Some(Input::Told(verdicts))),
+            Happening::Order(Some(Order::Marked(marked))) => {
+                self.marked = marked;
+                Some(Some(Input::Override(self.overrides())))
             }
             Happening::Order(Some(Order::View(reply))) => {
                 // The operator may have gone.
@@ -297,6 +356,33 @@ impl Task {
             Happening::Said(Ok(None)) => self.checker_lost("it closed the channel"),
             Happening::Said(Err(why)) => self.checker_lost(&why.to_string()),
         }
+    }
+
+    /// What operators have ordered, and what is being worked on.
+    fn overrides(&self) -> Overrides {
+        self.book.overrides().with_maintenance(&self.marked)
+    }
+
+    /// Looks for marks from now on, with a first look at once: a server that is being worked on
+    /// must not come in for a second.
+    async fn watch_marks(&mut self, directors: &[Director]) {
+        if let Some(before) = self.looking.take() {
+            before.abort();
+        }
+        self.marked.clear();
+        let marks = Marks::of(directors);
+        if marks.is_empty() {
+            return;
+        }
+        let first = timeout(FIRST_LOOK, spawn_blocking(move || look(marks))).await;
+        // A name server that does not answer keeps nobody waiting.
+        let (marks, marked) = match first {
+            Ok(Ok(first)) => first,
+            Ok(Err(_)) | Err(_) => (Marks::of(directors), Vec::new()),
+        };
+        self.marked.clone_from(&marked);
+        let own = self.own.clone();
+        self.looking = Some(tokio::task::spawn_local(watch_marks(marks, marked, own)));
     }
 
     fn command(&mut self, target: Target, command: Command) -> Result<Vec<String>, String> {
@@ -359,6 +445,7 @@ impl Task {
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }
+                Output::Tell(verdicts) => self.book.judge(verdicts),
                 Output::Report(event) => (self.tell)(chronicle::of_director(&event)),
                 Output::Stopped { left } => {
                     self.stopped(&left);
@@ -412,6 +499,25 @@ impl Task {
                    kernel",
                 self.file.display()
             );
+        }
+    }
+}
+
+/// One look, and who looked.
+fn look(mut marks: Marks) -> (Marks, Vec<Target>) {
+    let marked = marks.look();
+    (marks, marked)
+}
+
+/// Tells what is marked whenever that changes.
+async fn watch_marks(mut marks: Marks, mut told: Vec<Target>, own: mpsc::WeakSender<Order>) {
+    loop {
+        sleep(maintenance::LOOK_EVERY).await;
+        let Ok((looked, marked)) = spawn_blocking(move || look(marks)).await else { return };
+        marks = looked;
+        let Some(own) = own.upgrade() else { return };
+        if marked != told && own.try_send(Order::Marked(marked.clone())).is_ok() {
+            told = marked;
         }
     }
 }

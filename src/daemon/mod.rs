@@ -15,6 +15,7 @@ mod guard;
 pub mod hands;
 mod keeper;
 mod looks;
+mod maintenance;
 mod memory;
 pub mod messages;
 mod notices;

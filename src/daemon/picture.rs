@@ -13,11 +13,12 @@ use crate::daemon::beat::View;
 use crate::daemon::guard::Standing;
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
-use crate::lvs::director::View as DirectorView;
+use crate::lvs::director::{ServiceView, View as DirectorView};
+use crate::lvs::pool::Turn;
 use crate::names::GroupName;
 use crate::status::{
     GroupStatus, JournalStatus, KeysStatus, LinkStatus, PeerStatus, ResourceHealth, Status,
-    SyncStatus, VERSION,
+    SyncStatus, VERSION, Warmth,
 };
 use crate::wire::Refusal;
 
@@ -66,6 +67,11 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
         guard,
         guards,
         sync: sync.cloned(),
+        warmth: director.filter(|director| !director.services.is_empty()).map(|director| Warmth {
+            warm: director.cold.is_none(),
+            why: director.cold.clone(),
+            followed: director.followed,
+        }),
         orders_agreed: director
             .zip(view.engine.peer_words)
             .map(|(director, theirs)| director.orders == theirs),
@@ -291,6 +297,7 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
         }
         warnings.extend(hindered(director));
         warnings.extend(warned(director));
+        warnings.extend(director.services.iter().filter_map(unserved));
         warnings.extend(director.kernel.refused.iter().map(|r| format!("kernel: {r}")));
     }
     warnings
@@ -301,9 +308,25 @@ fn out_of_sync(sync: &SyncStatus) -> Option<String> {
     Some(format!("connections are not synced, a takeover cuts them: {why}"))
 }
 
+/// A sorry server that is not there when it is needed, or would not be.
+fn unserved(service: &ServiceView) -> Option<String> {
+    let ServiceView { protocol, service: name, turn, .. } = service;
+    let sorry = service.fallback.as_ref().filter(|sorry| sorry.state == "down");
+    match (turn, sorry) {
+        (Some(Turn::Nobody), Some(_)) => {
+            Some(format!("{protocol} {name}: nobody serves, and the sorry server is down too"))
+        }
+        (_, Some(sorry)) => {
+            Some(format!("{protocol} {name}: the sorry server {} is down", sorry.address))
+        }
+        _ => None,
+    }
+}
+
 /// Checks that this node can't carry out.
 fn hindered(director: &DirectorView) -> Option<String> {
-    let reals = || director.services.iter().flat_map(|service| &service.real);
+    let services = || director.services.iter();
+    let reals = || services().flat_map(|service| service.real.iter().chain(&service.backup));
     let why = reals().find_map(|real| real.hindered.as_ref())?;
     let count = reals().filter(|real| real.hindered.is_some()).count();
     Some(format!("{count} checks can't be carried out, their verdicts are the last ones: {why}"))

@@ -18,11 +18,11 @@ use crate::config::{
 };
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
-use crate::daemon::switch::{Switch, WARM_MAX, pass_on};
+use crate::daemon::switch::{Switch, pass_on};
 use crate::daemon::sync::SyncKeeper;
 use crate::daemon::{Fatal, Paths};
 use crate::exec::script::{self, Status, Surroundings};
-use crate::names::{GroupId, GroupName};
+use crate::names::{DirectorName, GroupId, GroupName};
 use crate::outside::fence;
 
 /// How much longer than its resource a planned switch may take: less than the cluster waits.
@@ -128,11 +128,9 @@ pub(crate) async fn perform(
         return Outcome::Failed("the configuration has no such resource".to_owned());
     };
     match &resource.kind {
-        ResourceKind::Director(_) => match action.operation {
-            Operation::Start => director.warm(WARM_MAX.min(resource.start_timeout)).await,
-            // It stays warm on the standby.
-            Operation::Stop => Outcome::Done,
-        },
+        ResourceKind::Director(name) => {
+            director.obey(name, action.operation, resource.start_timeout).await
+        }
         ResourceKind::Address(address) => {
             let switch = Switch {
                 hands,
@@ -163,6 +161,15 @@ pub(crate) async fn perform(
             hands.perform(resource, action.operation, action.manner).await
         }
     }
+}
+
+/// The directors of a group.
+pub(crate) fn directors(config: &Config, group: GroupId) -> impl Iterator<Item = &DirectorName> {
+    let group = config.groups.get(usize::from(group.0)).into_iter();
+    group.flat_map(|group| &group.resources).filter_map(|resource| match &resource.kind {
+        ResourceKind::Director(name) => Some(name),
+        _ => None,
+    })
 }
 
 /// Ends before the cluster gives up on the order; what comes later would be harmful.

@@ -20,7 +20,7 @@ pub use self::rekey::RekeyError;
 pub use self::view::{LinkView, PeerKey, PeerSession, SecurityView, View};
 use self::words::Telling;
 use crate::cluster::event::{self, Action, Answer, Event, Outcome, OutsideOrder, Request};
-use crate::cluster::message::{Beat, LINKS_MAX, NodeState, Word, Words};
+use crate::cluster::message::{Beat, LINKS_MAX, NodeState, Verdicts, Word, Words};
 use crate::cluster::{self, Carried, Core, Settings};
 use crate::keys::KeyRing;
 use crate::names::{ActionId, GroupId, GroupName, LinkId, NodeName, RequestId};
@@ -153,6 +153,8 @@ pub enum Input {
         /// Every order that is known.
         all: Vec<Word>,
     },
+    /// The director's verdicts for a standby that goes by them, all of them.
+    Verdicts(Verdicts),
     /// What only the core understands: an answer to one of its questions, or something observed.
     Core(event::Input),
     /// Nothing but the passing of time. All sockets must have been read before.
@@ -203,6 +205,8 @@ pub enum Output {
     },
     /// What the peer's operators have ordered; told again and again while the two nodes differ.
     Words(Vec<Word>),
+    /// Some of the peer's director's verdicts.
+    Verdicts(Verdicts),
     /// For journal and log.
     Report(Event),
     /// The farewell to be sent by whoever outlives the core, once everything is released. It
@@ -341,6 +345,7 @@ impl<H: Heart> Engine<H> {
                 }
             },
             Input::Words { digest, all } => self.telling.replace(digest, all),
+            Input::Verdicts(verdicts) => self.telling.judge(verdicts),
             Input::Core(input) => self.heart.handle(now, input),
             Input::Tick => self.heart.handle(now, event::Input::Tick),
         }
@@ -398,6 +403,7 @@ impl<H: Heart> Engine<H> {
         match verdict {
             Verdict::Fresh { mut beat, at, echo, adopted } => {
                 self.greet(now, adopted);
+                self.outputs.extend(beat.words.verdicts.take().map(Output::Verdicts));
                 let told = self.telling.heard(std::mem::take(&mut beat.words));
                 self.outputs.extend(told.map(Output::Words));
                 self.heard = Some((beat.clone(), echo));

@@ -147,6 +147,9 @@ pub enum Happening {
         service: String,
         /// The sorry server.
         fallback: String,
+        /// Whether real servers are left, but too few.
+        #[serde(default)]
+        left: bool,
     },
     /// The sorry server serves no longer.
     SorryOut {
@@ -277,8 +280,9 @@ impl Happening {
             Self::RealDown { service, real, cause } => {
                 format!("{service}: {real} is down: {cause}")
             }
-            Self::SorryIn { service, fallback } => {
-                format!("{service}: sorry server {fallback} in, no real server is up")
+            Self::SorryIn { service, fallback, left } => {
+                let why = if *left { "too few real servers are" } else { "no real server is" };
+                format!("{service}: sorry server {fallback} in, {why} up")
             }
             Self::SorryOut { service, fallback } => {
                 format!("{service}: sorry server {fallback} out")

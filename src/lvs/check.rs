@@ -241,6 +241,9 @@ pub enum CheckFailure {
     /// The server answers that it can't: its code and its words.
     #[error("the server says: {0}")]
     Answer(String),
+    /// The active node's check says so, and it knows why.
+    #[error("the active node says so")]
+    Told,
     /// Our own side: no descriptor, no permission, no source address.
     #[error("cannot check: {0}")]
     Local(String),

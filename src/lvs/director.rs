@@ -18,16 +18,19 @@ use std::time::Duration;
 pub use self::event::{DirectorEvent, Input, OrderId, Output};
 use self::kernel::Kernel;
 pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
-pub use self::view::{FallbackView, KernelView, RealView, ServiceView, View};
+pub use self::view::{FallbackView, KernelView, QuorumView, RealView, ServiceView, View};
 use crate::lvs::check::{CheckId, CheckResult, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
+use crate::lvs::follow::{Following, Verdicts};
 use crate::lvs::health::{Health, State};
 use crate::lvs::model::{
-    ConnectionCounts, Director, RealServer, ServiceKey, Table, VirtualService,
+    ConnectionCounts, Director, Quorum, RealServer, ServiceKey, Table, VirtualService,
 };
 use crate::lvs::overrides::{Overrides, Target};
 use crate::lvs::plan::{Op, plan};
-use crate::lvs::table::{Wish, desired_over};
+use crate::lvs::pool::{Memory, Pools, look};
+use crate::lvs::table::{Wish, of_pools};
+use crate::names::DirectorName;
 use crate::time::Instant;
 
 /// The table is read at least so often, however rarely servers are checked.
@@ -45,7 +48,7 @@ pub const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Control {
     directors: Vec<Director>,
     health: Health,
-    /// Real servers by their check: places in `directors`, its services, their reals.
+    /// Servers by their check: places in `directors`, its services, their servers.
     members: BTreeMap<CheckId, Vec<(usize, usize, usize)>>,
     owned: BTreeSet<ServiceKey>,
     overrides: Overrides,
@@ -61,8 +64,15 @@ pub struct Control {
     settled: bool,
     announced: bool,
     checker: bool,
-    sorry: BTreeSet<ServiceKey>,
+    /// What the pools are at the last look, and what is remembered of those before.
+    pools: BTreeMap<ServiceKey, Pools>,
+    memory: Memory,
+    /// Who serves in the kernel's table.
+    serving: BTreeMap<ServiceKey, Serving>,
     touched: BTreeSet<ServiceKey>,
+    following: Following,
+    /// The other node has not been told the latest.
+    untold: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -91,6 +101,8 @@ impl Control {
             Input::Dumped { order, result } => self.dumped(now, order, result),
             Input::Applied { order, result } => self.applied(now, order, result),
             Input::Override(overrides) => self.obey_operator(now, overrides),
+            Input::Lead { director, lead } => self.lead(director, lead),
+            Input::Told(verdicts) => self.told(now, &verdicts),
             Input::CheckerReady => self.checker_ready(),
             Input::CheckerLost => self.checker_lost(),
             Input::Shutdown => self.shutdown(now),
@@ -101,7 +113,9 @@ impl Control {
 
     /// The next order, oldest first.
     pub fn poll(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let untold = self.outputs.is_empty() && std::mem::take(&mut self.untold);
+        let tell = untold.then(|| Output::Tell(self.following.tell(&self.health)));
+        self.outputs.pop_front().or(tell)
     }
 
     /// When to come back at the latest with [`Input::Tick`]; [`Instant::NEVER`] while there is
@@ -110,7 +124,9 @@ impl Control {
         match self.phase {
             Phase::Idle => Instant::NEVER,
             Phase::Running if self.owned.is_empty() => Instant::NEVER,
-            Phase::Running => self.kernel.deadline().min(self.drained),
+            Phase::Running => {
+                self.kernel.deadline().min(self.drained).min(self.following.deadline())
+            }
             Phase::Stopping { until } => self.kernel.deadline().min(until),
         }
     }
@@ -145,8 +161,43 @@ impl Control {
         self.announced = false;
         self.kernel.try_again(now);
         self.unsettle();
-        self.note_sorry();
-        self.outputs.push_back(Output::Check(self.health.specs()));
+        self.note_serving();
+        self.sort_out();
+    }
+
+    /// Finds out anew who checks what, and says so.
+    fn sort_out(&mut self) {
+        self.following.sort_out(&self.directors, &self.health);
+        self.untold = true;
+        self.give_checks();
+    }
+
+    /// The checker's list: everything that the other node does not check for us.
+    fn give_checks(&mut self) {
+        let own = self.health.specs().into_iter();
+        let own = own.filter(|spec| !self.following.is_heard(spec.id)).collect();
+        self.outputs.push_back(Output::Check(own));
+    }
+
+    fn lead(&mut self, director: DirectorName, lead: bool) {
+        if self.following.lead(director, lead) && self.phase == Phase::Running {
+            self.sort_out();
+        }
+    }
+
+    fn told(&mut self, now: Instant, verdicts: &Verdicts) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let before = self.following.count();
+        for (id, up) in self.following.hear(now, verdicts) {
+            if self.health.adopt(now, id, up) {
+                self.turned(now, id);
+            }
+        }
+        if self.following.count() != before {
+            self.give_checks();
+        }
     }
 
     fn obey_operator(&mut self, now: Instant, overrides: Overrides) {
@@ -160,7 +211,7 @@ impl Control {
     pub fn meant(&self, target: Target) -> Vec<String> {
         let reals = self
             .services()
-            .flat_map(|service| service.reals.iter().map(move |real| (service.key, real.key)));
+            .flat_map(|service| service.pools().map(move |real| (service.key, real.key)));
         let meant = reals.filter(|(service, real)| target.fits(service, real));
         meant.map(|(service, real)| format!("{real} of {service:#}")).collect()
     }
@@ -169,7 +220,7 @@ impl Control {
         let mut members: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for (d, director) in self.directors.iter().enumerate() {
             for (s, service) in director.services.iter().enumerate() {
-                for (r, real) in service.reals.iter().enumerate() {
+                for (r, real) in service.servers().enumerate() {
                     if let Some(id) = self.health.check_of(service, real) {
                         members.entry(id).or_default().push((d, s, r));
                     }
@@ -185,7 +236,7 @@ impl Control {
 
     fn member(&self, place: (usize, usize, usize)) -> Option<(&VirtualService, &RealServer)> {
         let service = self.directors.get(place.0)?.services.get(place.1)?;
-        Some((service, service.reals.get(place.2)?))
+        Some((service, service.servers().nth(place.2)?))
     }
 
     fn checked(&mut self, now: Instant, result: &CheckResult) {
@@ -194,11 +245,18 @@ impl Control {
         {
             self.warned(result.id, warning);
         }
-        if !self.health.record(now, result) {
+        // A check of ours that was under way when the other node's word began to count.
+        if self.following.is_heard(result.id) || !self.health.record(now, result) {
             return;
         }
+        self.turned(now, result.id);
+    }
+
+    /// A check says something else than before.
+    fn turned(&mut self, now: Instant, id: CheckId) {
         self.unsettle();
-        let places = self.members.get(&result.id).into_iter().flatten();
+        self.untold = true;
+        let places = self.members.get(&id).into_iter().flatten();
         let members = places.filter_map(|place| self.member(*place));
         let events: Vec<_> = members
             .filter_map(|(service, real)| turned(now, &self.health, service, real))
@@ -241,7 +299,7 @@ impl Control {
             self.note_touched(expected);
         }
         self.unsettle();
-        self.note_sorry();
+        self.note_serving();
     }
 
     fn applied(
@@ -258,7 +316,7 @@ impl Control {
                     self.report(DirectorEvent::Refused { order: op.to_string(), why });
                 }
                 self.unsettle();
-                self.note_sorry();
+                self.note_serving();
             }
         }
     }
@@ -275,7 +333,7 @@ impl Control {
             self.report(DirectorEvent::CheckerReady);
         }
         if self.phase == Phase::Running {
-            self.outputs.push_back(Output::Check(self.health.specs()));
+            self.give_checks();
         }
     }
 
@@ -330,6 +388,9 @@ impl Control {
             }
             Phase::Running | Phase::Stopping { .. } => {}
         }
+        if self.phase == Phase::Running && self.following.lapse(now) {
+            self.give_checks();
+        }
         if self.drained <= now {
             self.drained = self.overrides.next_end(now);
             self.unsettle();
@@ -350,8 +411,9 @@ impl Control {
 
     /// Orders the changes that the kernel's table needs.
     fn change(&mut self, now: Instant) {
+        let wanted = self.wanted(now);
         let Some(have) = self.kernel.have() else { return };
-        let ops = plan(have, &self.wanted(now, have), &self.owned);
+        let ops = plan(have, &wanted, &self.owned);
         let due = self.kernel.due(now, ops);
         self.dirty = false;
         if due.is_empty() {
@@ -361,14 +423,32 @@ impl Control {
         self.outputs.push_back(Output::Apply { order, ops: due });
     }
 
-    fn wanted(&self, now: Instant, have: &Table) -> Table {
+    fn wanted(&mut self, now: Instant) -> Table {
+        let empty = Table::default();
+        let have = self.kernel.have().unwrap_or(&empty);
         if matches!(self.phase, Phase::Stopping { .. }) {
             let stay = self.services().filter(|service| !service.clean_stop);
             let stay = stay.filter_map(|service| have.0.get_key_value(&service.key));
             return Table(stay.map(|(key, entry)| (*key, entry.clone())).collect());
         }
-        let (directors, health) = (self.directors.as_slice(), &self.health);
-        desired_over(Wish { directors, health, overrides: &self.overrides, now }, have)
+        let Self { directors, health, overrides, memory, .. } = &*self;
+        let pools = look(Wish { directors, health, overrides, memory, now }, have);
+        let turned = self.memory.note(&pools);
+        self.pools = pools;
+        turned.into_iter().for_each(|service| self.quorum_turned(service));
+        of_pools(&self.directors, &self.pools)
+    }
+
+    /// Of the quorum that every service has, one server, nothing is said: its pools say it.
+    fn quorum_turned(&mut self, key: ServiceKey) {
+        let service = self.services().find(|service| service.key == key);
+        let Some(quorum) = service.map(|service| service.policy.quorum) else { return };
+        let Some(pools) = self.pools.get(&key) else { return };
+        if quorum == Quorum::default() {
+            return;
+        }
+        let (met, strength) = (pools.quorate, pools.strength);
+        self.report(DirectorEvent::Quorum { service: key, met, strength, quorum });
     }
 
     /// There is nothing to order at this moment.
@@ -417,7 +497,7 @@ impl Control {
         let left = self.owned.difference(&stay).copied().collect();
         self.phase = Phase::Idle;
         self.touched.clear();
-        self.note_sorry();
+        self.note_serving();
         self.kernel.forget();
         self.outputs.push_back(Output::Stopped { left });
     }
@@ -435,27 +515,61 @@ impl Control {
         }
     }
 
-    /// Reports where the kernel's table has gained or lost a sorry server.
-    fn note_sorry(&mut self) {
+    /// Reports where another pool serves in the kernel's table than before.
+    fn note_serving(&mut self) {
         let Some(have) = self.kernel.have() else { return };
         let mut events = Vec::new();
-        let mut sorry = BTreeSet::new();
+        let mut serving = BTreeMap::new();
         for service in self.directors.iter().flat_map(|director| &director.services) {
-            let Some(fallback) = &service.fallback else { continue };
-            let (service, fallback) = (service.key, fallback.key);
-            let dest = have.0.get(&service).and_then(|entry| entry.dests.get(&fallback));
-            let is_in = dest.is_some_and(|dest| dest.weight > 0);
-            if is_in {
-                sorry.insert(service);
-            }
-            match (self.sorry.contains(&service), is_in) {
-                (false, true) => events.push(DirectorEvent::SorryIn { service, fallback }),
-                (true, false) => events.push(DirectorEvent::SorryOut { service, fallback }),
-                _ => {}
-            }
+            let now = Serving::of(service, have);
+            let before = self.serving.get(&service.key).copied().unwrap_or_default();
+            let left = self.pools.get(&service.key).is_some_and(|pools| pools.strength > 0);
+            events.extend(now.events(before, service, left));
+            serving.insert(service.key, now);
         }
-        self.sorry = sorry;
+        self.serving = serving;
         events.into_iter().for_each(|event| self.report(event));
+    }
+}
+
+/// Which of a service's pools other than the primary one serve in the kernel's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Serving {
+    backup: bool,
+    sorry: bool,
+}
+
+impl Serving {
+    fn of(service: &VirtualService, have: &Table) -> Self {
+        let entry = have.0.get(&service.key);
+        let serves = |server: &RealServer| {
+            let dest = entry.and_then(|entry| entry.dests.get(&server.key));
+            dest.is_some_and(|dest| dest.weight > 0)
+        };
+        Self {
+            backup: service.backup.iter().any(serves),
+            sorry: service.fallback.as_ref().is_some_and(serves),
+        }
+    }
+
+    /// `left`: there are primary servers that could serve.
+    fn events(self, before: Self, service: &VirtualService, left: bool) -> Vec<DirectorEvent> {
+        let mut events = Vec::new();
+        let key = service.key;
+        match (before.backup, self.backup) {
+            (false, true) => events.push(DirectorEvent::BackupIn { service: key, left }),
+            (true, false) => events.push(DirectorEvent::BackupOut { service: key }),
+            _ => {}
+        }
+        let Some(fallback) = service.fallback.as_ref().map(|sorry| sorry.key) else {
+            return events;
+        };
+        match (before.sorry, self.sorry) {
+            (false, true) => events.push(DirectorEvent::SorryIn { service: key, fallback, left }),
+            (true, false) => events.push(DirectorEvent::SorryOut { service: key, fallback }),
+            _ => {}
+        }
+        events
     }
 }
 
@@ -470,8 +584,13 @@ fn turned(
     if standing.since != now {
         return None;
     }
+    let sorry = service.fallback.as_ref().is_some_and(|sorry| std::ptr::eq(sorry, real));
     let (service, real) = (service.key, real.key);
     match standing.state {
+        State::Up if sorry => Some(DirectorEvent::SorryUp { service, fallback: real }),
+        State::Down(Some(cause)) if sorry => {
+            Some(DirectorEvent::SorryDown { service, fallback: real, cause })
+        }
         State::Up => Some(DirectorEvent::RealUp { service, real }),
         State::Down(Some(cause)) => Some(DirectorEvent::RealDown { service, real, cause }),
         State::Down(None) | State::Unknown => None,

@@ -143,7 +143,7 @@ impl Health {
     pub fn configure(&mut self, now: Instant, directors: &[Director]) -> Result<(), TooManyChecks> {
         let mut wanted: BTreeMap<CheckKey, Vec<Limits>> = BTreeMap::new();
         for service in directors.iter().flat_map(|director| &director.services) {
-            for real in &service.reals {
+            for real in service.servers() {
                 let limits = wanted.entry(CheckKey::new(service, real)).or_default();
                 limits.push(Limits::of(service));
             }
@@ -193,6 +193,38 @@ impl Health {
     /// A check that is not configured (any more) changes nothing.
     pub fn record(&mut self, now: Instant, result: &CheckResult) -> bool {
         self.tallies.get_mut(&result.id).is_some_and(|tally| tally.count(now, &result.verdict))
+    }
+
+    /// Takes over what the other node says of a check, whose verdicts it has counted. True when
+    /// some virtual service must now see the server otherwise.
+    pub fn adopt(&mut self, now: Instant, id: CheckId, up: bool) -> bool {
+        let verdict = if up { Verdict::Up } else { Verdict::Down(CheckFailure::Told) };
+        let Some(tally) = self.tallies.get_mut(&id) else { return false };
+        (tally.successes, tally.failures, tally.hindered) = (0, 0, None);
+        let mut changed = false;
+        for judged in tally.judged.values_mut() {
+            changed |= judged.follow(now, &verdict, true);
+        }
+        changed
+    }
+
+    /// Whether a check says up or down, where all services agree and there is a verdict.
+    pub fn agreed(&self, id: CheckId) -> Option<bool> {
+        let mut judged = self.tallies.get(&id)?.judged.values();
+        let first = &judged.next()?.state;
+        let agreed = *first != State::Unknown
+            && judged
+                .all(|other| other.state != State::Unknown && other.state.is_up() == first.is_up());
+        agreed.then(|| first.is_up())
+    }
+
+    /// How many checks have had no verdict yet, of how many.
+    pub fn unknown(&self) -> (usize, usize) {
+        let run = || self.ids.iter().filter(|(key, _)| key.is_run());
+        let tallies = run().filter_map(|(_, id)| self.tallies.get(id));
+        let unknown =
+            |tally: &&Tally| tally.judged.values().any(|judged| judged.state == State::Unknown);
+        (tallies.filter(unknown).count(), run().count())
     }
 
     /// The check of a real server; `None` only when it was not part of the last

@@ -1,9 +1,9 @@
 //! Linux Virtual Server, the pure part: what should be in the kernel's table, and the way there.
 //!
 //! ```text
-//! Director ──► health (verdicts) ──► table (what should be) ──► plan (orders) ──► kernel::ipvs
-//!                    ▲                                             ▲
-//!                 checker                                  the table read back
+//! Director ──► health (verdicts) ──► pool (who serves) ──► table (what should be) ──► plan (orders) ──► kernel::ipvs
+//!                    ▲                                                                  ▲
+//!                 checker                                                       the table read back
 //! ```
 //!
 //! `director` turns that wheel; the others are functions and counters.
@@ -12,10 +12,12 @@ pub mod check;
 pub mod director;
 pub mod exchange;
 pub mod fault;
+pub mod follow;
 pub mod health;
 pub mod model;
 pub mod overrides;
 pub mod plan;
+pub mod pool;
 pub mod program;
 pub mod table;
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,11 @@ pub struct Director {
     pub name: DirectorName,
     /// In the order of the file.
     pub services: Vec<VirtualService>,
+    /// Files in it name real servers that are to be out of service (`maintenancedir`).
+    pub maintenance: Option<PathBuf>,
+    /// A standby goes by the active node's verdicts as long as it hears them, instead of checking
+    /// by itself. Default false.
+    pub follow: bool,
 }
 
 /// A virtual service with its real servers and its checks.
@@ -41,10 +47,12 @@ pub struct VirtualService {
     pub quiescent: bool,
     /// Take the service out of the kernel when the director stops. Default true.
     pub clean_stop: bool,
-    /// The pool.
+    /// The primary pool.
     pub reals: Vec<RealServer>,
-    /// The sorry server: in the table while no real server is up.
-    pub fallback: Option<Fallback>,
+    /// The backup pool: serves while the primary one is below its quorum.
+    pub backup: Vec<RealServer>,
+    /// The sorry server: serves while neither pool can.
+    pub fallback: Option<RealServer>,
     /// How often each server is checked. Default 10 s.
     pub interval: Duration,
     /// How long one check may take in all.
@@ -53,6 +61,79 @@ pub struct VirtualService {
     pub fall: u32,
     /// Successes in a row until it is in again. 1 or more, default 1.
     pub rise: u32,
+    /// What ldirectord has no words for.
+    pub policy: Policy,
+}
+
+impl VirtualService {
+    /// The real servers of both pools, and the sorry server last.
+    pub fn servers(&self) -> impl Iterator<Item = &RealServer> {
+        self.pools().chain(&self.fallback)
+    }
+
+    /// As many checks as it needs at most.
+    pub fn checks(&self) -> usize {
+        let sorry = self.fallback.as_ref().filter(|sorry| sorry.check != CheckKind::On);
+        self.pools().count() + usize::from(sorry.is_some())
+    }
+
+    /// The real servers of both pools.
+    pub fn pools(&self) -> impl Iterator<Item = &RealServer> {
+        self.reals.iter().chain(&self.backup)
+    }
+}
+
+/// How a service's pools are used. The default is what ldirectord does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// What the primary pool needs to serve.
+    pub quorum: Quorum,
+}
+
+/// What a pool needs to serve (`quorum` and `hysteresis` of keepalived).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Quorum {
+    /// Met from there on.
+    pub need: Need,
+    /// Once met, lost so far below it only; less than what is needed. Default 0.
+    pub hysteresis: u32,
+}
+
+/// A total weight of 1: one server.
+impl Default for Quorum {
+    fn default() -> Self {
+        Self { need: Need::Weight(1), hysteresis: 0 }
+    }
+}
+
+/// `weight 20`, `2 servers`; with a hysteresis `weight 20, lost below 15`.
+impl fmt::Display for Quorum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let need = match self.need {
+            Need::Weight(need) => {
+                write!(f, "weight {need}")?;
+                need
+            }
+            Need::Servers(need) => {
+                write!(f, "{need} servers")?;
+                need
+            }
+        };
+        match self.hysteresis {
+            0 => Ok(()),
+            hysteresis => write!(f, ", lost below {}", need.saturating_sub(hysteresis)),
+        }
+    }
+}
+
+/// The unit of a quorum. Servers without a verdict, of weight 0, drained or disabled, do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// The sum of their weights; 1 or more.
+    Weight(u32),
+    /// How many there are; 1 or more.
+    Servers(u32),
 }
 
 /// What identifies a virtual service in IPVS.
@@ -163,14 +244,24 @@ impl fmt::Display for RealKey {
     }
 }
 
-/// The sorry server; weight 1, never checked (ldirectord's `fallback`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fallback {
-    /// Where it is in IPVS.
-    pub key: RealKey,
-    /// How packets get there.
-    pub forwarding: Forwarding,
+impl RealServer {
+    /// A sorry server of weight 1 that is never checked, as ldirectord's `fallback`.
+    pub fn sorry(key: RealKey, forwarding: Forwarding) -> Self {
+        Self {
+            key,
+            forwarding,
+            weight: FALLBACK_WEIGHT,
+            thresholds: Thresholds::default(),
+            check: CheckKind::On,
+            check_address: key.address,
+            check_port: 0,
+            check_source: None,
+        }
+    }
 }
+
+/// Weight of a sorry server, as in ldirectord.
+pub const FALLBACK_WEIGHT: u32 = 1;
 
 /// Forwarding method, in ldirectord's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -337,6 +337,8 @@ pub enum Override {
     Disable,
     /// Another weight.
     Weight(u32),
+    /// As if its check had failed: somebody is working on it.
+    Maintenance,
 }
 
 impl Override {
@@ -346,11 +348,19 @@ impl Override {
             Self::Drain { .. } => "drain".to_owned(),
             Self::Disable => "disable".to_owned(),
             Self::Weight(weight) => format!("weight {weight}"),
+            Self::Maintenance => "maintenance".to_owned(),
         }
     }
 }
 
 impl Overrides {
+    /// These, but for servers that are marked as being worked on: that counts before anything else.
+    #[must_use]
+    pub fn with_maintenance(self, marked: &[Target]) -> Self {
+        let marked = marked.iter().map(|target| (*target, Some(Override::Maintenance)));
+        Self(marked.chain(self.0).collect())
+    }
+
     /// The orders of a book, at `now`, when the wall clock says so many seconds since 1970.
     pub fn of(book: &Book, now: Instant, unix: u64) -> Self {
         let at = |until: u64| now.plus(Duration::from_secs(until.saturating_sub(unix)));

@@ -5,15 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::lvs::health::{Health, State};
+use crate::lvs::health::Health;
 use crate::lvs::model::{
-    DestEntry, Director, Fallback, RealServer, ServiceEntry, Table, VirtualService,
+    DestEntry, Director, RealServer, ServiceEntry, ServiceKey, Table, VirtualService,
 };
-use crate::lvs::overrides::{Override, Overrides};
+use crate::lvs::overrides::Overrides;
+use crate::lvs::pool::{Memory, Pools, look};
 use crate::time::Instant;
-
-/// Weight of a sorry server, as in ldirectord.
-pub const FALLBACK_WEIGHT: u32 = 1;
 
 /// What the table is made of.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +22,8 @@ pub struct Wish<'a> {
     pub health: &'a Health,
     /// What operators have ordered.
     pub overrides: &'a Overrides,
+    /// What is remembered of the pools.
+    pub memory: &'a Memory,
     /// When; a drain has an end.
     pub now: Instant,
 }
@@ -32,9 +32,10 @@ pub struct Wish<'a> {
 ///
 /// A server that is up is in with its weight, or with the one that an operator has ordered. One
 /// that is down is out, or in with weight 0 where the service is quiescent. One without a verdict
-/// is out. One that is drained has weight 0 until its time is over, and one that is disabled is
-/// out. The sorry server is in exactly while no real server of the service takes connections,
-/// that is, none is in with a weight over 0. Of two services with one key the first counts.
+/// is out. One that is drained has weight 0 until its time is over, one that is disabled is out, and
+/// one that is being worked on counts as down. Which pool serves, and what becomes of the others, is
+/// `lvs::pool`'s; with one pool and no quorum the sorry server is in exactly while no real server takes
+/// connections, that is, none is in with a weight over 0. Of two services with one key the first counts.
 pub fn desired(wish: Wish<'_>) -> Table {
     desired_over(wish, &Table::default())
 }
@@ -46,10 +47,15 @@ pub fn desired(wish: Wish<'_>) -> Table {
 /// working table; so they stay (weight 0 stays 0) until the first verdict. No server enters
 /// this way.
 pub fn desired_over(wish: Wish<'_>, have: &Table) -> Table {
+    of_pools(wish.directors, &look(wish, have))
+}
+
+/// The table with these pools.
+pub fn of_pools(directors: &[Director], pools: &BTreeMap<ServiceKey, Pools>) -> Table {
     let mut table = Table::default();
-    for service in wish.directors.iter().flat_map(|director| &director.services) {
-        let present = have.0.get(&service.key);
-        table.0.entry(service.key).or_insert_with(|| entry(service, wish, present));
+    for service in directors.iter().flat_map(|director| &director.services) {
+        let Some(pools) = pools.get(&service.key) else { continue };
+        table.0.entry(service.key).or_insert_with(|| entry(service, pools));
     }
     table
 }
@@ -59,7 +65,7 @@ pub fn is_served(entry: &ServiceEntry) -> bool {
     entry.dests.values().any(|dest| dest.weight > 0)
 }
 
-fn entry(service: &VirtualService, wish: Wish<'_>, present: Option<&ServiceEntry>) -> ServiceEntry {
+fn entry(service: &VirtualService, pools: &Pools) -> ServiceEntry {
     let mut entry = ServiceEntry {
         scheduler: service.scheduler.clone(),
         persistent: service.persistent,
@@ -68,40 +74,17 @@ fn entry(service: &VirtualService, wish: Wish<'_>, present: Option<&ServiceEntry
         flags: service.flags,
         dests: BTreeMap::new(),
     };
-    for real in &service.reals {
-        let present = present.and_then(|present| present.dests.get(&real.key));
-        if let Some(weight) = weight(service, real, wish, present) {
-            let (forwarding, thresholds) = (real.forwarding, real.thresholds);
-            let dest = DestEntry { forwarding, weight, thresholds };
-            entry.dests.entry(real.key).or_insert(dest);
+    let primary = service.reals.iter().zip(&pools.reals);
+    for (real, weight) in primary.chain(service.backup.iter().zip(&pools.backup)) {
+        if let Some(weight) = *weight {
+            entry.dests.entry(real.key).or_insert(dest(real, weight));
         }
     }
-    if let Some(fallback) = &service.fallback
-        && !is_served(&entry)
-    {
-        entry.dests.insert(fallback.key, sorry(fallback));
+    if let (Some(sorry), Some(weight)) = (&service.fallback, pools.sorry) {
+        // It may be one of the real servers, which rests.
+        entry.dests.insert(sorry.key, dest(sorry, weight));
     }
     entry
-}
-
-/// A real server's weight in the table; `None`: not in it.
-fn weight(
-    service: &VirtualService,
-    real: &RealServer,
-    wish: Wish<'_>,
-    present: Option<&DestEntry>,
-) -> Option<u32> {
-    let full = match wish.overrides.on(&service.key, &real.key) {
-        None => real.weight,
-        Some(Override::Weight(weight)) => weight,
-        Some(Override::Drain { until }) if wish.now < until => 0,
-        Some(Override::Drain { .. } | Override::Disable) => return None,
-    };
-    match wish.health.standing(service, real).state {
-        State::Up => Some(full),
-        State::Down(_) => service.quiescent.then_some(0),
-        State::Unknown => present.map(|dest| if dest.weight > 0 { full } else { 0 }),
-    }
 }
 
 /// A prefix of this length is no mask at all, and the kernel does not tell them apart.
@@ -109,8 +92,8 @@ fn whole_address(service: &VirtualService) -> u8 {
     if service.key.is_ipv6() { 128 } else { 32 }
 }
 
-fn sorry(fallback: &Fallback) -> DestEntry {
-    DestEntry::new(fallback.forwarding, FALLBACK_WEIGHT)
+fn dest(server: &RealServer, weight: u32) -> DestEntry {
+    DestEntry { forwarding: server.forwarding, weight, thresholds: server.thresholds }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::lvs::check::{CheckFailure, CheckId, CheckKind, CheckResult, Verdict};
 use crate::lvs::model::{
-    Director, Fallback, Forwarding, Protocol, RealKey, RealServer, SchedFlags, ServiceKey,
+    Director, Forwarding, Policy, Protocol, RealKey, RealServer, SchedFlags, ServiceKey,
     Thresholds, VirtualService,
 };
 use crate::names::DirectorName;
@@ -47,17 +47,20 @@ pub(super) fn service(n: u8, reals: &[u8]) -> VirtualService {
         quiescent: false,
         clean_stop: true,
         reals: reals.iter().map(|n| real(*n)).collect(),
-        fallback: Some(Fallback { key: at(99), forwarding: Forwarding::Gate }),
+        backup: Vec::new(),
+        fallback: Some(RealServer::sorry(at(99), Forwarding::Gate)),
         interval: Duration::from_secs(1),
         timeout: Duration::from_secs(1),
         fall: 1,
         rise: 1,
+        policy: Policy::default(),
     }
 }
 
 /// A director with these services.
 pub(super) fn director(services: Vec<VirtualService>) -> Director {
-    Director { name: DirectorName::new("test.cf").unwrap(), services }
+    let name = DirectorName::new("test.cf").unwrap();
+    Director { name, services, maintenance: None, follow: false }
 }
 
 /// A good answer.

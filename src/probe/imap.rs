@@ -26,7 +26,7 @@ pub(super) async fn exchange(
     }
     if let Encryption::StartTls(tls) = &check.encryption {
         lines.say("s STARTTLS\r\n", Phase::Tls).await?;
-        until_done(&mut lines, "s", Phase::Tls, |answer| no_starttls(answer)).await?;
+        until_done(&mut lines, "s", Phase::Tls, no_starttls).await?;
         lines = lines.start_tls(tls, check.host.as_deref(), run).await?;
     }
     if let Some(login) = &check.login {

@@ -50,6 +50,10 @@ pub struct Status {
     /// The connection sync; `None` where none is configured.
     #[serde(default)]
     pub sync: Option<SyncStatus>,
+    /// Whether a client would be served from here as well as from the active node; `None` without a
+    /// director.
+    #[serde(default)]
+    pub warmth: Option<Warmth>,
     /// Whether the peer knows what operators have ordered of real servers here, and the other way
     /// round; `None` until it has said so.
     #[serde(default)]
@@ -73,6 +77,17 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// Whether a client would be served from here as well as from the active node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmth {
+    /// Every check has had a verdict, and the kernel's table is as it should be.
+    pub warm: bool,
+    /// Why not.
+    pub why: Option<String>,
+    /// Checks that the active node does for this one.
+    pub followed: usize,
 }
 
 /// The kernel's connection sync.

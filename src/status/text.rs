@@ -5,8 +5,9 @@ use std::fmt::{self, Write};
 use crate::cluster::ResourceState;
 use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
-use crate::lvs::director::ServiceView;
-use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status, SyncStatus};
+use crate::lvs::director::{QuorumView, RealView, ServiceView};
+use crate::lvs::pool::Turn;
+use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status, SyncStatus, Warmth};
 
 /// The status as a few lines of text.
 pub fn render(status: &Status) -> String {
@@ -39,6 +40,9 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
     if let Some(ipvs) = status.ipvs.as_deref().filter(|text| *text != "ok") {
         writeln!(out, "ipvs  {ipvs}")?;
     }
+    if let Some(warmth) = &status.warmth {
+        write_warmth(out, warmth)?;
+    }
     if let Some(sync) = &status.sync {
         write_sync(out, sync)?;
     }
@@ -68,6 +72,17 @@ fn write_all(out: &mut String, status: &Status) -> fmt::Result {
         writeln!(out, "refused packets  {count} {reason}")?;
     }
     Ok(())
+}
+
+fn write_warmth(out: &mut String, warmth: &Warmth) -> fmt::Result {
+    match &warmth.why {
+        None => write!(out, "director  warm")?,
+        Some(why) => write!(out, "director  COLD: {why}")?,
+    }
+    match warmth.followed {
+        0 => writeln!(out),
+        checks => writeln!(out, ", {checks} checks by the active node"),
+    }
 }
 
 fn write_sync(out: &mut String, sync: &SyncStatus) -> fmt::Result {
@@ -160,28 +175,54 @@ fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {
     write!(out, "{} {} {}", service.protocol, service.service, service.scheduler)?;
     writeln!(out, "  {up} of {all} real servers up")?;
     for real in &service.real {
-        write!(out, "    {} {} weight {}", real.address, real.forwarding, real.weight)?;
-        write!(out, "  {}", real.state)?;
-        if let Some(ordered) = &real.ordered {
-            write!(out, ", {ordered} by an operator")?;
-        }
-        if real.ordered.is_some() || real.open > 0 {
-            write!(out, ", {} open", real.open)?;
-        }
-        if let Some(ms) = real.drain_ends_ms {
-            write!(out, ", out in {} s", ms.div_ceil(1000))?;
-        }
-        if let Some(warning) = &real.warning {
-            write!(out, ", {warning}")?;
-        }
-        match &real.cause {
-            Some(cause) => writeln!(out, ": {cause}")?,
-            None => writeln!(out)?,
-        }
+        write_real(out, real)?;
+    }
+    if let Some(quorum) = &service.quorum {
+        let QuorumView { of, needed, lost_below, present, met } = quorum;
+        let state = if *met { "met" } else { "NOT MET" };
+        write!(out, "    quorum  {state}: {of} {present} of {needed}")?;
+        writeln!(out, ", lost below {lost_below}")?;
+    }
+    if !service.backup.is_empty() {
+        let state = if service.turn == Some(Turn::Backup) { "SERVING" } else { "waiting" };
+        writeln!(out, "    backup pool  {state}")?;
+    }
+    for real in &service.backup {
+        write_real(out, real)?;
+    }
+    if service.turn == Some(Turn::Nobody) {
+        writeln!(out, "    NOBODY serves")?;
     }
     if let Some(fallback) = &service.fallback {
         let state = if fallback.active { "serving" } else { "waiting" };
-        writeln!(out, "    sorry server {}  {state}", fallback.address)?;
+        write!(out, "    sorry server {}  {state}", fallback.address)?;
+        match (fallback.state.as_str(), &fallback.cause) {
+            ("down", Some(cause)) => writeln!(out, ", DOWN and not to be put in: {cause}")?,
+            ("unknown", _) => writeln!(out, ", not checked yet")?,
+            _ => writeln!(out)?,
+        }
+    }
+    Ok(())
+}
+
+fn write_real(out: &mut String, real: &RealView) -> fmt::Result {
+    write!(out, "    {} {} weight {}", real.address, real.forwarding, real.weight)?;
+    write!(out, "  {}", real.state)?;
+    if let Some(ordered) = &real.ordered {
+        write!(out, ", {ordered} by an operator")?;
+    }
+    if real.ordered.is_some() || real.open > 0 {
+        write!(out, ", {} open", real.open)?;
+    }
+    if let Some(ms) = real.drain_ends_ms {
+        write!(out, ", out in {} s", ms.div_ceil(1000))?;
+    }
+    if let Some(warning) = &real.warning {
+        write!(out, ", {warning}")?;
+    }
+    match &real.cause {
+        Some(cause) => writeln!(out, ": {cause}")?,
+        None => writeln!(out)?,
     }
     Ok(())
 }

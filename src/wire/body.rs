@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use crate::cluster::message::{
     Beat, Extent, Freeze, GROUPS_MAX, GroupClaim, Hold, NodeState, Notice, SECTIONS_MAX,
-    SectionDigest, Unrest, WORD_LEN_MAX, WORDS_MAX, Wish, Word, Words,
+    SectionDigest, Unrest, VERDICT_BYTES_MAX, Verdicts, WORD_LEN_MAX, WORDS_MAX, Wish, Word, Words,
 };
 use crate::names::{GroupName, NAME_LEN_MAX};
 use crate::wire::auth::{KEYS_ANNOUNCED_MAX, KeyCheck};
@@ -33,6 +33,7 @@ const SECTIONS: u8 = 0x10;
 const REACH: u8 = 0x11;
 const WORDS: u8 = 0x12;
 const WORD: u8 = 0x13;
+const VERDICTS: u8 = 0x14;
 const CRITICAL: u8 = 0x80;
 
 /// Most sessions echoed in a body: those on trial, and the proven one in a copy of a beat.
@@ -103,6 +104,7 @@ struct Fields {
     sections: Vec<SectionDigest>,
     words: Option<u64>,
     told: Vec<Word>,
+    verdicts: Option<Verdicts>,
     candidates: Option<Vec<Echo>>,
     keys: Option<Vec<KeyCheck>>,
 }
@@ -126,7 +128,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Body, Refusal> {
         },
         groups: fields.groups,
         sections: fields.sections,
-        words: Words { digest: fields.words.unwrap_or_default(), told: fields.told },
+        words: Words {
+            digest: fields.words.unwrap_or_default(),
+            told: fields.told,
+            verdicts: fields.verdicts,
+        },
     };
     let candidates = fields.candidates.unwrap_or_default();
     Ok(Body { beat, candidates, keys: fields.keys.unwrap_or_default() })
@@ -162,6 +168,7 @@ impl Fields {
                 self.told.truncate(WORDS_MAX);
                 Ok(())
             }
+            VERDICTS => once(&mut self.verdicts, verdicts(value)),
             // Of the group before it.
             UNREST => {
                 let group = self.groups.last_mut().ok_or(Refusal::Value)?;
@@ -216,6 +223,14 @@ fn key_check(cursor: &mut Cursor<'_>) -> Option<KeyCheck> {
 fn section(cursor: &mut Cursor<'_>) -> Option<SectionDigest> {
     let (kind, key) = (cursor.byte()?, cursor.bytes().map(u32::from_be_bytes)?);
     Some(SectionDigest { kind, key, digest: cursor.bytes().map(u32::from_be_bytes)? })
+}
+
+/// A later version may tell more of them at a time.
+fn verdicts(value: &[u8]) -> Option<Verdicts> {
+    let mut cursor = Cursor(value);
+    let (list, first) = (cursor.u32()?, u16::from_be_bytes(cursor.bytes()?));
+    let states = cursor.0.get(..VERDICT_BYTES_MAX).unwrap_or(cursor.0);
+    Some(Verdicts { list, first, states: states.to_vec() })
 }
 
 fn word(value: &[u8]) -> Option<Word> {
@@ -367,13 +382,20 @@ pub(super) fn write_sections(sections: &[SectionDigest]) -> Vec<Vec<u8>> {
     told.chunks(SECTIONS_PER_FIELD).map(field).collect()
 }
 
-/// What operators have ordered, one field each.
+/// What operators have ordered, one field each, and the director's verdicts.
 pub(super) fn write_words(words: &Words) -> impl Iterator<Item = Vec<u8>> {
-    words.told.iter().take(WORDS_MAX).map(|word| {
+    let told = words.told.iter().take(WORDS_MAX).map(|word| {
         let mut out = Vec::new();
         write(&mut out, WORD, &[&word.stamp.to_be_bytes(), word.text.as_bytes()]);
         out
-    })
+    });
+    let verdicts = words.verdicts.as_ref().map(|it| {
+        let states = it.states.get(..VERDICT_BYTES_MAX).unwrap_or(&it.states);
+        let mut out = Vec::new();
+        write(&mut out, VERDICTS, &[&it.list.to_be_bytes(), &it.first.to_be_bytes(), states]);
+        out
+    });
+    told.chain(verdicts)
 }
 
 /// One group's field, and what follows it.

@@ -11,8 +11,8 @@ use std::mem::take;
 use std::time::Duration;
 
 use crate::cluster::message::{
-    Beat, GROUPS_MAX, GroupClaim, LINKS_MAX, NodeState, SECTIONS_MAX, SectionDigest, WORDS_MAX,
-    Word,
+    Beat, GROUPS_MAX, GroupClaim, LINKS_MAX, NodeState, SECTIONS_MAX, SectionDigest, Verdicts,
+    WORDS_MAX, Word, Words,
 };
 use crate::names::LinkId;
 use crate::time::Instant;
@@ -108,7 +108,7 @@ pub struct Peer {
 }
 
 /// What a piece says beyond the node's fields.
-type Part = (Vec<GroupClaim>, Vec<SectionDigest>, Vec<Word>);
+type Part = (Vec<GroupClaim>, Vec<SectionDigest>, Vec<Word>, Option<Verdicts>);
 
 /// The pieces of the latest beat.
 #[derive(Debug)]
@@ -389,18 +389,20 @@ impl Peer {
         };
         let fits = assembly.pieces == header.pieces;
         if fits {
-            let told = take(&mut beat.words.told);
-            let part = (take(&mut beat.groups), take(&mut beat.sections), told);
+            let Words { told, verdicts, .. } = &mut beat.words;
+            let (told, verdicts) = (take(told), take(verdicts));
+            let part = (take(&mut beat.groups), take(&mut beat.sections), told, verdicts);
             assembly.parts.insert(header.piece, part);
         }
         if !fits || assembly.parts.len() < usize::from(assembly.pieces) {
             self.assembly = Some(assembly);
             return if fits { Ok(None) } else { Err(Refusal::Value) };
         }
-        for (groups, sections, told) in assembly.parts.into_values() {
+        for (groups, sections, told, verdicts) in assembly.parts.into_values() {
             beat.groups.extend(groups);
             beat.sections.extend(sections);
             beat.words.told.extend(told);
+            beat.words.verdicts = beat.words.verdicts.or(verdicts);
         }
         beat.words.told.truncate(WORDS_MAX);
         beat.sections.truncate(SECTIONS_MAX);

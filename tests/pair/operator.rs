@@ -99,3 +99,26 @@ fn an_order_about_nothing_is_refused() {
     }
     assert_eq!(ordered(&pair.a.status().unwrap()), [None, None]);
 }
+
+#[test]
+fn a_server_that_is_marked_as_being_worked_on_is_out_until_the_mark_is_gone() {
+    if !possible() {
+        return;
+    }
+    let mut pair = Pair::new(&Setup { toml_limits: Some("30s"), ..Setup::patient() });
+    let marks = pair.scratch.0.join("maintenance");
+    std::fs::create_dir(&marks).unwrap();
+    std::fs::write(marks.join("10.0.1.2:80"), "").unwrap();
+    for node in [&pair.a, &pair.b] {
+        let text = std::fs::read_to_string(&node.config).unwrap();
+        let own = format!("[director.web]\nmaintenance_dir = \"{}\"\n", marks.display());
+        std::fs::write(&node.config, text + &own + DIRECTOR).unwrap();
+    }
+    pair.start();
+    both(&pair, "the mark that was there", [None, Some("maintenance")]);
+    std::fs::write(marks.join("10.0.1.1"), "").unwrap();
+    std::fs::remove_file(marks.join("10.0.1.2:80")).unwrap();
+    both(&pair, "the other mark", [Some("maintenance"), None]);
+    assert_eq!(pair.a.ask(&["reload"]).code, Some(0));
+    assert_eq!(ordered(&pair.a.status().unwrap()), [Some("maintenance"), None]);
+}

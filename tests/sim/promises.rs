@@ -32,6 +32,11 @@ struct Said {
     asked: bool,
 }
 
+/// A span of a node's clock, which may be a little faster than ours.
+fn least(span: Duration) -> Duration {
+    span - span / 500
+}
+
 impl Promised {
     pub(crate) fn new(groups: usize) -> Self {
         let said = Said {
@@ -51,7 +56,7 @@ impl Promised {
             said.state = group.state;
             // Rounded up to seconds.
             let seconds = group.held_down_s.unwrap_or_default().saturating_sub(1);
-            said.held_down = now.plus(Duration::from_secs(seconds));
+            said.held_down = now.plus(least(Duration::from_secs(seconds)));
         }
     }
 
@@ -80,7 +85,7 @@ impl<D: Delivery> World<D> {
             Event::Role { group, .. } | Event::HeldDown { group, .. } => place(group),
             // Its own time stood still.
             Event::Stalled { late_ms } => {
-                let late = Duration::from_millis(*late_ms);
+                let late = least(Duration::from_millis(*late_ms));
                 let now = self.now;
                 let groups = &mut self.nodes[node].facts.promised.groups;
                 for said in groups.iter_mut().filter(|said| now < said.held_down.plus(late)) {
@@ -101,10 +106,8 @@ impl<D: Delivery> World<D> {
                     self.fail(format!("S14: node {node} reports {state:?} again: {cause:?}"));
                 }
             }
-            // Its clock may be a little faster than ours.
             Event::HeldDown { seconds, .. } => {
-                let span = Duration::from_secs(*seconds);
-                said.held_down = now.plus(span - span / 500);
+                said.held_down = now.plus(least(Duration::from_secs(*seconds)));
             }
             _ => {}
         }

@@ -83,6 +83,9 @@ def bodies(v, keys):
     out = [node]
     parts = [claim(text) for text in v.get("group", [])]
     parts += [field(0x13, struct.pack(">Q", stamp) + text.encode()) for stamp, text in v.get("word", [])]
+    if "verdicts" in v:
+        listed, first, states = v["verdicts"]
+        parts.append(field(0x14, struct.pack(">IH", listed, first) + bytes.fromhex(states)))
     told = v.get("section", [])
     for at in range(0, len(told), 10):
         value = [struct.pack(">BII", *section) for section in told[at : at + 10]]
@@ -138,6 +141,7 @@ def add(title, refused=None, alter=None, **changes):
         lines += ["group " + text for text in v.get("group", [])]
         lines += ["words {}".format(v["words"])] if "words" in v else []
         lines += [f"word {stamp} {text}" for stamp, text in v.get("word", [])]
+        lines += ["verdicts {:08x} {} {}".format(*v["verdicts"])] if "verdicts" in v else []
         lines += ["section {} {:08x} {:08x}".format(*s) for s in v.get("section", [])]
     for frame in frames(v):
         lines.append("frame " + (alter(frame) if alter else frame).hex())
@@ -182,6 +186,8 @@ add("two of its ping nodes answer", seq=264, echo=ECHO, node="running", hears=1,
 add("an operator drains a real server", seq=265, echo=ECHO, node="running", hears=1, group=ACTIVE,
     words="00c0ffee00c0ffee", word=[(1732000000000, "192.168.2.106 = drain"),
     (1732000000001, "[2001:db8::6]:80 of tcp [2001:db8::1]:80 = weight 5")])
+add("verdicts on eleven servers from the 513th on", seq=266, echo=ECHO, node="running", hears=1, group=ACTIVE,
+    verdicts=(0xC0FFEE07, 512, "55860a"))
 add("an unknown critical field", "critical", body=NEEDED + field(0xFE, b"?"))
 add("one bit of the signature differs", "signature", lambda f: f[:-1] + bytes([f[-1] ^ 1]))
 add("one bit of the sequence number differs", "signature",

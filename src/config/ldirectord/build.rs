@@ -12,7 +12,7 @@ use crate::config::ldirectord::file::{CheckType, Real, Service, Sorry, Virtual};
 use crate::config::ldirectord::{Context, exchange, section};
 use crate::lvs::check::CheckKind;
 use crate::lvs::model::{
-    Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, Thresholds, VirtualService,
+    Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds, VirtualService,
 };
 use crate::lvs::program::{ProgramCheck, Told};
 
@@ -50,15 +50,17 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
         quiescent: settings.quiescent.unwrap_or(false),
         clean_stop: settings.clean_stop.unwrap_or(true),
         reals,
+        backup: Vec::new(),
         fallback: from.fallback.map(|sorry| fallback(from, sorry, context)),
         interval: seconds(settings.interval()),
         timeout: seconds(timeout),
         fall: settings.failure_count.unwrap_or(1),
         rise: 1,
+        policy: Policy::default(),
     }
 }
 
-fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>) -> Fallback {
+fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>) -> RealServer {
     let Sorry { word, address, port, forwarding } = sorry;
     // A global one without the right port is nobody's mistake.
     let own = from
@@ -66,7 +68,7 @@ fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>)
         .iter()
         .any(|written| written.value.start <= word.start && word.start < written.value.end);
     let port = server_port(&from.key, forwarding, port, own.then(|| word.span()), context);
-    Fallback { key: RealKey { address, port }, forwarding }
+    RealServer::sorry(RealKey { address, port }, forwarding)
 }
 
 /// The port that a server has in IPVS. Only masq can change it: with gate and ipip it is the

@@ -51,7 +51,6 @@ pub(super) const ROWS: &[Row] = &[
     global("emailalertfrom", |_| true, MAIL),
     both("fallbackcommand", COMMAND),
     global("callback", |_| true, COMMAND),
-    global("maintenancedir", |_| true, " yet: servers marked there are not taken out"),
     Row {
         directive: "checkcount",
         in_globals: |globals| globals.settings.check_count.is_some_and(|count| count > 1),

@@ -245,7 +245,7 @@ fn request_and_receive_of_a_server_are_used() {
 fn the_sorry_server_is_the_sections_own_or_the_global_one_of_its_family() {
     let fallback = |text: &str| {
         let (services, _) = load(text);
-        services[0].fallback.map(|sorry| format!("{} {:?}", sorry.key, sorry.forwarding))
+        services[0].fallback.as_ref().map(|sorry| format!("{} {:?}", sorry.key, sorry.forwarding))
     };
     let own = "virtual=10.0.0.1:80\n\tfallback=127.0.0.2:8080 masq\n";
     for (text, want) in [

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::config::check::DraftDirector;
 use crate::config::diag::{Mark, Span, Word};
@@ -12,11 +13,12 @@ use crate::config::ldirectord::section::{PERSISTENT_MAX, flag_bits, known_schedu
 use crate::config::ldirectord::server::range;
 use crate::config::ldirectord::{address, build::server_port};
 use crate::config::toml::check::{self, Check, Level};
+use crate::config::toml::policy;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::{Family, value};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{
-    Director, Fallback, Forwarding, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
+    Director, Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
     VirtualService, WEIGHT_MAX,
 };
 use crate::names::DirectorName;
@@ -40,6 +42,7 @@ struct Defaults<'d> {
     forwarding: Option<Forwarding>,
     quiescent: Option<bool>,
     clean_stop: Option<bool>,
+    policy: policy::Said,
     fallback: Option<Item<'d>>,
 }
 
@@ -50,6 +53,7 @@ impl<'d> Defaults<'d> {
             forwarding: fields.take("forwarding").and_then(|item| forwarding(item, walk)),
             quiescent: fields.take("quiescent").and_then(|item| item.boolean(walk)),
             clean_stop: fields.take("clean_stop").and_then(|item| item.boolean(walk)),
+            policy: policy::Said::read(fields, walk),
             fallback: fields.take("fallback"),
         }
     }
@@ -60,6 +64,7 @@ impl<'d> Defaults<'d> {
             forwarding: self.forwarding.or(farther.forwarding),
             quiescent: self.quiescent.or(farther.quiescent),
             clean_stop: self.clean_stop.or(farther.clean_stop),
+            policy: self.policy.or(&farther.policy),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
         }
@@ -73,6 +78,9 @@ pub(super) fn read(
     walk: &mut Walk<'_>,
 ) -> DraftDirector {
     let defaults = Defaults::read(&mut fields, walk);
+    let maintenance = fields.take("maintenance_dir").and_then(|item| item.text(walk));
+    let maintenance = maintenance.map(|word| PathBuf::from(word.text));
+    let follow = fields.take("standby_checks").is_some_and(|item| follow(item, walk));
     let items = fields.take("service").map_or_else(Vec::new, |item| item.items(walk));
     if items.is_empty() {
         let help = format!("`[[director.{name}.service]]` with `address = \"192.168.2.110:80\"`");
@@ -88,7 +96,7 @@ pub(super) fn read(
             marks.push(mark);
         }
     }
-    DraftDirector { director: Director { name, services }, services: marks }
+    DraftDirector { director: Director { name, services, maintenance, follow }, services: marks }
 }
 
 fn service(
@@ -112,17 +120,20 @@ fn service(
         sched_flags(word, &mut walk.faults)
     });
     let reals = fields.take("real").map_or_else(Vec::new, |item| item.items(walk));
+    let backup = fields.take("backup").map_or_else(Vec::new, |item| item.items(walk));
     let span = fields.span;
     fields.finish(walk);
     let (key, at) = key?;
     if reals.is_empty() {
-        walk.faults.warn(at, "no real server: only the sorry server can serve");
+        let who = if backup.is_empty() { "sorry server" } else { "backup pool" };
+        walk.faults.warn(at, format!("no real server: only the {who} can serve"));
     }
     if matches!(key, ServiceKey::Address { port: 0, .. }) && persistent.is_none() {
         let message = "port 0 is every port, and the kernel takes that only with persistence";
         walk.faults.fault(at, message).help("`persistent = \"300s\"`");
     }
-    let service = VirtualService {
+    let mut seen = BTreeSet::new();
+    let mut service = VirtualService {
         key,
         scheduler: scheduler.unwrap_or(SCHEDULER).to_owned(),
         persistent,
@@ -131,13 +142,16 @@ fn service(
         flags: flag_bits(flags),
         quiescent: own.quiescent.unwrap_or(false),
         clean_stop: own.clean_stop.unwrap_or(true),
-        reals: servers(&reals, &key, &own, walk),
+        reals: servers(&reals, &key, &own, &mut seen, walk),
+        backup: servers(&backup, &key, &own, &mut seen, walk),
         fallback: sorry.and_then(|(item, said)| fallback(item, said, &key, walk)),
         interval: own.check.interval.unwrap_or(check::INTERVAL),
         timeout: own.check.timeout.unwrap_or(check::TIMEOUT),
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
+        policy: Policy::default(),
     };
+    service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
 }
 
@@ -216,6 +230,20 @@ fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
     }
 }
 
+/// Whether a standby goes by the active node's verdicts.
+fn follow(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    let Some(word) = item.text(walk) else { return false };
+    match word.text {
+        "active" => true,
+        "own" => false,
+        other => {
+            let message = format!("`{other}` is not whose checks a standby goes by");
+            walk.faults.fault(item.span, message).help("own, active");
+            false
+        }
+    }
+}
+
 fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {
     let word = item.text(walk)?;
     address::forwarding(word, &mut walk.faults)
@@ -269,21 +297,32 @@ fn one_packet(item: Item<'_>, key: &ServiceKey, walk: &mut Walk<'_>) -> bool {
 /// One sorry server, or an array of one for each family.
 ///
 /// That of a director serves the services it fits; that of a service must fit.
-fn fallback(item: Item<'_>, said: Said, key: &ServiceKey, walk: &mut Walk<'_>) -> Option<Fallback> {
+fn fallback(
+    item: Item<'_>,
+    said: Said,
+    key: &ServiceKey,
+    walk: &mut Walk<'_>,
+) -> Option<RealServer> {
     let items = if item.is_array() { item.items(walk) } else { vec![item] };
     let fits = |word: Word<'_>| {
         let ipv6 = word.text.starts_with('[') || word.text.parse::<std::net::Ipv6Addr>().is_ok();
         ipv6 == key.is_ipv6()
     };
     for item in items {
-        let (word, forwarding) = sorry(item, walk)?;
+        let Sorry { word, forwarding, check } = sorry(item, walk)?;
         if !fits(word) {
             continue;
         }
         let (address, port) = server(word, key, walk)?;
         let noticed = (said == Said::Here).then(|| word.span());
-        let port = server_port(key, forwarding, port, noticed, &mut walk.director());
-        return Some(Fallback { key: RealKey { address, port }, forwarding });
+        let in_table = server_port(key, forwarding, port, noticed, &mut walk.director());
+        let mut sorry = RealServer::sorry(RealKey { address, port: in_table }, forwarding);
+        if let Some(check) = check {
+            let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
+            let built = check.build(key, (address, asked), word.span(), walk)?;
+            (sorry.check, sorry.check_address, sorry.check_port) = built;
+        }
+        return Some(sorry);
     }
     if said == Said::Here {
         let family = if key.is_ipv6() { "IPv6" } else { "IPv4" };
@@ -292,23 +331,32 @@ fn fallback(item: Item<'_>, said: Said, key: &ServiceKey, walk: &mut Walk<'_>) -
     None
 }
 
-/// `"ADDRESS[:PORT]"`, or a table of `address` and `forwarding`.
-fn sorry<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<(Word<'d>, Forwarding)> {
-    let found = if item.is_text() {
-        (item.text(walk)?, Forwarding::Gate)
-    } else {
-        let mut fields = item.fields(walk)?;
-        let word = fields.take("address").and_then(|item| item.text(walk));
-        let written = fields.take("forwarding").map(|item| forwarding(item, walk));
-        let span = fields.span;
-        fields.finish(walk);
-        if word.is_none() {
-            let help = "`fallback = \"127.0.0.1:80\"`";
-            walk.missing(span, "a sorry server without an address", help);
-        }
-        (word?, written.unwrap_or(Some(Forwarding::Gate))?)
-    };
-    Some(found)
+/// A sorry server as it is written.
+struct Sorry<'d> {
+    word: Word<'d>,
+    forwarding: Forwarding,
+    /// Its own check; that of the real servers is not for it.
+    check: Option<Check<'d>>,
+}
+
+/// `"ADDRESS[:PORT]"`, or a table of `address`, `forwarding` and `check`.
+fn sorry<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Sorry<'d>> {
+    if item.is_text() {
+        let (word, forwarding) = (item.text(walk)?, Forwarding::Gate);
+        return Some(Sorry { word, forwarding, check: None });
+    }
+    let mut fields = item.fields(walk)?;
+    let word = fields.take("address").and_then(|item| item.text(walk));
+    let written = fields.take("forwarding").map(|item| forwarding(item, walk));
+    let check = fields.take("check").map(|item| check::read(Some(item), Level::Server, walk));
+    let span = fields.span;
+    fields.finish(walk);
+    if word.is_none() {
+        let help = "`fallback = \"127.0.0.1:80\"`";
+        walk.missing(span, "a sorry server without an address", help);
+    }
+    let forwarding = written.unwrap_or(Some(Forwarding::Gate))?;
+    Some(Sorry { word: word?, forwarding, check })
 }
 
 /// `ADDRESS[:PORT]` of the service's family.
@@ -338,10 +386,10 @@ fn servers(
     items: &[Item<'_>],
     key: &ServiceKey,
     service: &Defaults<'_>,
+    seen: &mut BTreeSet<RealKey>,
     walk: &mut Walk<'_>,
 ) -> Vec<RealServer> {
     let mut reals: Vec<RealServer> = Vec::new();
-    let mut seen = BTreeSet::new();
     for item in items {
         for found in real(*item, key, service, walk).unwrap_or_default() {
             if reals.len() >= CHECKS_MAX {

@@ -120,7 +120,8 @@ impl Node {
             | Note::Announce(_)
             | Note::Probe { .. }
             | Note::Monitor { .. }
-            | Note::Words(_) => {}
+            | Note::Words(_)
+            | Note::Verdicts(_) => {}
             Note::Answer { id, answer } => self.answers.push_back((id, answer)),
             Note::Report(_, event, _) => self.events.push(event),
             Note::Gasp(farewell) => self.gasp = farewell,

@@ -28,7 +28,6 @@ use crate::daemon::chronicle::Chronicle;
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::daemon::messages::FromCore;
-use crate::daemon::switch::WARM_MAX;
 use crate::daemon::{guard, supervisor, work};
 use crate::names::{GroupName, RequestId};
 use crate::sys::files::Machine;
@@ -348,11 +347,11 @@ async fn perform(step: &Step, hands: &Hands, director: &DirectorHandle) -> Outco
     let Step { resource, operation } = step;
     info!("reload: {operation:?} {}", resource.text);
     match (&resource.kind, operation) {
-        (ResourceKind::Director(_), Operation::Start) => {
-            director.warm(WARM_MAX.min(resource.start_timeout)).await
+        (ResourceKind::Director(name), operation) => {
+            director.obey(name, *operation, resource.start_timeout).await
         }
         // The sync follows when the configuration is in force.
-        (ResourceKind::Director(_), Operation::Stop) | (ResourceKind::Sync(_), _) => Outcome::Done,
+        (ResourceKind::Sync(_), _) => Outcome::Done,
         _ => hands.perform(resource, *operation, Manner::Alone).await,
     }
 }

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
-use crate::lvs::model::{ConnectionCounts, Director, RealKey, ServiceKey, Table};
+use crate::lvs::follow::Verdicts;
+use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
 use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
+use crate::names::DirectorName;
 
 /// One order to the kernel's IPVS. Never used twice by one control, so that a late answer is
 /// known as such.
@@ -49,6 +51,15 @@ pub enum Input {
     },
     /// What operators have ordered, all of it; replaces what was said before.
     Override(Overrides),
+    /// A director's group has become active here, or is not any more.
+    Lead {
+        /// Which.
+        director: DirectorName,
+        /// It is active here.
+        lead: bool,
+    },
+    /// What the active node's director says of its checks.
+    Told(Verdicts),
     /// The checker runs and wants its list.
     CheckerReady,
     /// The checker died. The last verdicts stay in force until it is back.
@@ -63,7 +74,7 @@ pub enum Input {
 /// An order to the driver. The control never waits for it; the answer comes back as an [`Input`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
-    /// All that the checker has to check from now on; at most [`CHECKS_MAX`].
+    /// All that the checker has to check from now on, in this order; at most [`CHECKS_MAX`].
     Check(Vec<CheckSpec>),
     /// Read the kernel's table. Answer with [`Input::Dumped`].
     Dump(OrderId),
@@ -74,6 +85,8 @@ pub enum Output {
         /// In this order.
         ops: Vec<Op>,
     },
+    /// What a standby may go by; replaces what was said before.
+    Tell(Verdicts),
     /// For the journal and the log.
     Report(DirectorEvent),
     /// The end of [`Input::Shutdown`].
@@ -112,12 +125,53 @@ pub enum DirectorEvent {
         /// Of what.
         warning: CheckWarning,
     },
+    /// The primary pool has its quorum, or has lost it.
+    Quorum {
+        /// Of this service.
+        service: ServiceKey,
+        /// Whether it has it.
+        met: bool,
+        /// What there is of it, in its unit.
+        strength: u64,
+        /// What is needed.
+        quorum: Quorum,
+    },
+    /// The kernel has the backup pool in service.
+    BackupIn {
+        /// Of this service.
+        service: ServiceKey,
+        /// Whether primary servers are left, but too few.
+        left: bool,
+    },
+    /// The backup pool serves no longer.
+    BackupOut {
+        /// Of this service.
+        service: ServiceKey,
+    },
+    /// The sorry server answers its check (again).
+    SorryUp {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+    },
+    /// The sorry server fails its check: it is not put in.
+    SorryDown {
+        /// Of this service.
+        service: ServiceKey,
+        /// The sorry server.
+        fallback: RealKey,
+        /// Why.
+        cause: CheckFailure,
+    },
     /// The kernel has the sorry server in service.
     SorryIn {
         /// Of this service.
         service: ServiceKey,
         /// The sorry server.
         fallback: RealKey,
+        /// Whether real servers are left, but too few.
+        left: bool,
     },
     /// The kernel has the sorry server no longer.
     SorryOut {
@@ -178,8 +232,25 @@ impl fmt::Display for DirectorEvent {
             Self::RealWarning { service, real, warning } => {
                 write!(f, "{service:#}: {real}: {warning}")
             }
-            Self::SorryIn { service, fallback } => {
-                write!(f, "{service:#}: sorry server {fallback} in, no real server is up")
+            Self::Quorum { service, met, strength, quorum } => {
+                let verb = if *met { "has" } else { "has lost" };
+                write!(f, "{service:#}: the pool {verb} its quorum: {strength} of {quorum}")
+            }
+            Self::BackupIn { service, left } => {
+                write!(f, "{service:#}: backup pool in, {}", why_not(*left))
+            }
+            Self::BackupOut { service } => write!(f, "{service:#}: backup pool out"),
+            Self::SorryUp { service, fallback } => {
+                write!(f, "{service:#}: sorry server {fallback} is up")
+            }
+            Self::SorryDown { service, fallback, cause } => {
+                write!(
+                    f,
+                    "{service:#}: sorry server {fallback} is down, and is not put in: {cause}"
+                )
+            }
+            Self::SorryIn { service, fallback, left } => {
+                write!(f, "{service:#}: sorry server {fallback} in, {}", why_not(*left))
             }
             Self::SorryOut { service, fallback } => {
                 write!(f, "{service:#}: sorry server {fallback} out")
@@ -203,6 +274,11 @@ impl fmt::Display for DirectorEvent {
             }
         }
     }
+}
+
+/// Why the primary pool does not serve.
+fn why_not(left: bool) -> &'static str {
+    if left { "too few real servers are up" } else { "no real server is up" }
 }
 
 /// The first few by name, the others by number: one line in the journal.

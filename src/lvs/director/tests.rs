@@ -1,10 +1,13 @@
 use super::*;
 use crate::lvs::check::{CheckKind, CheckSpec};
-use crate::lvs::model::{ConnectionCount, DestEntry, Forwarding, RealKey, ServiceEntry};
+use crate::lvs::model::{
+    ConnectionCount, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
+};
 use crate::lvs::overrides::Book;
 use crate::lvs::plan::apply;
+use crate::lvs::pool::Turn;
 use crate::lvs::table::{desired, is_served};
-use crate::lvs::testing::{at, director, down, key, service, up};
+use crate::lvs::testing::{at, director, down, key, real, service, up};
 
 const NONE: [&str; 0] = [];
 
@@ -23,6 +26,7 @@ struct World {
     orders: usize,
     last: OrderId,
     stopped: Option<Vec<ServiceKey>>,
+    told: Verdicts,
     /// Services that were served, must stay so, and were not after some order.
     emptied: Vec<String>,
 }
@@ -43,6 +47,7 @@ impl World {
             orders: 0,
             last: OrderId(0),
             stopped: None,
+            told: Verdicts::default(),
             emptied: Vec::new(),
         }
     }
@@ -72,6 +77,7 @@ impl World {
     fn obey(&mut self, output: Output) -> Option<Input> {
         match output {
             Output::Check(specs) => self.checks = specs,
+            Output::Tell(verdicts) => self.told = verdicts,
             Output::Report(event) => self.events.push(event.to_string()),
             Output::Stopped { left } => self.stopped = Some(left),
             Output::Dump(order) => {
@@ -459,12 +465,103 @@ fn the_view_shows_configuration_health_and_kernel() {
     let web = &view["services"][0];
     let text = |value: &serde_json::Value| value.to_string();
     assert_eq!(text(&web["service"]), r#""10.0.0.1:80""#);
-    assert_eq!(text(&web["fallback"]), r#"{"active":false,"address":"10.0.1.99:80"}"#);
+    assert_eq!(
+        text(&web["fallback"]),
+        r#"{"active":false,"address":"10.0.1.99:80","cause":null,"state":"unchecked"}"#
+    );
     let [first, second, third] = [0, 1, 2].map(|n| &web["real"][n]);
     assert_eq!((&first["weight"], &first["up"]), (&10.into(), &true.into()));
     assert_eq!((&second["weight"], &second["cause"]), (&0.into(), &"connection refused".into()));
     assert_eq!((&second["configured_weight"], &second["since_ms"]), (&1.into(), &2000.into()));
     assert_eq!((&third["state"], &third["cause"]), (&"down".into(), &serde_json::Value::Null));
+}
+
+/// The list of checks of a director that says `standby_checks = "active"`.
+fn following(services: Vec<VirtualService>) -> Input {
+    let director = Director { follow: true, ..director(services) };
+    Input::Configure { directors: vec![director], owned: BTreeSet::new() }
+}
+
+/// The two nodes of a pair; the first one leads.
+fn pair(services: &[VirtualService]) -> (World, World) {
+    let (mut active, mut standby) = (World::new(), World::new());
+    for world in [&mut active, &mut standby] {
+        world.tell(following(services.to_vec()));
+    }
+    let name = director(Vec::new()).name;
+    active.tell(Input::Lead { director: name, lead: true });
+    (active, standby)
+}
+
+#[test]
+fn a_standby_goes_by_the_active_nodes_verdicts_and_checks_nothing_itself() {
+    let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
+    assert_eq!((active.checks.len(), standby.checks.len()), (2, 2), "nobody has said anything yet");
+    active.verdict(1, true);
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!(standby.checks.len(), 1, "of the other one there is nothing to say yet");
+    let cold = standby.control.view(standby.now).cold;
+    assert_eq!(cold.as_deref(), Some("1 of 2 checks have no verdict yet"));
+    active.verdict(2, false);
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!((standby.checks.len(), active.checks.len()), (0, 2));
+    let view = standby.control.view(standby.now);
+    assert_eq!((view.cold, view.followed), (None, 2));
+    assert_eq!(view.services[0].real[1].cause.as_deref(), Some("the active node says so"));
+    assert_eq!(standby.pool(1), active.pool(1));
+    active.verdict(1, false);
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!(standby.pool(1), [(at(99), 1)]);
+}
+
+#[test]
+fn a_standby_that_hears_nothing_for_half_a_minute_checks_by_itself_and_forgets_nothing() {
+    let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
+    active.verdict(1, true);
+    active.verdict(2, true);
+    standby.tell(Input::Told(active.told.clone()));
+    standby.seconds(29);
+    assert_eq!(standby.checks.len(), 0);
+    standby.seconds(2);
+    assert_eq!(standby.checks.len(), 2);
+    assert_eq!(standby.pool(1), [(at(1), 1), (at(2), 1)]);
+    standby.verdict(2, false);
+    assert_eq!(standby.pool(1), [(at(1), 1)]);
+}
+
+#[test]
+fn a_node_that_takes_over_checks_at_once_and_believes_nobody_any_more() {
+    let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
+    active.verdict(1, true);
+    active.verdict(2, true);
+    standby.tell(Input::Told(active.told.clone()));
+    let name = director(Vec::new()).name;
+    standby.tell(Input::Lead { director: name.clone(), lead: true });
+    assert_eq!(standby.checks.len(), 2);
+    assert_eq!(standby.control.view(standby.now).cold, None, "warm from the first moment on");
+    standby.tell(Input::Told(Verdicts { states: vec![0b1010], ..active.told.clone() }));
+    assert_eq!(standby.pool(1), [(at(1), 1), (at(2), 1)]);
+    active.tell(Input::Lead { director: name, lead: false });
+    assert_eq!(active.told, Verdicts::default());
+}
+
+#[test]
+fn verdicts_of_another_configuration_or_on_a_director_that_checks_itself_are_not_believed() {
+    let (mut active, _) = pair(&[service(1, &[1])]);
+    active.verdict(1, true);
+    let mut other = World::new();
+    other.tell(following(vec![service(1, &[2])]));
+    other.tell(Input::Told(active.told.clone()));
+    assert_eq!(other.checks.len(), 1);
+    let mut own = World::configured(vec![service(1, &[1])]);
+    own.tell(Input::Told(active.told.clone()));
+    assert_eq!(own.checks.len(), 1);
+    // Garbage in the states, and places beyond the end of the list.
+    other.tell(following(vec![service(1, &[1])]));
+    for first in [0, 4, u16::MAX] {
+        other.tell(Input::Told(Verdicts { first, states: vec![0xff; 128], ..active.told.clone() }));
+    }
+    assert_eq!(other.checks.len(), 1);
 }
 
 /// xorshift64*: the same histories in every run.
@@ -491,6 +588,9 @@ impl Random {
             let reals: Vec<_> = (1..5).filter(|_| self.below(3) > 0).collect();
             let mut new = service(n, &reals);
             new.quiescent = self.below(2) == 0;
+            new.backup = (5..7).filter(|_| self.below(3) == 0).map(real).collect();
+            let need = Need::Servers(1 + u32::from(self.small(3)));
+            new.policy.quorum = Quorum { need, hysteresis: u32::from(self.small(2)) };
             new.clean_stop = self.below(3) > 0;
             (new.fall, new.rise) = (1 + u32::from(self.small(2)), 1 + u32::from(self.small(2)));
             services.push(new);
@@ -512,7 +612,7 @@ impl Random {
             4 => world.mute = true,
             5 => world.refuses = |op| matches!(op, Op::AddDest(..)).then_some(OpError::Memory),
             6 => world.be_well(),
-            _ => world.verdict(1 + self.small(4), self.below(2) == 0),
+            _ => world.verdict(1 + self.small(6), self.below(2) == 0),
         }
     }
 }
@@ -534,11 +634,11 @@ fn after_any_history_the_table_is_as_it_should_be() {
         world.be_well();
         let last = random.configuration();
         world.configure(last.clone());
-        (1..5).for_each(|n| world.verdict(n, random.below(2) == 0));
+        (1..7).for_each(|n| world.verdict(n, random.below(2) == 0));
         world.seconds(61);
         assert!(world.control.converged(), "seed {seed}: {:?}", world.control);
-        let Control { directors, health, overrides, .. } = &world.control;
-        let mut want = desired(Wish { directors, health, overrides, now: world.now });
+        let Control { directors, health, overrides, memory, .. } = &world.control;
+        let mut want = desired(Wish { directors, health, overrides, memory, now: world.now });
         want.0.extend(foreign.0.clone());
         assert_eq!(world.kernel, want, "seed {seed}");
         world.tell(Input::Shutdown);
@@ -560,7 +660,7 @@ fn no_history_of_verdicts_and_reloads_empties_a_pool() {
         for _ in 0..100 {
             match random.below(10) {
                 0 => world.configure(random.configuration()),
-                _ => world.verdict(1 + random.small(4), random.below(2) == 0),
+                _ => world.verdict(1 + random.small(6), random.below(2) == 0),
             }
             assert_eq!(world.emptied, NONE, "seed {seed}");
             assert!(world.kernel.0.values().all(is_served), "seed {seed}");
@@ -621,4 +721,140 @@ fn an_order_holds_over_a_new_configuration() {
     (1..3).for_each(|n| world.verdict(n, true));
     assert_eq!(world.kernel.0[&key(1)].dests[&at(1)].weight, 9);
     assert_eq!(world.kernel.0[&key(2)].dests[&at(1)].weight, 9);
+}
+
+/// Service 1 with primary servers 1 and 2, backup servers 5 and 6, a checked sorry server, and
+/// this quorum.
+fn tiers(quorum: Quorum) -> VirtualService {
+    let mut web = service(1, &[1, 2]);
+    web.backup = vec![real(5), real(6)];
+    if let Some(sorry) = &mut web.fallback {
+        sorry.check = CheckKind::Connect(crate::lvs::model::Protocol::Tcp);
+        sorry.check_port = 80;
+    }
+    web.policy.quorum = quorum;
+    web
+}
+
+#[test]
+fn the_backup_pool_serves_between_the_primary_one_and_the_sorry_server_and_no_moment_is_empty() {
+    let mut world = World::configured(vec![tiers(Quorum::default())]);
+    [1, 2, 5, 6, 99].into_iter().for_each(|n| world.verdict(n, true));
+    let rests = [(at(1), 1), (at(2), 1), (at(5), 0), (at(6), 0)];
+    assert_eq!(world.pool(1), rests, "the backup pool rests");
+    world.verdict(1, false);
+    world.take_events();
+    world.ops.clear();
+    world.verdict(2, false);
+    let want = [
+        "change 10.0.1.5:80 (gate, weight 1) in tcp 10.0.0.1:80",
+        "change 10.0.1.6:80 (gate, weight 1) in tcp 10.0.0.1:80",
+        "remove 10.0.1.2:80 from tcp 10.0.0.1:80",
+    ];
+    assert_eq!(world.ops, want);
+    [5, 6].into_iter().for_each(|n| world.verdict(n, false));
+    assert_eq!(world.pool(1), [(at(99), 1)]);
+    world.verdict(6, true);
+    assert_eq!(world.pool(1), [(at(6), 1)]);
+    world.verdict(1, true);
+    assert_eq!(world.pool(1), [(at(1), 1), (at(6), 0)], "its connections go on");
+    let events: Vec<_> = world.take_events();
+    let events = events.iter().filter(|event| !event.contains("80 is "));
+    let want = [
+        "tcp 10.0.0.1:80: backup pool in, no real server is up",
+        "tcp 10.0.0.1:80: backup pool out",
+        "tcp 10.0.0.1:80: sorry server 10.0.1.99:80 in, no real server is up",
+        "tcp 10.0.0.1:80: backup pool in, no real server is up",
+        "tcp 10.0.0.1:80: sorry server 10.0.1.99:80 out",
+        "tcp 10.0.0.1:80: backup pool out",
+    ];
+    assert_eq!(events.filter(|event| !event.starts_with("all checked")).collect::<Vec<_>>(), want);
+    assert_eq!(world.emptied, NONE);
+}
+
+#[test]
+fn a_sorry_server_that_fails_its_check_is_not_put_in_and_that_is_said() {
+    let mut world = World::configured(vec![tiers(Quorum::default())]);
+    assert_eq!(world.pool(1), [], "not before it has been checked");
+    world.verdict(99, true);
+    assert_eq!(world.pool(1), [(at(99), 1)]);
+    world.take_events();
+    world.verdict(99, false);
+    assert_eq!(world.pool(1), []);
+    let want = [
+        "tcp 10.0.0.1:80: sorry server 10.0.1.99:80 is down, and is not put in: connection refused",
+        "tcp 10.0.0.1:80: sorry server 10.0.1.99:80 out",
+    ];
+    assert_eq!(world.take_events(), want);
+    let view = world.control.view(world.now).services[0].clone();
+    assert_eq!(view.turn, Some(Turn::Nobody));
+    let sorry = view.fallback.unwrap();
+    assert_eq!((sorry.state.as_str(), sorry.active), ("down", false));
+    assert_eq!(sorry.cause.as_deref(), Some("connection refused"));
+}
+
+#[test]
+fn a_lost_quorum_hands_over_what_is_left_rests_and_the_hysteresis_keeps_it_from_swinging() {
+    let quorum = Quorum { need: Need::Weight(10), hysteresis: 5 };
+    let mut web = tiers(quorum);
+    for (real, weight) in web.reals.iter_mut().zip([6, 4]) {
+        real.weight = weight;
+    }
+    let mut world = World::configured(vec![web.clone()]);
+    [5, 99, 1].into_iter().for_each(|n| world.verdict(n, true));
+    assert_eq!(world.pool(1), [(at(1), 0), (at(5), 1)], "6 of 10 have never been a quorum");
+    world.verdict(2, true);
+    assert_eq!(world.pool(1), [(at(1), 6), (at(2), 4), (at(5), 0)]);
+    world.verdict(2, false);
+    assert_eq!(world.pool(1), [(at(1), 6), (at(5), 0)], "6 is above 10 - 5");
+    let kernel = world.kernel.clone();
+    world.verdict(2, true);
+    world.take_events();
+    world.ops.clear();
+    world.verdict(1, false);
+    let want = [
+        "change 10.0.1.5:80 (gate, weight 1) in tcp 10.0.0.1:80",
+        "change 10.0.1.2:80 (gate, weight 0) in tcp 10.0.0.1:80",
+        "remove 10.0.1.1:80 from tcp 10.0.0.1:80",
+    ];
+    assert_eq!(world.ops, want);
+    let want = [
+        "tcp 10.0.0.1:80: 10.0.1.1:80 is down: connection refused",
+        "tcp 10.0.0.1:80: the pool has lost its quorum: 4 of weight 10, lost below 5",
+        "tcp 10.0.0.1:80: backup pool in, too few real servers are up",
+    ];
+    assert_eq!(world.take_events(), want);
+    world.verdict(1, true);
+    assert!(world.take_events().iter().any(|event| event.contains("has its quorum: 10 of")));
+    assert_eq!(world.emptied, NONE);
+    let mut restarted = World::new();
+    restarted.kernel = kernel;
+    restarted.configure(vec![web]);
+    restarted.verdict(2, false);
+    assert_eq!(restarted.ops, NONE, "the table says that the quorum was met before the restart");
+}
+
+#[test]
+fn where_nobody_else_can_serve_what_is_left_of_the_pool_does() {
+    let need = Need::Servers(2);
+    let mut world = World::configured(vec![tiers(Quorum { need, hysteresis: 0 })]);
+    world.verdict(1, true);
+    assert_eq!(world.pool(1), [(at(1), 1)]);
+    let view = world.control.view(world.now).services[0].clone();
+    let quorum = view.quorum.unwrap();
+    assert_eq!((quorum.met, quorum.present, quorum.needed), (false, 1, 2));
+    world.verdict(99, true);
+    assert_eq!(world.pool(1), [(at(1), 0), (at(99), 1)]);
+}
+
+#[test]
+fn backup_servers_are_drained_like_others() {
+    let mut world = World::configured(vec![tiers(Quorum::default())]);
+    [5, 6, 99].into_iter().for_each(|n| world.verdict(n, true));
+    let target: Target = "10.0.1.5".parse().unwrap();
+    assert_eq!(world.control.meant(target), ["10.0.1.5:80 of tcp 10.0.0.1:80"]);
+    let mut book = Book::default();
+    book.order(target, "drain".parse().unwrap(), 1_000_000).unwrap();
+    world.tell(Input::Override(Overrides::of(&book, world.now, 1000)));
+    assert_eq!(world.pool(1), [(at(5), 0), (at(6), 1)]);
 }

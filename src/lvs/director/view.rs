@@ -3,13 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Control;
+use super::{Control, Phase};
+use crate::lvs::check::CheckKind;
 use crate::lvs::health::State;
 use crate::lvs::model::{
-    ConnectionCount, Director, Forwarding, Protocol, RealServer, ServiceEntry, ServiceKey,
-    VirtualService,
+    ConnectionCount, Director, Forwarding, Need, Protocol, Quorum, RealServer, ServiceEntry,
+    ServiceKey, VirtualService,
 };
 use crate::lvs::overrides::Override;
+use crate::lvs::pool::{Pools, Turn};
 use crate::time::{Instant, millis};
 
 /// All services of all directors, and the state of the kernel's IPVS.
@@ -23,6 +25,12 @@ pub struct View {
     pub checker: bool,
     /// Every check has had a verdict and the kernel's table is as it should be.
     pub converged: bool,
+    /// Why a client would not be served from here as well as from the active node; `None`: warm.
+    #[serde(default)]
+    pub cold: Option<String>,
+    /// How many checks the active node does for us.
+    #[serde(default)]
+    pub followed: usize,
     /// The digest of what operators have ordered, where somebody keeps a book of it.
     #[serde(default)]
     pub orders: u64,
@@ -56,8 +64,32 @@ pub struct ServiceView {
     pub in_kernel: bool,
     /// The sorry server.
     pub fallback: Option<FallbackView>,
-    /// The pool, in the order of the configuration.
+    /// The primary pool, in the order of the configuration.
     pub real: Vec<RealView>,
+    /// The backup pool.
+    #[serde(default)]
+    pub backup: Vec<RealView>,
+    /// Who should serve; `None` before the first look. An older daemon does not say.
+    #[serde(default)]
+    pub turn: Option<Turn>,
+    /// The quorum of the primary pool, where one is configured.
+    #[serde(default)]
+    pub quorum: Option<QuorumView>,
+}
+
+/// The quorum of a primary pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumView {
+    /// `weight` or `servers`.
+    pub of: String,
+    /// Met from so much on.
+    pub needed: u32,
+    /// Once met, lost below so much.
+    pub lost_below: u32,
+    /// As much is there.
+    pub present: u64,
+    /// Whether it is met.
+    pub met: bool,
 }
 
 /// A sorry server.
@@ -67,6 +99,13 @@ pub struct FallbackView {
     pub address: String,
     /// Whether the kernel has it in service.
     pub active: bool,
+    /// `up`, `down`, `unknown`; `unchecked` where it has no check. Only one that is up or unchecked
+    /// is put in.
+    #[serde(default)]
+    pub state: String,
+    /// Why it is down.
+    #[serde(default)]
+    pub cause: Option<String>,
 }
 
 /// A real server.
@@ -126,8 +165,24 @@ impl Control {
             kernel: self.kernel_view(),
             checker: self.checker,
             converged: self.converged(),
+            cold: self.cold(),
+            followed: self.following.count(),
             orders: 0,
         }
+    }
+
+    /// Why this node is not ready to serve.
+    fn cold(&self) -> Option<String> {
+        if self.converged() {
+            return None;
+        }
+        let (unknown, checks) = self.health.unknown();
+        Some(match self.kernel.fault() {
+            Some(fault) => fault.to_string(),
+            None if self.phase != Phase::Running => "the director does not run".to_owned(),
+            None if unknown > 0 => format!("{unknown} of {checks} checks have no verdict yet"),
+            None => "the kernel's table is not as it should be yet".to_owned(),
+        })
     }
 
     fn kernel_view(&self) -> KernelView {
@@ -145,11 +200,8 @@ impl Control {
 
     fn service(&self, now: Instant, director: &Director, service: &VirtualService) -> ServiceView {
         let entry = self.kernel.have().and_then(|have| have.0.get(&service.key));
-        let fallback = service.fallback.as_ref().map(|fallback| FallbackView {
-            address: fallback.key.to_string(),
-            active: self.sorry.contains(&service.key),
-        });
-        let reals = service.reals.iter().map(|real| self.real(now, service, real, entry));
+        let view = |real| self.real(now, service, real, entry);
+        let pools = self.pools.get(&service.key);
         ServiceView {
             director: director.name.to_string(),
             service: service.key.to_string(),
@@ -160,8 +212,25 @@ impl Control {
             scheduler: service.scheduler.clone(),
             persistent: service.persistent,
             in_kernel: entry.is_some(),
-            fallback,
-            real: reals.collect(),
+            fallback: service.fallback.as_ref().map(|sorry| self.fallback(service, sorry)),
+            real: service.reals.iter().map(view).collect(),
+            backup: service.backup.iter().map(view).collect(),
+            turn: pools.map(|pools| pools.turn),
+            quorum: quorum(&service.policy.quorum, pools),
+        }
+    }
+
+    fn fallback(&self, service: &VirtualService, sorry: &RealServer) -> FallbackView {
+        let standing = self.health.standing(service, sorry);
+        let (state, cause) = match &standing.state {
+            _ if sorry.check == CheckKind::On => ("unchecked", None),
+            state => words(state),
+        };
+        FallbackView {
+            address: sorry.key.to_string(),
+            active: self.serving.get(&service.key).is_some_and(|serving| serving.sorry),
+            state: state.to_owned(),
+            cause,
         }
     }
 
@@ -176,11 +245,7 @@ impl Control {
         let standing = self.health.standing(service, real);
         let ordered = self.overrides.on(&service.key, &real.key);
         let connections = self.counts.get(&(service.key, real.key)).copied().unwrap_or_default();
-        let (state, cause) = match &standing.state {
-            State::Unknown => ("unknown", None),
-            State::Up => ("up", None),
-            State::Down(cause) => ("down", cause.as_ref().map(ToString::to_string)),
-        };
+        let (state, cause) = words(&standing.state);
         RealView {
             address: real.key.to_string(),
             forwarding: real.forwarding,
@@ -205,6 +270,31 @@ impl Control {
             connections,
         }
     }
+}
+
+fn words(state: &State) -> (&'static str, Option<String>) {
+    match state {
+        State::Unknown => ("unknown", None),
+        State::Up => ("up", None),
+        State::Down(cause) => ("down", cause.as_ref().map(ToString::to_string)),
+    }
+}
+
+fn quorum(quorum: &Quorum, pools: Option<&Pools>) -> Option<QuorumView> {
+    if *quorum == Quorum::default() {
+        return None;
+    }
+    let (of, needed) = match quorum.need {
+        Need::Weight(needed) => ("weight", needed),
+        Need::Servers(needed) => ("servers", needed),
+    };
+    Some(QuorumView {
+        of: of.to_owned(),
+        needed,
+        lost_below: needed.saturating_sub(quorum.hysteresis),
+        present: pools.map_or(0, |pools| pools.strength),
+        met: pools.is_some_and(|pools| pools.quorate),
+    })
 }
 
 /// IPVS counts every UDP flow as inactive; of a mark's connections we do not know which they are.

@@ -6,6 +6,7 @@ use crate::lvs::testing::{at, director, down, key, service, up};
 use crate::time::Instant;
 
 const NOW: Instant = Instant::BOOT;
+static NEVER: std::sync::LazyLock<Memory> = std::sync::LazyLock::new(Memory::default);
 static NOTHING: std::sync::LazyLock<Overrides> = std::sync::LazyLock::new(Overrides::default);
 
 /// The service's pool as (server, weight) after verdicts on servers 1, 2, ...
@@ -19,7 +20,8 @@ fn wish<'a>(director: &'a Director, health: &'a Health) -> Wish<'a> {
 }
 
 fn ordered<'a>(director: &'a Director, health: &'a Health, overrides: &'a Overrides) -> Wish<'a> {
-    Wish { directors: std::slice::from_ref(director), health, overrides, now: NOW }
+    let (directors, memory) = (std::slice::from_ref(director), &*NEVER);
+    Wish { directors, health, overrides, memory, now: NOW }
 }
 
 fn judged(service: &VirtualService, verdicts: &[Option<bool>]) -> (Director, Health) {
@@ -144,4 +146,19 @@ fn a_drained_server_takes_nothing_new_until_its_time_is_over_and_a_disabled_one_
     let dead = [Some(false), Some(true)];
     assert_eq!(commanded(&web, &dead, "drain"), [(at(2), 1)], "nothing holds a dead one in");
     assert_eq!(commanded(&web, &dead, "weight 7"), [(at(2), 1)]);
+}
+
+#[test]
+fn a_server_that_is_being_worked_on_counts_as_down_whatever_was_ordered() {
+    let mut web = service(1, &[1, 2]);
+    let (director, health) = judged(&web, &[Some(true), Some(true)]);
+    let mut book = Book::default();
+    book.order("10.0.1.1".parse().unwrap(), "weight 5".parse().unwrap(), 1).unwrap();
+    let marked = ["10.0.1.1:80".parse().unwrap()];
+    let overrides = Overrides::of(&book, NOW, 0).with_maintenance(&marked);
+    assert_eq!(weights(&desired(ordered(&director, &health, &overrides))), [(at(2), 1)]);
+    web.quiescent = true;
+    let (director, health) = judged(&web, &[Some(true), Some(true)]);
+    let table = desired(ordered(&director, &health, &overrides));
+    assert_eq!(weights(&table), [(at(1), 0), (at(2), 1)]);
 }

@@ -42,7 +42,7 @@ fn copy(from: &Sessions, now: Instant, link: u8, seq: u64) -> Frame {
         notice: crate::cluster::message::Notice::default(),
         groups: Vec::new(),
         sections: Vec::new(),
-        words: crate::cluster::message::Words::default(),
+        words: Words::default(),
     };
     Frame { header, body: Body { beat, candidates: from.candidates(now), keys: Vec::new() } }
 }

@@ -117,7 +117,10 @@ impl World {
                 Output::Run(action) => self.running.push((me, action.id)),
                 // Nobody looks at the LAN here: the core must do without an answer.
                 Output::Probe { .. } | Output::Monitor { .. } => {}
-                Output::Outside(_) | Output::Announce(_) | Output::Words(_) => {}
+                Output::Outside(_)
+                | Output::Announce(_)
+                | Output::Words(_)
+                | Output::Verdicts(_) => {}
                 // Nor is there a disk.
                 Output::Carry { .. } | Output::Paused => {}
                 Output::Answer { .. } | Output::Report(_) | Output::Left => {}

@@ -1,0 +1,75 @@
+//! How a service's pools are used: what ldirectord has no words for.
+//!
+//! In a director for all its services, or in a service.
+
+use crate::config::diag::Span;
+use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::lvs::model::{Need, Policy, Quorum, VirtualService};
+
+/// What is said of it, and where.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Said {
+    quorum: Option<(Quorum, Span)>,
+}
+
+impl Said {
+    pub(super) fn read(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Self {
+        let quorum = fields.take("quorum").and_then(|item| Some((quorum(item, walk)?, item.span)));
+        Self { quorum }
+    }
+
+    /// What this one does not say, `farther` does.
+    pub(super) fn or(self, farther: &Self) -> Self {
+        Self { quorum: self.quorum.or(farther.quorum) }
+    }
+
+    /// The policy of a service; complains where its pool can't meet it.
+    pub(super) fn build(&self, service: &VirtualService, walk: &mut Walk<'_>) -> Policy {
+        let quorum = self.quorum.map(|(quorum, at)| {
+            attainable(quorum, at, service, walk);
+            quorum
+        });
+        Policy { quorum: quorum.unwrap_or_default() }
+    }
+}
+
+/// A total weight, or a table of `weight` or `servers`, and `hysteresis`.
+fn quorum(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Quorum> {
+    if !item.is_table() {
+        let need = Need::Weight(item.number(1, u32::MAX, walk)?);
+        return Some(Quorum { need, hysteresis: 0 });
+    }
+    let mut fields = item.fields(walk)?;
+    let mut number = |key, low| fields.take(key).map(|item| item.number(low, u32::MAX, walk));
+    let (weight, servers) = (number("weight", 1), number("servers", 1));
+    let hysteresis = number("hysteresis", 0).unwrap_or(Some(0));
+    fields.finish(walk);
+    let (need, most) = match (weight, servers) {
+        (Some(weight), None) => (Need::Weight(weight?), weight?),
+        (None, Some(servers)) => (Need::Servers(servers?), servers?),
+        _ => {
+            let message = "a quorum is of `weight` or of `servers`";
+            walk.missing(item.span, message, "`quorum = { servers = 2, hysteresis = 1 }`");
+            return None;
+        }
+    };
+    let hysteresis = hysteresis?;
+    if hysteresis >= most {
+        let message = format!("a hysteresis of {hysteresis} below {most}: it is never lost");
+        walk.faults.fault(item.span, message).help("less than what is needed");
+        return None;
+    }
+    Some(Quorum { need, hysteresis })
+}
+
+fn attainable(quorum: Quorum, at: Span, service: &VirtualService, walk: &mut Walk<'_>) {
+    let reals = service.reals.iter().filter(|real| real.weight > 0);
+    let (need, there): (u32, u64) = match quorum.need {
+        Need::Weight(need) => (need, reals.map(|real| u64::from(real.weight)).sum()),
+        Need::Servers(need) => (need, reals.map(|_| 1).sum()),
+    };
+    if u64::from(need) > there && !service.reals.is_empty() {
+        let message = format!("{:#} has {there} in all: the quorum is never met", service.key);
+        walk.faults.fault(at, message);
+    }
+}
