@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
-    Authority, DnsCheck, Encryption, Exchange, FtpCheck, HttpCheck, HttpMethod, LdapCheck,
+    Authority, DnsCheck, Encryption, Exchange, FtpCheck, GrpcCheck, HttpCheck, HttpMethod, LdapCheck,
     MailCheck, OracleCheck, ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck, SqlCheck,
     TextCheck, Tls, Wanted,
 };
@@ -273,6 +273,10 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
         }
         Exchange::Ftp(FtpCheck { login, path, receive }) => {
             write!(out, "ftp {:?} {path:?} {receive:?}", login.name)
+        }
+        Exchange::Grpc(GrpcCheck { tls, host, service }) => {
+            write!(out, "grpc {host:?} {service:?}")?;
+            write_tls(out, tls.as_ref())
         }
         Exchange::Http(http) => write_http(out, http),
         Exchange::Ldap(ldap) => {

@@ -9,7 +9,7 @@ mod http;
 mod text;
 mod tls;
 
-pub use http::{HEADERS_MAX, HttpCheck, HttpMethod, ProxyCheck, Sha256, StatusSet, Wanted};
+pub use http::{GRPC_SERVICE_MAX, GrpcCheck, HEADERS_MAX, HttpCheck, HttpMethod, ProxyCheck, Sha256, StatusSet, Wanted};
 pub use text::{FtpCheck, Login, MailCheck, SipCheck, SmtpCheck, TextCheck};
 pub use tls::{Authority, Encryption, Tls, WARN_DAYS};
 
@@ -21,6 +21,8 @@ pub enum Exchange {
     Dns(DnsCheck),
     /// A file of an FTP server.
     Ftp(FtpCheck),
+    /// The health of a gRPC server.
+    Grpc(GrpcCheck),
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
     /// Bind and search at an LDAP server.
@@ -61,7 +63,8 @@ impl Exchange {
             Self::Ldap(ldap) => ldap.receive.as_deref(),
             Self::Proxy(proxy) => proxy.want.receive.as_deref(),
             Self::Text(text) => text.receive.as_deref(),
-            Self::Imap(_)
+            Self::Grpc(_)
+            | Self::Imap(_)
             | Self::Mysql(_)
             | Self::Nntp
             | Self::Oracle(_)
@@ -77,6 +80,7 @@ impl Exchange {
     /// The TLS that is wanted, where any is; what a server of SQL is met with unasked is not.
     pub fn tls(&self) -> Option<&Tls> {
         match self {
+            Self::Grpc(grpc) => grpc.tls.as_ref(),
             Self::Http(http) => http.tls.as_ref(),
             Self::Imap(mail) | Self::Pop(mail) => mail.encryption.tls(),
             Self::Ldap(ldap) => ldap.tls.as_ref(),
@@ -117,7 +121,7 @@ impl Exchange {
             Self::Sip(_) => 5060,
             Self::Smtp(SmtpCheck { submission: true, .. }) => 587,
             Self::Smtp(_) => 25,
-            Self::Text(_) => return None,
+            Self::Grpc(_) | Self::Text(_) => return None,
         })
     }
 
@@ -126,6 +130,7 @@ impl Exchange {
         match self {
             Self::Dns(dns) => dns.transport,
             Self::Ftp(_)
+            | Self::Grpc(_)
             | Self::Http(_)
             | Self::Imap(_)
             | Self::Ldap(_)

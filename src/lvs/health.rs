@@ -69,10 +69,11 @@ pub struct Health {
 struct CheckKey {
     address: IpAddr,
     port: u16,
-    source: Option<IpAddr>,
     interval: Duration,
     timeout: Duration,
     kind: CheckKind,
+    /// Last, so that two nodes with sources of their own have the same order of checks.
+    source: Option<IpAddr>,
 }
 
 impl CheckKey {

@@ -28,6 +28,7 @@ mod datagram;
 mod dns;
 mod file;
 mod ftp;
+mod grpc;
 mod http;
 mod icmp;
 mod imap;
@@ -144,6 +145,7 @@ async fn negotiate(exchange: &Exchange, run: &Run<'_>) -> Result<(), CheckFailur
     match exchange {
         Exchange::Dns(check) => dns::check(check, run).await,
         Exchange::Ftp(check) => ftp::check(check, run).await,
+        Exchange::Grpc(check) => grpc::check(check, run).await,
         Exchange::Http(check) => http::check(check, run).await,
         Exchange::Ldap(check) => ldap::check(check, run).await,
         Exchange::Mysql(check) => mysql::check(check, run).await,

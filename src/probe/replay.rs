@@ -13,7 +13,7 @@ use super::lines::{Limits, Lines, REPLIES};
 use super::stream::Stream;
 use super::tls::Trust;
 use super::{
-    Context, Deadline, Run, dns, ftp, imap, ldap, mysql, nntp, pgsql, pop, radius, redis, sip,
+    Context, Deadline, Run, dns, ftp, grpc, imap, ldap, mysql, nntp, pgsql, pop, radius, redis, sip,
     smtp, text,
 };
 use crate::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict, receive_pattern};
@@ -113,6 +113,11 @@ pub fn ftp(said: &[u8]) -> Verdict {
     in_lines(said, REPLIES, async |mut lines, _| {
         ftp::begin(&login, false, &mut lines).await.map(drop)
     })
+}
+
+/// What a gRPC server answers to a question for its health: the message with its prefix.
+pub fn grpc(answer: &[u8]) -> Verdict {
+    verdict(grpc::serving(answer))
 }
 
 /// All that an IMAP server says to a login by `pw`.

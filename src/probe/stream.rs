@@ -24,6 +24,22 @@ pub(super) async fn open(
     }
 }
 
+/// The same for HTTP/2, which TLS has to agree on.
+pub(super) async fn open_h2(
+    run: &Run<'_>,
+    tls: Option<&Tls>,
+    host: Option<&str>,
+) -> Result<Box<dyn Stream>, CheckFailure> {
+    let stream = tcp::connect(run.target, run).await?;
+    match tls {
+        Some(tls) => {
+            let spoken = tls::Spoken::Http2;
+            Ok(Box::new(tls::handshake_for(spoken, stream, (tls, host), run).await?))
+        }
+        None => Ok(Box::new(stream)),
+    }
+}
+
 /// Connects to a mailbox server; what encrypts itself later is plain here.
 pub(super) async fn open_mail(
     check: &MailCheck,

@@ -43,6 +43,15 @@ struct Ready {
     configs: [Arc<ClientConfig>; 2],
 }
 
+/// What is spoken within TLS, as far as servers want to be told (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// HTTP/2, which must be agreed on.
+    Http2,
+    /// Anything else: nothing is said of it.
+    Other,
+}
+
 impl Trust {
     /// The system's authorities: `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set, else the
     /// places where distributions put them. Reads files.
@@ -89,9 +98,13 @@ impl Ready {
         Ok(Self { verifier, configs })
     }
 
-    fn connector(&self, name: bool) -> TlsConnector {
+    fn connector(&self, name: bool, spoken: Spoken) -> TlsConnector {
         let [unnamed, named] = &self.configs;
-        TlsConnector::from(Arc::clone(if name { named } else { unnamed }))
+        let mut config = Arc::clone(if name { named } else { unnamed });
+        if spoken == Spoken::Http2 {
+            Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        TlsConnector::from(config)
     }
 }
 
@@ -103,8 +116,18 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     host: Option<&str>,
     run: &Run<'_>,
 ) -> Result<TlsStream<S>, CheckFailure> {
+    handshake_for(Spoken::Other, stream, (tls, host), run).await
+}
+
+/// The same for a protocol that may have to be agreed on.
+pub(super) async fn handshake_for<S: AsyncRead + AsyncWrite + Unpin>(
+    spoken: Spoken,
+    stream: S,
+    (tls, host): (&Tls, Option<&str>),
+    run: &Run<'_>,
+) -> Result<TlsStream<S>, CheckFailure> {
     let ready = run.context.trust(&tls.authority)?.ready()?;
-    let connector = ready.connector(tls.name);
+    let connector = ready.connector(tls.name, spoken);
     let done = async {
         let name = server_name(host, run.target.ip());
         connector.connect(name, stream).await.map_err(|error| {
@@ -113,7 +136,11 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         })
     };
     let stream = run.bound(Phase::Tls, done).await?;
-    let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let session = stream.get_ref().1;
+    if spoken == Spoken::Http2 && session.alpn_protocol() != Some(b"h2") {
+        return Err(CheckFailure::Tls("the server does not speak HTTP/2".to_owned()));
+    }
+    let shown = session.peer_certificates().unwrap_or_default();
     if let Some(days) = ready.verifier.left(shown, tls.warn_days) {
         run.warn(CheckWarning::CertificateEnds { days });
     }

@@ -16,6 +16,7 @@ mod rig;
 
 mod dns;
 mod ftp;
+mod grpc;
 mod hostile;
 mod http;
 mod ldap;
@@ -27,6 +28,7 @@ mod protocols;
 mod proxy;
 mod radius;
 mod redis;
+mod scale;
 mod script;
 mod special;
 mod tls;

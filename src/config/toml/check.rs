@@ -10,6 +10,7 @@ use crate::config::Family;
 use crate::config::diag::{Span, Word, nearest};
 use crate::config::ldirectord::{address, build, http};
 use crate::config::toml::exchange::{Page, Said};
+use crate::config::toml::source;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{Exchange, HttpMethod};
@@ -38,6 +39,8 @@ enum Kind {
     Ping,
     Dns,
     Ftp,
+    Grpc,
+    Grpcs,
     Http,
     HttpProxy,
     Https,
@@ -69,6 +72,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("mysql", Kind::Mysql),
     ("pgsql", Kind::Pgsql),
     ("ftp", Kind::Ftp),
+    ("grpc", Kind::Grpc),
+    ("grpcs", Kind::Grpcs),
     ("http_proxy", Kind::HttpProxy),
     ("imap", Kind::Imap),
     ("imaps", Kind::Imaps),
@@ -113,6 +118,7 @@ pub(super) struct Check<'d> {
     method: Option<HttpMethod>,
     said: Said<'d>,
     connects: Option<u32>,
+    source: Option<Vec<IpAddr>>,
     pub(super) interval: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) fall: Option<u32>,
@@ -133,11 +139,18 @@ impl<'d> Check<'d> {
             method: self.method.or(farther.method),
             said: self.said.or(&farther.said),
             connects: self.connects.or(farther.connects),
+            source: self.source.or_else(|| farther.source.clone()),
             interval: self.interval.or(farther.interval),
             timeout: self.timeout.or(farther.timeout),
             fall: self.fall.or(farther.fall),
             rise: self.rise.or(farther.rise),
         }
+    }
+
+    /// The address of ours from which this one is checked, where that is said for its family.
+    pub(super) fn source(&self, checked: IpAddr) -> Option<IpAddr> {
+        let sources = self.source.iter().flatten();
+        sources.copied().find(|source| source.is_ipv4() == checked.is_ipv4())
     }
 
     /// The check of a server: kind, address, port. `span` is the server's place.
@@ -199,6 +212,8 @@ impl<'d> Check<'d> {
         match kind {
             Kind::Dns => said.dns(self.receive, key, span, walk),
             Kind::Ftp => said.ftp(self.receive, span, walk),
+            Kind::Grpc => said.grpc(false, self.host, walk),
+            Kind::Grpcs => said.grpc(true, self.host, walk),
             Kind::HttpProxy => said.proxy(self.method, self.receive, span, walk),
             Kind::Http => self.http(false, span, walk),
             Kind::Https => self.http(true, span, walk),
@@ -303,6 +318,7 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
         }),
         said: Said::read(&mut fields, walk),
         connects: fields.take("connects").and_then(|item| item.number(1, COUNT_MAX, walk)),
+        source: fields.take("source").and_then(|item| source::read(item, walk)),
         ..Check::default()
     };
     if level == Level::Service {

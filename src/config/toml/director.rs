@@ -321,6 +321,7 @@ fn fallback(
             let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
             let built = check.build(key, (address, asked), word.span(), walk)?;
             (sorry.check, sorry.check_address, sorry.check_port) = built;
+            sorry.check_source = check.source(sorry.check_address);
         }
         return Some(sorry);
     }
@@ -452,7 +453,7 @@ fn real(
             check,
             check_address,
             check_port,
-            check_source: None,
+            check_source: own.source(check_address),
         });
     }
     Some(reals)

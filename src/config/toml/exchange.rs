@@ -7,7 +7,7 @@ use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::toml::{http, tls};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsRecord, Exchange, HttpCheck, HttpMethod, Login, MailCheck, Password, RedisCheck, SmtpCheck,
+    DnsRecord, Exchange, GRPC_SERVICE_MAX, GrpcCheck, HttpCheck, HttpMethod, Login, MailCheck, Password, RedisCheck, SmtpCheck,
     SqlCheck,
 };
 use crate::lvs::model::{Protocol, ServiceKey};
@@ -116,6 +116,25 @@ impl<'d> Said<'d> {
         walk: &mut Walk<'_>,
     ) -> Option<Exchange> {
         exchange::ftp(&self.texts(receive, at), &mut walk.faults).map(Exchange::Ftp)
+    }
+
+    /// The health of the service that `request` names, or of the server as a whole.
+    pub(super) fn grpc(
+        &self,
+        tls: bool,
+        host: Option<&str>,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        if let Some(word) = self.request.filter(|word| word.text.len() > GRPC_SERVICE_MAX) {
+            let message = format!("a service of gRPC with over {GRPC_SERVICE_MAX} bytes of name");
+            walk.faults.fault(word.span(), message);
+            return None;
+        }
+        Some(Exchange::Grpc(GrpcCheck {
+            tls: tls.then(|| self.tls.tls()),
+            host: host.map(str::to_owned),
+            service: self.request.map_or("", |word| word.text).to_owned(),
+        }))
     }
 
     /// The page of the request.

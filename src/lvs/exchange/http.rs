@@ -39,6 +39,22 @@ pub struct ProxyCheck {
     pub want: Wanted,
 }
 
+/// Longest name of a service that is asked for, in bytes.
+pub const GRPC_SERVICE_MAX: usize = 1024;
+
+/// A question for the health of a gRPC server, which must say that it is serving
+/// (`grpc.health.v1.Health/Check`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GrpcCheck {
+    /// TLS first.
+    pub tls: Option<Tls>,
+    /// `:authority` and TLS server name; the real server's address when absent.
+    pub host: Option<String>,
+    /// Of which service of it; empty for the server as a whole. At most [`GRPC_SERVICE_MAX`]
+    /// bytes.
+    pub service: String,
+}
+
 /// What an HTTP answer must be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Wanted {

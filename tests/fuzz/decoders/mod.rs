@@ -39,6 +39,7 @@ pub(crate) const DECODERS: &[(&str, Decoder)] = &[
     ("radius_server", servers::radius),
     ("redis_server", servers::redis),
     ("ftp_server", servers::ftp),
+    ("grpc_answer", servers::grpc),
     ("imap_server", servers::imap),
     ("nntp_server", servers::nntp),
     ("pop_server", servers::pop),

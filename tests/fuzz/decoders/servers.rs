@@ -41,6 +41,10 @@ pub(super) fn ftp(bytes: &[u8]) -> bool {
     judged(&replay::ftp(bytes))
 }
 
+pub(super) fn grpc(bytes: &[u8]) -> bool {
+    judged(&replay::grpc(bytes))
+}
+
 pub(super) fn imap(bytes: &[u8]) -> bool {
     judged(&replay::imap(bytes))
 }
