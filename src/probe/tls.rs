@@ -260,6 +260,8 @@ impl Verifier {
                 let days = not_after.as_secs().saturating_sub(now.as_secs()) / DAY;
                 Some(u16::try_from(days).unwrap_or(limit))
             }
+            // It ends before it begins.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Expired)) => Some(0),
             _ => None,
         }
     }
