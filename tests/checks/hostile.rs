@@ -230,6 +230,29 @@ fn a_good_server_of_each_protocol_is_up() {
     }
 }
 
+/// ldirectord waits for ever behind the greeting of pop and imap, and for minutes for nntp.
+#[test]
+fn a_silent_server_of_any_protocol_is_down_at_the_limit_and_says_so() {
+    let place = Place::new();
+    let authority = place.certificate();
+    for dialog in dialogs() {
+        let says = dialog.script.iter().enumerate();
+        let silences = says.filter(|(_, act)| matches!(act, Say(_))).map(|(at, _)| at);
+        for at in silences {
+            let mut script = dialog.script.get(..at).unwrap().to_vec();
+            script.push(Stay);
+            let verdict = run(async {
+                let server = Scripted::open(script, Some(acceptor(&place.path))).await;
+                judged_at(&dialog.exchange, server.address, Trust::file(&authority)).await.0
+            });
+            let Verdict::Down(CheckFailure::Timeout { timeout_ms, .. }) = verdict else {
+                panic!("{} at {at}: {verdict:?}", dialog.name);
+            };
+            assert_eq!(u128::from(timeout_ms), TIMEOUT.as_millis());
+        }
+    }
+}
+
 #[test]
 fn whatever_a_server_does_its_check_ends_in_time_with_a_cause_and_little_memory() {
     let place = Place::new();
