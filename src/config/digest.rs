@@ -18,11 +18,13 @@ use crate::config::{
 };
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
-    Authority, DnsCheck, Encryption, Exchange, FtpCheck, GrpcCheck, HttpCheck, HttpMethod, LdapCheck,
-    MailCheck, OracleCheck, ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck, SqlCheck,
-    TextCheck, Tls, Wanted,
+    Authority, DnsCheck, Encryption, Exchange, FtpCheck, GrpcCheck, HttpCheck, HttpMethod,
+    LdapCheck, MailCheck, OracleCheck, ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck,
+    SqlCheck, TextCheck, Tls, Wanted,
 };
-use crate::lvs::model::{Director, Forwarding, Quorum, RealServer, Thresholds, VirtualService};
+use crate::lvs::model::{
+    Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
+};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
@@ -217,12 +219,31 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
         }
         writeln!(out)?;
     }
-    if service.policy.quorum != Quorum::default() {
-        let Quorum { need, hysteresis } = service.policy.quorum;
-        writeln!(out, "quorum {need:?} {hysteresis}")?;
-    }
+    write_policy(out, &service.policy)?;
     write_reals(out, "real", &service.reals)?;
     write_reals(out, "backup", &service.backup)
+}
+
+/// Only what is not as ldirectord has it.
+fn write_policy(out: &mut String, policy: &Policy) -> fmt::Result {
+    let Policy { quorum, slow_start, panic, pace } = policy;
+    if *quorum != Quorum::default() {
+        writeln!(out, "quorum {:?} {}", quorum.need, quorum.hysteresis)?;
+    }
+    if let Some(span) = slow_start {
+        writeln!(out, "slow_start {}", span.as_micros())?;
+    }
+    if let Some(percent) = panic {
+        writeln!(out, "panic {percent}")?;
+    }
+    let Pace { retry, warmup } = pace;
+    if let Some(retry) = retry {
+        writeln!(out, "retry {} {}", retry.after.as_micros(), retry.failures)?;
+    }
+    if let Some(span) = warmup {
+        writeln!(out, "warmup {}", span.as_micros())?;
+    }
+    Ok(())
 }
 
 fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Result {

@@ -271,7 +271,9 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         DirectorEvent::CheckerLost => {
             Happening::CheckerLost { why: "it is no longer connected".to_owned() }
         }
+        DirectorEvent::Panic { on: true, .. } => other(Severity::Alarm),
         DirectorEvent::Quorum { met: false, .. }
+        | DirectorEvent::Flapping { .. }
         | DirectorEvent::BackupIn { .. }
         | DirectorEvent::RealWarning { .. }
         | DirectorEvent::SorryDown { .. }
@@ -281,6 +283,7 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         | DirectorEvent::TooManyChecks { .. } => other(Severity::Alarm),
         DirectorEvent::Healed { .. }
         | DirectorEvent::Quorum { .. }
+        | DirectorEvent::Panic { .. }
         | DirectorEvent::BackupOut { .. }
         | DirectorEvent::SorryUp { .. }
         | DirectorEvent::KernelBack

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::lvs::exchange::{Exchange, Password, Sha256};
-use crate::lvs::model::Protocol;
+use crate::lvs::model::{Pace, Protocol};
 use crate::lvs::program::{FileCheck, ProgramCheck, ProgramEnd};
 
 /// Most checks one checker runs; over that the configuration is refused.
@@ -34,6 +34,8 @@ pub struct CheckSpec {
     pub interval: Duration,
     /// For one check in all: connect, TLS, answer.
     pub timeout: Duration,
+    /// When it is made beside its interval.
+    pub pace: Pace,
 }
 
 /// How a server is checked.

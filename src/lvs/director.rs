@@ -28,7 +28,7 @@ use crate::lvs::model::{
 };
 use crate::lvs::overrides::{Overrides, Target};
 use crate::lvs::plan::{Op, plan};
-use crate::lvs::pool::{Memory, Pools, look};
+use crate::lvs::pool::{Memory, Pools, Turned, look};
 use crate::lvs::table::{Wish, of_pools};
 use crate::names::DirectorName;
 use crate::time::Instant;
@@ -125,7 +125,8 @@ impl Control {
             Phase::Idle => Instant::NEVER,
             Phase::Running if self.owned.is_empty() => Instant::NEVER,
             Phase::Running => {
-                self.kernel.deadline().min(self.drained).min(self.following.deadline())
+                let own = self.drained.min(self.memory.deadline()).min(self.following.deadline());
+                self.kernel.deadline().min(own)
             }
             Phase::Stopping { until } => self.kernel.deadline().min(until),
         }
@@ -258,9 +259,8 @@ impl Control {
         self.untold = true;
         let places = self.members.get(&id).into_iter().flatten();
         let members = places.filter_map(|place| self.member(*place));
-        let events: Vec<_> = members
-            .filter_map(|(service, real)| turned(now, &self.health, service, real))
-            .collect();
+        let events: Vec<_> =
+            members.flat_map(|(service, real)| turned(now, &self.health, service, real)).collect();
         events.into_iter().for_each(|event| self.report(event));
     }
 
@@ -395,6 +395,9 @@ impl Control {
             self.drained = self.overrides.next_end(now);
             self.unsettle();
         }
+        if self.memory.is_due(now) {
+            self.unsettle();
+        }
         if self.kernel.is_busy() {
             return;
         }
@@ -433,22 +436,32 @@ impl Control {
         }
         let Self { directors, health, overrides, memory, .. } = &*self;
         let pools = look(Wish { directors, health, overrides, memory, now }, have);
-        let turned = self.memory.note(&pools);
+        let turned = self.memory.note(now, &self.directors, &pools);
         self.pools = pools;
-        turned.into_iter().for_each(|service| self.quorum_turned(service));
+        turned.into_iter().for_each(|(service, what)| self.pool_turned(service, what));
         of_pools(&self.directors, &self.pools)
     }
 
-    /// Of the quorum that every service has, one server, nothing is said: its pools say it.
-    fn quorum_turned(&mut self, key: ServiceKey) {
+    fn pool_turned(&mut self, key: ServiceKey, what: Turned) {
         let service = self.services().find(|service| service.key == key);
-        let Some(quorum) = service.map(|service| service.policy.quorum) else { return };
+        let Some(policy) = service.map(|service| &service.policy) else { return };
         let Some(pools) = self.pools.get(&key) else { return };
-        if quorum == Quorum::default() {
-            return;
-        }
-        let (met, strength) = (pools.quorate, pools.strength);
-        self.report(DirectorEvent::Quorum { service: key, met, strength, quorum });
+        let event = match what {
+            // Of the quorum that every service has, one server, nothing is said: its pools say it.
+            Turned::Quorum if policy.quorum == Quorum::default() => return,
+            Turned::Quorum => DirectorEvent::Quorum {
+                service: key,
+                met: pools.quorate,
+                strength: pools.strength,
+                quorum: policy.quorum,
+            },
+            Turned::Panic => DirectorEvent::Panic {
+                service: key,
+                on: pools.panic,
+                percent: policy.panic.unwrap_or_default(),
+            },
+        };
+        self.report(event);
     }
 
     /// There is nothing to order at this moment.
@@ -573,20 +586,23 @@ impl Serving {
     }
 }
 
-/// What to report of a real server whose state has just changed.
+/// What to report of a server whose state may just have changed.
 fn turned(
     now: Instant,
     health: &Health,
     service: &VirtualService,
     real: &RealServer,
-) -> Option<DirectorEvent> {
+) -> Vec<DirectorEvent> {
     let standing = health.standing(service, real);
     if standing.since != now {
-        return None;
+        return Vec::new();
     }
+    let changes = health.changes(now, service, real);
     let sorry = service.fallback.as_ref().is_some_and(|sorry| std::ptr::eq(sorry, real));
     let (service, real) = (service.key, real.key);
-    match standing.state {
+    let flaps = standing.flapping == Some(now);
+    let flaps = flaps.then_some(DirectorEvent::Flapping { service, real, changes });
+    let turned = match standing.state {
         State::Up if sorry => Some(DirectorEvent::SorryUp { service, fallback: real }),
         State::Down(Some(cause)) if sorry => {
             Some(DirectorEvent::SorryDown { service, fallback: real, cause })
@@ -594,7 +610,8 @@ fn turned(
         State::Up => Some(DirectorEvent::RealUp { service, real }),
         State::Down(Some(cause)) => Some(DirectorEvent::RealDown { service, real, cause }),
         State::Down(None) | State::Unknown => None,
-    }
+    };
+    turned.into_iter().chain(flaps).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ mod http;
 mod text;
 mod tls;
 
-pub use http::{GRPC_SERVICE_MAX, GrpcCheck, HEADERS_MAX, HttpCheck, HttpMethod, ProxyCheck, Sha256, StatusSet, Wanted};
+pub use http::{
+    GRPC_SERVICE_MAX, GrpcCheck, HEADERS_MAX, HttpCheck, HttpMethod, ProxyCheck, Sha256, StatusSet,
+    Wanted,
+};
 pub use text::{FtpCheck, Login, MailCheck, SipCheck, SmtpCheck, TextCheck};
 pub use tls::{Authority, Encryption, Tls, WARN_DAYS};
 

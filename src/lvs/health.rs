@@ -5,15 +5,24 @@
 //! (`fall`, `rise`) are a virtual service's own, so one check can be down for one service and
 //! still up for another. This module checks nothing itself and knows no kernel table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::lvs::check::{
     CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, CheckWarning, Verdict,
 };
-use crate::lvs::model::{Director, RealServer, VirtualService};
+use crate::lvs::model::{Director, Pace, RealServer, VirtualService};
 use crate::time::Instant;
+
+/// Changes of a server's state are counted over so long.
+pub const FLAP_WINDOW: Duration = Duration::from_secs(600);
+
+/// So many changes within [`FLAP_WINDOW`] are said aloud; with half of them it is quiet again.
+pub const FLAPPING: usize = 6;
+
+/// As many changes are remembered of a server: 10,000 servers that flap take 5 MB.
+pub const FLAPS_KEPT: usize = 64;
 
 /// More checks than [`CHECKS_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +63,8 @@ pub struct Standing {
     pub hindered: Option<String>,
     /// What its last check warns of.
     pub warning: Option<CheckWarning>,
+    /// Since when it has changed [`FLAPPING`] times within [`FLAP_WINDOW`] again and again.
+    pub flapping: Option<Instant>,
 }
 
 /// The verdicts on everything that is configured.
@@ -71,6 +82,7 @@ struct CheckKey {
     port: u16,
     interval: Duration,
     timeout: Duration,
+    pace: Pace,
     kind: CheckKind,
     /// Last, so that two nodes with sources of their own have the same order of checks.
     source: Option<IpAddr>,
@@ -84,6 +96,7 @@ impl CheckKey {
             source: real.check_source,
             interval: service.interval,
             timeout: service.timeout,
+            pace: service.policy.pace,
             kind: real.check.clone(),
         }
     }
@@ -101,6 +114,7 @@ impl CheckKey {
             source: self.source,
             interval: self.interval,
             timeout: self.timeout,
+            pace: self.pace,
         }
     }
 }
@@ -133,6 +147,9 @@ struct Tally {
 struct Judged {
     state: State,
     since: Instant,
+    /// When it has changed lately, the first verdict left out.
+    changes: VecDeque<Instant>,
+    flapping: Option<Instant>,
 }
 
 impl Health {
@@ -244,7 +261,15 @@ impl Health {
             failures: tally.map_or(0, |tally| tally.failures),
             hindered: tally.and_then(|tally| tally.hindered.clone()),
             warning: tally.and_then(|tally| tally.warning.clone()),
+            flapping: judged.and_then(|judged| judged.flapping),
         }
+    }
+
+    /// How often its state has changed within the last [`FLAP_WINDOW`]; at most [`FLAPS_KEPT`].
+    pub fn changes(&self, now: Instant, service: &VirtualService, real: &RealServer) -> usize {
+        let tally = self.check_of(service, real).and_then(|id| self.tallies.get(&id));
+        let judged = tally.and_then(|tally| tally.judged.get(&Limits::of(service)));
+        judged.map_or(0, |judged| judged.changes_within(now))
     }
 
     /// Whether every check has had a verdict.
@@ -264,7 +289,7 @@ impl Tally {
             _ => State::Unknown,
         };
         let known = self.judged.values().next().cloned();
-        let first = known.unwrap_or(Judged { state, since: now });
+        let first = known.unwrap_or_else(|| Judged::new(state, now));
         self.judged.retain(|old, _| limits.contains(old));
         for new in limits {
             self.judged.entry(*new).or_insert_with(|| first.clone());
@@ -301,6 +326,24 @@ impl Tally {
 }
 
 impl Judged {
+    fn new(state: State, since: Instant) -> Self {
+        Self { state, since, changes: VecDeque::new(), flapping: None }
+    }
+
+    fn changes_within(&self, now: Instant) -> usize {
+        self.changes.iter().filter(|at| now.since(**at) <= FLAP_WINDOW).count()
+    }
+
+    fn count_change(&mut self, now: Instant) {
+        if self.changes.len() >= FLAPS_KEPT {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(now);
+        let changes = self.changes_within(now);
+        let enough = if self.flapping.is_some() { FLAPPING / 2 } else { FLAPPING };
+        self.flapping = self.flapping.or(Some(now)).filter(|_| changes >= enough);
+    }
+
     /// Whether this verdict changes the state. The first one ever decides alone: a server that
     /// was never in has nothing to be protected from.
     fn follow(&mut self, now: Instant, verdict: &Verdict, reached: bool) -> bool {
@@ -313,6 +356,9 @@ impl Judged {
             (Verdict::Down(why), State::Down(_)) => (State::Down(Some(why.clone())), false),
             _ => return false,
         };
+        if changed && self.state != State::Unknown {
+            self.count_change(now);
+        }
         self.state = state;
         if changed {
             self.since = now;

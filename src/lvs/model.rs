@@ -88,6 +88,33 @@ impl VirtualService {
 pub struct Policy {
     /// What the primary pool needs to serve.
     pub quorum: Quorum,
+    /// For so long after a server's return its weight grows step by step; `None`: it is whole at
+    /// once. 1 s to 24 h.
+    pub slow_start: Option<Duration>,
+    /// When more than so many percent of the primary pool fail, those that fail stay in; `None`:
+    /// never. 1 to 99.
+    pub panic: Option<u8>,
+    /// When checks are made beside their interval.
+    pub pace: Pace,
+}
+
+/// When a check is made beside its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Pace {
+    /// After a failure that is not the last of `fall` the next check comes so soon, if that is
+    /// sooner than the interval.
+    pub retry: Option<Retry>,
+    /// New checks run for the first time within this span, spread over it; `None`: within a second.
+    pub warmup: Option<Duration>,
+}
+
+/// A failed check that is repeated soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Retry {
+    /// From the end of the failed check.
+    pub after: Duration,
+    /// As long as there are fewer failures in a row than this.
+    pub failures: u32,
 }
 
 /// What a pool needs to serve (`quorum` and `hysteresis` of keepalived).

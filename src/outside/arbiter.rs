@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::config::{Arbiter, ArbiterKind, Needed};
 use crate::lvs::check::{CheckId, CheckKind, CheckSpec, Verdict};
-use crate::lvs::model::Protocol;
+use crate::lvs::model::{Pace, Protocol};
 use crate::names::{GroupName, NodeName};
 use crate::outside::etcd::{self, EtcdError, Tenure};
 use crate::probe::{Context, probe, tls::Trust};
@@ -104,7 +104,16 @@ async fn within<T>(
 }
 
 fn spec(address: IpAddr, port: u16, kind: CheckKind, timeout: Duration) -> CheckSpec {
-    CheckSpec { id: CheckId(0), kind, address, port, source: None, interval: timeout, timeout }
+    CheckSpec {
+        id: CheckId(0),
+        kind,
+        address,
+        port,
+        source: None,
+        interval: timeout,
+        timeout,
+        pace: Pace::default(),
+    }
 }
 
 async fn ping(ip: IpAddr, limit: Duration) -> bool {

@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 
 use crate::config::PingNode;
 use crate::lvs::check::{CheckId, CheckKind, CheckSpec};
+use crate::lvs::model::Pace;
 use crate::outside::arbiter::reaches;
 use crate::time::Instant;
 
@@ -72,6 +73,7 @@ pub async fn ask(node: &PingNode, interval: Duration) -> bool {
         source: None,
         interval,
         timeout,
+        pace: Pace::default(),
     });
     let mut asked: FuturesUnordered<_> = members.map(reaches).collect();
     while let Some(answers) = asked.next().await {

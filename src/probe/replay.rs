@@ -13,15 +13,15 @@ use super::lines::{Limits, Lines, REPLIES};
 use super::stream::Stream;
 use super::tls::Trust;
 use super::{
-    Context, Deadline, Run, dns, ftp, grpc, imap, ldap, mysql, nntp, pgsql, pop, radius, redis, sip,
-    smtp, text,
+    Context, Deadline, Run, dns, ftp, grpc, imap, ldap, mysql, nntp, pgsql, pop, radius, redis,
+    sip, smtp, text,
 };
 use crate::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict, receive_pattern};
 use crate::lvs::exchange::{
     DnsCheck, DnsRecord, Encryption, LdapCheck, Login, MailCheck, Password, RadiusCheck,
     RedisCheck, SmtpCheck, SqlCheck,
 };
-use crate::lvs::model::Protocol;
+use crate::lvs::model::{Pace, Protocol};
 
 /// An answer to the question for the address of `www.example.com`, which must match `192.0.2`:
 /// a datagram with id 0x7062. `None`: it answers no question of ours.
@@ -222,5 +222,6 @@ fn spec() -> CheckSpec {
         source: None,
         interval: LIMIT,
         timeout: LIMIT,
+        pace: Pace::default(),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Each check has a phase of its own within its interval, taken from its number, so that a list of
 //! any length is spread evenly and a check keeps its phase whatever happens to the list around it.
-//! A new one runs at once, within [`BURST`], and finds its phase with its second run. A check that
+//! A new one runs at once, within [`BURST`] or the warm-up that is asked for, and finds its phase with
+//! its second run. One that has failed may be repeated sooner. A check that
 //! runs is never started again before it has ended. What a check does and what its verdict means
 //! is decided elsewhere (`probe`, `lvs`); this module only turns
 //! [`Alternate`](CheckKind::Alternate) into the one or the other.
@@ -51,6 +52,8 @@ struct Entry {
     /// When it is due, or was when it started.
     due: Instant,
     first: bool,
+    /// Failures in a row.
+    failures: u32,
 }
 
 /// What a check does, run by run.
@@ -90,11 +93,11 @@ impl Schedule {
     fn add(&mut self, now: Instant, specs: Vec<CheckSpec>) {
         let count = u32::try_from(specs.len()).unwrap_or(u32::MAX).max(1);
         for (place, spec) in (0u32..).zip(specs) {
-            let burst = interval(&spec).min(BURST);
+            let burst = spec.pace.warmup.unwrap_or_else(|| interval(&spec).min(BURST));
             let due = now.plus(burst.mul_f64(f64::from(place) / f64::from(count)));
             self.waiting.insert((due, spec.id));
             let steps = Steps::new(&spec);
-            self.entries.insert(spec.id, Entry { spec, steps, due, first: true });
+            self.entries.insert(spec.id, Entry { spec, steps, due, first: true, failures: 0 });
         }
     }
 
@@ -124,7 +127,11 @@ impl Schedule {
         let Some(id) = self.running.remove(&run) else { return false };
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         entry.steps.advance(verdict);
-        entry.due = entry.next_due(now);
+        entry.failures = match verdict {
+            Verdict::Up => 0,
+            Verdict::Down(_) => entry.failures.saturating_add(1),
+        };
+        entry.due = entry.next_due(now).min(entry.retry(now));
         entry.first = false;
         self.waiting.insert((entry.due, id));
         true
@@ -144,6 +151,16 @@ impl Entry {
         let started =
             self.due.plus(if self.first { interval / 2 } else { Duration::from_nanos(1) });
         next_point(started.max(now), interval, phase(self.spec.id, interval))
+    }
+
+    /// When a failure is to be confirmed.
+    fn retry(&self, now: Instant) -> Instant {
+        match self.spec.pace.retry {
+            Some(retry) if (1..retry.failures).contains(&self.failures) => {
+                now.plus(retry.after.max(INTERVAL_MIN))
+            }
+            _ => Instant::NEVER,
+        }
     }
 }
 

@@ -35,7 +35,16 @@ fn receive(text: &str) -> HttpCheck {
 
 fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
     let (address, port) = (target.ip(), target.port());
-    CheckSpec { id: CheckId(1), kind, address, port, source: None, interval: timeout, timeout }
+    CheckSpec {
+        id: CheckId(1),
+        kind,
+        address,
+        port,
+        source: None,
+        interval: timeout,
+        timeout,
+        pace: crate::lvs::model::Pace::default(),
+    }
 }
 
 async fn verdict(spec: &CheckSpec, trust: tls::Trust) -> Verdict {

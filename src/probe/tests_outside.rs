@@ -30,7 +30,16 @@ fn skip(reason: &str) {
 
 fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
     let (address, port) = (target.ip(), target.port());
-    CheckSpec { id: CheckId(1), kind, address, port, source: None, interval: timeout, timeout }
+    CheckSpec {
+        id: CheckId(1),
+        kind,
+        address,
+        port,
+        source: None,
+        interval: timeout,
+        timeout,
+        pace: crate::lvs::model::Pace::default(),
+    }
 }
 
 async fn verdict(spec: &CheckSpec, trust: tls::Trust) -> Verdict {

@@ -183,6 +183,9 @@ fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {
         write!(out, "    quorum  {state}: {of} {present} of {needed}")?;
         writeln!(out, ", lost below {lost_below}")?;
     }
+    if service.panic {
+        writeln!(out, "    PANIC  too many fail at once: those that fail stay in")?;
+    }
     if !service.backup.is_empty() {
         let state = if service.turn == Some(Turn::Backup) { "SERVING" } else { "waiting" };
         writeln!(out, "    backup pool  {state}")?;
@@ -219,6 +222,12 @@ fn write_real(out: &mut String, real: &RealView) -> fmt::Result {
     }
     if let Some(warning) = &real.warning {
         write!(out, ", {warning}")?;
+    }
+    if let Some(ms) = real.whole_in_ms {
+        write!(out, ", grows to its weight within {} s", ms.div_ceil(1000))?;
+    }
+    if real.flapping {
+        write!(out, ", FLAPS: {} changes in ten minutes", real.changes)?;
     }
     match &real.cause {
         Some(cause) => writeln!(out, ": {cause}")?,

@@ -75,7 +75,10 @@ fn a_server_is_up_when_it_or_its_service_says_that_it_is_serving() {
     let unknown = reason(judge(plain("other"), 5001));
     assert_eq!(unknown, "the server says: gRPC status 5 (no such service): unknown service");
     let none = reason(judge(plain(""), 5003));
-    assert!(none.starts_with("the server says: gRPC status 12 (it has no health service)"), "{none}");
+    assert!(
+        none.starts_with("the server says: gRPC status 12 (it has no health service)"),
+        "{none}"
+    );
 
     let tls = |authority| Exchange::Grpc(health("shop", Some(Tls::by(authority))));
     let own = || tls(Authority::File(place.path.join("cert.pem")));
@@ -94,15 +97,15 @@ fn a_server_is_up_when_it_or_its_service_says_that_it_is_serving() {
 #[test]
 fn what_is_not_grpc_is_down_and_a_silent_server_at_the_limit() {
     rig::absent_and_silent(&plain(""));
-    for bytes in [
-        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
-        b"SSH-2.0-OpenSSH_9.2p1\r\n",
-        &[0xff; 64],
-    ] {
+    for bytes in
+        [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"SSH-2.0-OpenSSH_9.2p1\r\n", &[0xff; 64]]
+    {
         let verdict = rig::verdict(&plain(""), rig::saying(bytes));
         let is_none = matches!(
             verdict,
-            Verdict::Down(CheckFailure::Protocol(_) | CheckFailure::Closed | CheckFailure::TooLarge(_))
+            Verdict::Down(
+                CheckFailure::Protocol(_) | CheckFailure::Closed | CheckFailure::TooLarge(_)
+            )
         );
         assert!(is_none, "{verdict:?}");
     }

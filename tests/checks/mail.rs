@@ -126,7 +126,10 @@ fn postfix(place: &Place, port: u16, tls: &str) -> Daemon {
          smtpd_client_connection_rate_limit = 0\nmaillog_file =\n{tls}\n"
     );
     place.file("etc/main.cf", &settings);
-    place.file("etc/master.cf", &format!("{at} inet n - n - - smtpd\ntlsmgr unix - - n 1000? 1 tlsmgr\n"));
+    place.file(
+        "etc/master.cf",
+        &format!("{at} inet n - n - - smtpd\ntlsmgr unix - - n 1000? 1 tlsmgr\n"),
+    );
     let config = place.path.join("etc");
     let args = ["-c", config.to_str().unwrap(), "-d"];
     Daemon::start(Path::new(POSTFIX), &args, &place.path.join("out"), &[at])

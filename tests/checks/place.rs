@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use pairbeat::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict};
 use pairbeat::lvs::exchange::{Authority, Exchange, Login, Password, Tls};
+use pairbeat::lvs::model::Pace;
 use pairbeat::probe::tls::Trust;
 use pairbeat::probe::{Context, probe};
 use rustix::process::{Pid, Signal, kill_process};
@@ -143,7 +144,16 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
 pub(crate) fn spec(exchange: Exchange, target: SocketAddr, timeout: Duration) -> CheckSpec {
     let (address, port) = (target.ip(), target.port());
     let kind = CheckKind::Negotiate(exchange);
-    CheckSpec { id: CheckId(1), kind, address, port, source: None, interval: timeout, timeout }
+    CheckSpec {
+        id: CheckId(1),
+        kind,
+        address,
+        port,
+        source: None,
+        interval: timeout,
+        timeout,
+        pace: Pace::default(),
+    }
 }
 
 /// What comes of one check.

@@ -15,7 +15,7 @@ use pairbeat::daemon::channel::Channel;
 use pairbeat::daemon::checker::{FromChecker, ToChecker, serve};
 use pairbeat::lvs::check::{CheckId, CheckKind, CheckResult, CheckSpec, Verdict};
 use pairbeat::lvs::exchange::Exchange;
-use pairbeat::lvs::model::Protocol;
+use pairbeat::lvs::model::{Pace, Protocol};
 use pairbeat::probe::tls::Trust;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
@@ -100,6 +100,7 @@ fn check(id: u32, kind: CheckKind, at: SocketAddr, times: (Duration, Duration)) 
         source: None,
         interval: times.0,
         timeout: times.1,
+        pace: Pace::default(),
     }
 }
 
@@ -177,7 +178,8 @@ impl Stall {
 
 /// ldirectord needs a hundred timeouts for it, one after the other.
 #[test]
-fn a_hundred_of_two_hundred_servers_that_vanish_are_down_within_timeout_and_interval_and_a_second() {
+fn a_hundred_of_two_hundred_servers_that_vanish_are_down_within_timeout_and_interval_and_a_second()
+{
     if !is_inside(
         "a_hundred_of_two_hundred_servers_that_vanish_are_down_within_timeout_and_interval_and_a_second",
     ) {

@@ -44,9 +44,10 @@ comes() {
   ip -n "$side" address add "10.9.1.$number/32" dev lo
   ip -n "$side" address add "2001:db8:9:1::$number/128" dev lo nodad
   for port in 80 8080; do
-    inside "$side" "$PROBER" serve "10.9.1.$number:$port" "server$number" >>"$work/servers.log" 2>&1 &
+    # Not by a function: what is killed must be the server, not a shell that waits for it.
+    ip netns exec "$side" "$PROBER" serve "10.9.1.$number:$port" "server$number" >>"$work/servers.log" 2>&1 &
     server[$side-$number-$port-4]=$!
-    inside "$side" "$PROBER" serve "[2001:db8:9:1::$number]:$port" "server$number" >>"$work/servers.log" 2>&1 &
+    ip netns exec "$side" "$PROBER" serve "[2001:db8:9:1::$number]:$port" "server$number" >>"$work/servers.log" 2>&1 &
     server[$side-$number-$port-6]=$!
   done
 }
@@ -129,6 +130,9 @@ play() {
   inside ours ipvsadm -C
 }
 
+# ldirectord loads these in its first check, within that check's timeout, and never again when it was too slow: from here
+# on they are in memory.
+perl -MLWP::UserAgent -MLWP::Protocol::http -MHTTP::Request -MHTTP::Response -MNet::Ping -MIO::Socket::IP -e 1 || true
 modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_wlc ip_vs_lc ip_vs_sh 2>/dev/null || true
 mkdir -p "$work"
 install -m 755 "$here/ldirectord-cases/alive" "$work/alive"

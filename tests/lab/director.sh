@@ -225,6 +225,68 @@ stopped() {
   claim "the one that is not ours has not" has "192.168.2.111:8080 -r 192.168.2.106:8080 -g -w 3"
 }
 
+# The standby checks nothing itself and knows the same; then it has to, at once.
+followed() {
+  headline "A standby that goes by the active node's checks"
+  NODE_CONFIG=$LAB_RUN/toml
+  mkdir -p "$NODE_CONFIG"
+  (umask 077 && "$PAIRBEAT" keygen >"$NODE_CONFIG/keys")
+  cat >"$NODE_CONFIG/pairbeat.toml" <<CONFIG
+[cluster]
+nodes = ["server101", "server105"]
+keepalive = "${KEEPALIVE}ms"
+deadtime = "${DEADTIME}ms"
+warntime = "$((DEADTIME / 2))ms"
+initdead = "${INITDEAD}ms"
+
+[[link]]
+interface = "eth1"
+peers = ["10.0.0.1", "10.0.0.2"]
+
+[[group]]
+name = "web"
+preferred = "server101"
+resources = ["$VIP/24/eth0", { director = "web" }]
+
+[director.web]
+standby_checks = "active"
+check = { type = "http", request = "/index.html", receive = "server", interval = "1s", timeout = "1s" }
+
+[[director.web.service]]
+address = "$VIP:80"
+scheduler = "rr"
+forwarding = "gate"
+real = ["192.168.2.106", "192.168.2.107"]
+CONFIG
+  node_start server101
+  node_start server105
+  wait_for 10 "server101 active" node_active server101 || die "without a cluster there is nothing to test: $(tail -3 "$LAB_RUN/log/server101")"
+  claim "the standby is told of both servers" wait_for 10 "two checks followed" node_is server105 /warmth/followed 2
+  claim "and is warm" node_is server105 /warmth/warm true
+  claim "it connects to no real server" is_quiet server105
+  lab_page_dies rs107
+  claim "a server that dies leaves its table too" wait_for 5 "out at server105" lacks "192.168.2.107:80" server105
+  lab_page rs107 server107
+  claim "and comes back" wait_for 5 "in at server105" has "192.168.2.107:80" server105
+  kill -KILL "$(node_value server101 /pid)"
+  claim "the other node takes over" wait_for 5 "server105 active" node_active server105
+  claim "with both servers" has "192.168.2.107:80" server105
+  claim "and checks by itself" wait_for 5 "checks" checks_itself server105
+  claim "the node that comes back goes by its checks" wait_for 10 "two checks followed" node_is server101 /warmth/followed 2
+  claim "both end" nodes_stop
+}
+
+# Connections that the node has begun since its network namespace was made.
+# shellcheck disable=SC2016 # a field of awk
+begun() { lab_exec "$1" awk '/^Tcp: [0-9]/ {print $6}' /proc/net/snmp; }
+is_quiet() {
+  local before
+  before=$(begun "$1")
+  sleep 3
+  [[ $(begun "$1") == "$before" ]]
+}
+checks_itself() { node_is "$1" /warmth/followed 0 && ! is_quiet "$1"; }
+
 last_words() {
   tail -n 20 "$LAB_RUN/log/reload" 2>/dev/null || true
   cat "$LAB_RUN/answer" 2>/dev/null || true
@@ -242,5 +304,6 @@ drained
 open_connection
 other_forwarding
 stopped
+followed
 ((faults == 0)) || die "$faults claims did not hold"
 headline "The director keeps its promises."

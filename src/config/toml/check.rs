@@ -14,7 +14,7 @@ use crate::config::toml::source;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{Exchange, HttpMethod};
-use crate::lvs::model::{Protocol, ServiceKey};
+use crate::lvs::model::{Pace, Protocol, Retry, ServiceKey};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
 /// From one check to the next where nothing is said.
@@ -123,6 +123,8 @@ pub(super) struct Check<'d> {
     pub(super) timeout: Option<Duration>,
     pub(super) fall: Option<u32>,
     pub(super) rise: Option<u32>,
+    retry: Option<Duration>,
+    warmup: Option<Duration>,
 }
 
 impl<'d> Check<'d> {
@@ -144,6 +146,8 @@ impl<'d> Check<'d> {
             timeout: self.timeout.or(farther.timeout),
             fall: self.fall.or(farther.fall),
             rise: self.rise.or(farther.rise),
+            retry: self.retry.or(farther.retry),
+            warmup: self.warmup.or(farther.warmup),
         }
     }
 
@@ -151,6 +155,14 @@ impl<'d> Check<'d> {
     pub(super) fn source(&self, checked: IpAddr) -> Option<IpAddr> {
         let sources = self.source.iter().flatten();
         sources.copied().find(|source| source.is_ipv4() == checked.is_ipv4())
+    }
+
+    /// When checks are made beside their interval.
+    pub(super) fn pace(&self) -> Pace {
+        let failures = self.fall.unwrap_or(1);
+        let retry = self.retry.map(|after| Retry { after, failures });
+        // One failure is enough: there is nothing to confirm.
+        Pace { retry: retry.filter(|_| failures > 1), warmup: self.warmup }
     }
 
     /// The check of a server: kind, address, port. `span` is the server's place.
@@ -333,6 +345,8 @@ fn rhythm(check: &mut Check<'_>, fields: &mut Fields<'_>, walk: &mut Walk<'_>) {
     check.timeout = fields.take("timeout").and_then(|item| time(item, walk));
     check.fall = fields.take("fall").and_then(|item| item.number(1, COUNT_MAX, walk));
     check.rise = fields.take("rise").and_then(|item| item.number(1, COUNT_MAX, walk));
+    check.retry = fields.take("retry").and_then(|item| time(item, walk));
+    check.warmup = fields.take("warmup").and_then(|item| time(item, walk));
 }
 
 fn time(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Duration> {

@@ -149,7 +149,7 @@ fn service(
         timeout: own.check.timeout.unwrap_or(check::TIMEOUT),
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
-        policy: Policy::default(),
+        policy: Policy { pace: own.check.pace(), ..Policy::default() },
     };
     service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))

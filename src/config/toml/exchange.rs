@@ -7,8 +7,8 @@ use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::toml::{http, tls};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsRecord, Exchange, GRPC_SERVICE_MAX, GrpcCheck, HttpCheck, HttpMethod, Login, MailCheck, Password, RedisCheck, SmtpCheck,
-    SqlCheck,
+    DnsRecord, Exchange, GRPC_SERVICE_MAX, GrpcCheck, HttpCheck, HttpMethod, Login, MailCheck,
+    Password, RedisCheck, SmtpCheck, SqlCheck,
 };
 use crate::lvs::model::{Protocol, ServiceKey};
 

@@ -2,6 +2,9 @@
 //!
 //! In a director for all its services, or in a service.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use crate::config::diag::Span;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::model::{Need, Policy, Quorum, VirtualService};
@@ -10,17 +13,35 @@ use crate::lvs::model::{Need, Policy, Quorum, VirtualService};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Said {
     quorum: Option<(Quorum, Span)>,
+    slow_start: Option<(Duration, Span)>,
+    panic: Option<u8>,
 }
+
+/// Shortest and longest growth of a weight.
+const SLOW_START: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 impl Said {
     pub(super) fn read(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Self {
         let quorum = fields.take("quorum").and_then(|item| Some((quorum(item, walk)?, item.span)));
-        Self { quorum }
+        let slow_start = fields.take("slow_start").and_then(|item| {
+            let time = item.time(walk)?;
+            if !SLOW_START.contains(&time) {
+                walk.faults.fault(item.span, "at least 1s and at most 24h");
+                return None;
+            }
+            Some((time, item.span))
+        });
+        let panic = fields.take("panic").and_then(|item| item.number(1, 99, walk));
+        Self { quorum, slow_start, panic: panic.and_then(|percent| u8::try_from(percent).ok()) }
     }
 
     /// What this one does not say, `farther` does.
     pub(super) fn or(self, farther: &Self) -> Self {
-        Self { quorum: self.quorum.or(farther.quorum) }
+        Self {
+            quorum: self.quorum.or(farther.quorum),
+            slow_start: self.slow_start.or(farther.slow_start),
+            panic: self.panic.or(farther.panic),
+        }
     }
 
     /// The policy of a service; complains where its pool can't meet it.
@@ -29,7 +50,20 @@ impl Said {
             attainable(quorum, at, service, walk);
             quorum
         });
-        Policy { quorum: quorum.unwrap_or_default() }
+        let slow_start = self.slow_start.map(|(span, at)| {
+            if !service.reals.is_empty() && service.reals.iter().all(|real| real.weight < 2) {
+                let message = format!("{:#}: a weight of 1 has no part to begin with", service.key);
+                let help = "give its real servers greater weights, 100 for example";
+                walk.faults.warn(at, message).help(help);
+            }
+            span
+        });
+        Policy {
+            quorum: quorum.unwrap_or_default(),
+            slow_start,
+            panic: self.panic,
+            pace: service.policy.pace,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::lvs::check::{CheckFailure, CheckId, CheckKind, Verdict};
-use crate::lvs::model::Protocol;
+use crate::lvs::model::{Pace, Protocol};
 use crate::probe::black_hole::BlackHole;
 
 /// A test that takes longer has failed.
@@ -80,6 +80,7 @@ fn connect(id: u32, target: SocketAddr, interval: Duration) -> CheckSpec {
         source: None,
         interval,
         timeout: Duration::from_secs(2),
+        pace: Pace::default(),
     }
 }
 

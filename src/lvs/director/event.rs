@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::follow::Verdicts;
+use crate::lvs::health::FLAP_WINDOW;
 use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
 use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
@@ -136,6 +137,24 @@ pub enum DirectorEvent {
         /// What is needed.
         quorum: Quorum,
     },
+    /// So much of the primary pool fails that those that fail stay in, or no longer.
+    Panic {
+        /// Of this service.
+        service: ServiceKey,
+        /// Whether they stay in.
+        on: bool,
+        /// More than so many percent fail.
+        percent: u8,
+    },
+    /// A server goes up and down again and again.
+    Flapping {
+        /// In this service.
+        service: ServiceKey,
+        /// This server.
+        real: RealKey,
+        /// So often within [`FLAP_WINDOW`].
+        changes: usize,
+    },
     /// The kernel has the backup pool in service.
     BackupIn {
         /// Of this service.
@@ -235,6 +254,16 @@ impl fmt::Display for DirectorEvent {
             Self::Quorum { service, met, strength, quorum } => {
                 let verb = if *met { "has" } else { "has lost" };
                 write!(f, "{service:#}: the pool {verb} its quorum: {strength} of {quorum}")
+            }
+            Self::Panic { service, on: true, percent } => {
+                write!(f, "{service:#}: more than {percent} % of the pool fail: those stay in")
+            }
+            Self::Panic { service, on: false, percent } => {
+                write!(f, "{service:#}: no more than {percent} % of the pool fail: those go out")
+            }
+            Self::Flapping { service, real, changes } => {
+                let minutes = FLAP_WINDOW.as_secs() / 60;
+                write!(f, "{service:#}: {real} flaps: {changes} changes in {minutes} minutes")
             }
             Self::BackupIn { service, left } => {
                 write!(f, "{service:#}: backup pool in, {}", why_not(*left))

@@ -515,6 +515,15 @@ fn a_standby_goes_by_the_active_nodes_verdicts_and_checks_nothing_itself() {
 }
 
 #[test]
+fn backup_and_sorry_servers_are_followed_too() {
+    let (mut active, mut standby) = pair(&[tiers(Quorum::default())]);
+    [1, 2, 5, 6, 99].into_iter().for_each(|n| active.verdict(n, n > 2));
+    standby.tell(Input::Told(active.told.clone()));
+    assert_eq!(standby.checks, []);
+    assert_eq!(standby.pool(1), [(at(5), 1), (at(6), 1)]);
+}
+
+#[test]
 fn a_standby_that_hears_nothing_for_half_a_minute_checks_by_itself_and_forgets_nothing() {
     let (mut active, mut standby) = pair(&[service(1, &[1, 2])]);
     active.verdict(1, true);
@@ -591,6 +600,9 @@ impl Random {
             new.backup = (5..7).filter(|_| self.below(3) == 0).map(real).collect();
             let need = Need::Servers(1 + u32::from(self.small(3)));
             new.policy.quorum = Quorum { need, hysteresis: u32::from(self.small(2)) };
+            new.policy.panic = (self.below(3) == 0).then_some(50);
+            new.policy.slow_start = (self.below(3) == 0).then_some(Duration::from_secs(10));
+            new.reals.iter_mut().for_each(|real| real.weight = 10);
             new.clean_stop = self.below(3) > 0;
             (new.fall, new.rise) = (1 + u32::from(self.small(2)), 1 + u32::from(self.small(2)));
             services.push(new);
@@ -857,4 +869,115 @@ fn backup_servers_are_drained_like_others() {
     book.order(target, "drain".parse().unwrap(), 1_000_000).unwrap();
     world.tell(Input::Override(Overrides::of(&book, world.now, 1000)));
     assert_eq!(world.pool(1), [(at(5), 0), (at(6), 1)]);
+}
+
+/// Service 1 with servers 1 to `count` of weight 100.
+fn heavy(count: u8) -> VirtualService {
+    let mut web = service(1, &(1..=count).collect::<Vec<_>>());
+    web.reals.iter_mut().for_each(|real| real.weight = 100);
+    web
+}
+
+#[test]
+fn the_weight_of_a_server_that_has_returned_grows_step_by_step_and_at_a_start_all_are_whole() {
+    let mut web = heavy(2);
+    web.policy.slow_start = Some(Duration::from_secs(100));
+    let mut world = World::configured(vec![web.clone()]);
+    (1..3).for_each(|n| world.verdict(n, true));
+    assert_eq!(world.pool(1), [(at(1), 100), (at(2), 100)], "a start");
+    world.verdict(1, false);
+    world.seconds(10);
+    world.verdict(1, true);
+    assert_eq!(world.pool(1), [(at(1), 5), (at(2), 100)]);
+    let real = world.control.view(world.now).services[0].real[0].clone();
+    assert_eq!(real.whole_in_ms, Some(100_000));
+    world.seconds(49);
+    assert_eq!(world.pool(1)[0], (at(1), 50));
+    world.configure(vec![web.clone()]);
+    assert_eq!(world.pool(1)[0], (at(1), 50), "a reload forgets nothing");
+    world.seconds(1);
+    assert_eq!(world.pool(1)[0], (at(1), 55));
+    let steps = world.ops.len();
+    world.seconds(500);
+    assert_eq!(world.pool(1)[0], (at(1), 100));
+    assert_eq!(world.ops.len() - steps, 9, "one order a step");
+    assert_eq!(world.control.view(world.now).services[0].real[0].whole_in_ms, None);
+}
+
+#[test]
+fn orders_and_a_growing_weight_compose() {
+    let mut web = heavy(2);
+    web.policy.slow_start = Some(Duration::from_secs(100));
+    web.policy.quorum = Quorum { need: Need::Weight(150), hysteresis: 0 };
+    let mut world = World::configured(vec![web]);
+    (1..3).for_each(|n| world.verdict(n, true));
+    operator(&mut world, "drain");
+    world.seconds(5);
+    operator(&mut world, "enable");
+    assert_eq!(world.pool(1), [(at(1), 5), (at(2), 100)], "an enabled one is cold too");
+    assert_eq!(world.control.view(world.now).services[0].turn, Some(Turn::Primary));
+    operator(&mut world, "weight 70");
+    assert_eq!(world.pool(1)[0], (at(1), 70), "an operator's word is whole at once");
+    operator(&mut world, "drain");
+    assert_eq!(world.pool(1)[0], (at(1), 0));
+}
+
+#[test]
+fn when_too_many_fail_at_once_those_stay_in_until_they_are_fewer_or_none_is_left() {
+    let mut web = heavy(4);
+    web.policy.panic = Some(50);
+    let mut world = World::configured(vec![web]);
+    (1..5).for_each(|n| world.verdict(n, true));
+    (1..3).for_each(|n| world.verdict(n, false));
+    assert_eq!(world.pool(1), [(at(3), 100), (at(4), 100)], "half of them may go");
+    world.take_events();
+    world.verdict(3, false);
+    assert_eq!(world.pool(1), [1, 2, 3, 4].map(|n| (at(n), 100)));
+    let want = [
+        "tcp 10.0.0.1:80: 10.0.1.3:80 is down: connection refused",
+        "tcp 10.0.0.1:80: more than 50 % of the pool fail: those stay in",
+    ];
+    assert_eq!(world.take_events(), want);
+    let view = world.control.view(world.now).services[0].clone();
+    assert!(view.panic && !view.real[0].up && view.real[0].weight == 100);
+    operator(&mut world, "disable");
+    assert_eq!(world.pool(1), [2, 3, 4].map(|n| (at(n), 100)), "what is disabled does not count");
+    world.verdict(3, true);
+    assert_eq!(world.pool(1), [(at(3), 100), (at(4), 100)]);
+}
+
+#[test]
+fn with_nobody_left_the_sorry_server_serves_and_where_there_is_none_those_that_fail_do() {
+    for (fallback, want) in [(true, vec![(at(99), 1)]), (false, vec![(at(1), 100), (at(2), 100)])] {
+        let mut web = heavy(2);
+        web.policy.panic = Some(50);
+        web.fallback = web.fallback.filter(|_| fallback);
+        let mut world = World::configured(vec![web]);
+        (1..3).for_each(|n| world.verdict(n, true));
+        (1..3).for_each(|n| world.verdict(n, false));
+        assert_eq!(world.pool(1), want);
+        world.verdict(2, true);
+        assert_eq!(world.pool(1), [(at(2), 100)]);
+    }
+}
+
+#[test]
+fn a_server_that_flaps_is_said_to_once_and_its_changes_are_counted_for_ten_minutes() {
+    let mut world = World::configured(vec![service(1, &[1])]);
+    world.verdict(1, true);
+    let real = |world: &World| world.control.view(world.now).services[0].real[0].clone();
+    assert_eq!(real(&world).changes, 0, "the first verdict is no change");
+    for _ in 0..4 {
+        world.seconds(10);
+        world.verdict(1, false);
+        world.verdict(1, true);
+    }
+    let about = world.take_events().into_iter().filter(|event| event.contains("flaps"));
+    assert_eq!(
+        about.collect::<Vec<_>>(),
+        ["tcp 10.0.0.1:80: 10.0.1.1:80 flaps: 6 changes in 10 minutes"]
+    );
+    assert_eq!((real(&world).changes, real(&world).flapping), (8, true));
+    world.seconds(601);
+    assert_eq!((real(&world).changes, real(&world).flapping), (0, false));
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Control, Phase};
 use crate::lvs::check::CheckKind;
-use crate::lvs::health::State;
+use crate::lvs::health::{FLAPPING, State};
 use crate::lvs::model::{
     ConnectionCount, Director, Forwarding, Need, Protocol, Quorum, RealServer, ServiceEntry,
     ServiceKey, VirtualService,
@@ -72,6 +72,9 @@ pub struct ServiceView {
     /// Who should serve; `None` before the first look. An older daemon does not say.
     #[serde(default)]
     pub turn: Option<Turn>,
+    /// So much of the primary pool fails that those that fail stay in.
+    #[serde(default)]
+    pub panic: bool,
     /// The quorum of the primary pool, where one is configured.
     #[serde(default)]
     pub quorum: Option<QuorumView>,
@@ -139,6 +142,15 @@ pub struct RealView {
     /// older daemon does not say.
     #[serde(default)]
     pub warning: Option<String>,
+    /// How often its state has changed within the last ten minutes; more than 64 are not counted.
+    #[serde(default)]
+    pub changes: usize,
+    /// Whether it has changed so often that it is said to flap.
+    #[serde(default)]
+    pub flapping: bool,
+    /// After how many milliseconds it has its whole weight, while that grows after its return.
+    #[serde(default)]
+    pub whole_in_ms: Option<u64>,
     /// What an operator has ordered: `drain`, `disable`, `weight 5`.
     #[serde(default)]
     pub ordered: Option<String>,
@@ -216,6 +228,7 @@ impl Control {
             real: service.reals.iter().map(view).collect(),
             backup: service.backup.iter().map(view).collect(),
             turn: pools.map(|pools| pools.turn),
+            panic: pools.is_some_and(|pools| pools.panic),
             quorum: quorum(&service.policy.quorum, pools),
         }
     }
@@ -246,6 +259,7 @@ impl Control {
         let ordered = self.overrides.on(&service.key, &real.key);
         let connections = self.counts.get(&(service.key, real.key)).copied().unwrap_or_default();
         let (state, cause) = words(&standing.state);
+        let changes = self.health.changes(now, service, real);
         RealView {
             address: real.key.to_string(),
             forwarding: real.forwarding,
@@ -259,6 +273,13 @@ impl Control {
             failures: standing.failures,
             hindered: standing.hindered,
             warning: standing.warning.map(|warning| warning.to_string()),
+            changes,
+            flapping: standing.flapping.is_some() && changes >= FLAPPING / 2,
+            whole_in_ms: self
+                .pools
+                .get(&service.key)
+                .and_then(|pools| pools.whole_at(service, &real.key))
+                .map(|at| millis(at.since(now))),
             ordered: ordered.map(|ordered| ordered.word()),
             drain_ends_ms: match ordered {
                 Some(Override::Drain { until }) if until < Instant::NEVER => {

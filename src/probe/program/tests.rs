@@ -52,7 +52,16 @@ fn wait<T>(task: impl Future<Output = T>) -> T {
 fn spec(kind: CheckKind, target: &str, timeout: Duration) -> CheckSpec {
     let target: SocketAddr = target.parse().unwrap();
     let (address, port) = (target.ip(), target.port());
-    CheckSpec { id: CheckId(1), kind, address, port, source: None, interval: timeout, timeout }
+    CheckSpec {
+        id: CheckId(1),
+        kind,
+        address,
+        port,
+        source: None,
+        interval: timeout,
+        timeout,
+        pace: crate::lvs::model::Pace::default(),
+    }
 }
 
 async fn verdict(spec: &CheckSpec) -> Verdict {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::lvs::check::CheckFailure;
 use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, Wanted};
-use crate::lvs::model::Protocol;
+use crate::lvs::model::{Pace, Protocol, Retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DOWN: Verdict = Verdict::Down(CheckFailure::Refused);
@@ -17,6 +17,7 @@ fn spec(id: u32, interval: Duration) -> CheckSpec {
         source: None,
         interval,
         timeout: SECOND,
+        pace: Pace::default(),
     }
 }
 
@@ -227,4 +228,46 @@ fn a_check_alternates_and_negotiates_after_a_failure() {
         assert_eq!(got, step, "run {place}");
         assert!(schedule.ended(now, run.id, &verdict));
     }
+}
+
+/// Lets the first check of `schedule` run and end at once with `verdict`; returns when it ran.
+fn step(schedule: &mut Schedule, verdict: &Verdict) -> Instant {
+    let now = schedule.deadline();
+    let runs = schedule.due(now, usize::MAX);
+    assert_eq!(runs.len(), 1);
+    assert!(schedule.ended(now, runs[0].id, verdict));
+    now
+}
+
+#[test]
+fn a_failure_is_confirmed_soon_and_a_server_that_is_out_is_checked_at_its_interval() {
+    let retry = Some(Retry { after: SECOND / 2, failures: 3 });
+    let pace = Pace { retry, warmup: None };
+    let mut schedule = Schedule::default();
+    schedule.replace(ms(0), vec![CheckSpec { pace, ..spec(1, 10 * SECOND) }]);
+    step(&mut schedule, &Verdict::Up);
+    let first = step(&mut schedule, &DOWN);
+    let second = step(&mut schedule, &DOWN);
+    let third = step(&mut schedule, &DOWN);
+    assert_eq!(second.since(first), SECOND / 2);
+    assert_eq!(third.since(second), SECOND / 2);
+    let phase = |at: Instant| at.as_nanos() % 10_000_000_000;
+    let fourth = step(&mut schedule, &DOWN);
+    assert_eq!(phase(fourth), phase(first), "three in a row: back to the interval");
+    step(&mut schedule, &Verdict::Up);
+    let again = step(&mut schedule, &DOWN);
+    assert_eq!(step(&mut schedule, &Verdict::Up).since(again), SECOND / 2);
+}
+
+#[test]
+fn a_warm_up_spreads_the_first_checks_over_its_span() {
+    let pace = Pace { retry: None, warmup: Some(20 * SECOND) };
+    let specs = specs(100, 10 * SECOND).into_iter().map(|spec| CheckSpec { pace, ..spec });
+    let mut schedule = Schedule::default();
+    schedule.replace(ms(0), specs.collect());
+    for second in 0..20 {
+        let runs = schedule.due(ms(second * 1000), usize::MAX).len();
+        assert!(runs <= 5, "{runs} at {second}");
+    }
+    assert_eq!(schedule.due(ms(20_000), usize::MAX).len(), 4);
 }
