@@ -287,18 +287,8 @@ pub(crate) fn verdict(exchange: &Exchange, port: u16) -> Verdict {
 
 /// The same within a limit, which it keeps.
 pub(crate) fn verdict_within(exchange: &Exchange, port: u16, timeout: Duration) -> Verdict {
-    verdict_with(exchange, port, timeout, Trust::none())
-}
-
-/// The same with certificate authorities.
-pub(crate) fn verdict_with(
-    exchange: &Exchange,
-    port: u16,
-    timeout: Duration,
-    trust: Trust,
-) -> Verdict {
     let target = (Ipv4Addr::LOCALHOST, port).into();
-    run(outcome(&spec(exchange.clone(), target, timeout), trust))
+    run(outcome(&spec(exchange.clone(), target, timeout), Trust::none()))
 }
 
 /// A server that is not there is refused at once, and one that says nothing down at the limit.
