@@ -7,8 +7,7 @@ use pairbeat::lvs::exchange::{Authority, Exchange, GrpcCheck, Tls};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Daemon, Place, judged, reason, until_refused};
-use crate::rig;
+use crate::rig::{self, Daemon, Place, judged, reason, until_refused};
 
 const MODULE: &str = "/usr/lib/python3/dist-packages/grpc/__init__.py";
 

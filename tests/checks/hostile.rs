@@ -11,8 +11,8 @@ use pairbeat::probe::tls::Trust;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::place::{PATIENCE, Place, run, spec, verdict};
 use crate::protocols::{Dialog, dialogs};
+use crate::rig::{PATIENCE, Place, outcome, run, spec};
 use crate::script::Act::{self, *};
 use crate::script::{Scripted, acceptor};
 
@@ -204,7 +204,7 @@ async fn tried(
     // On a busy machine a server may be too slow to do harm in time: then it gets more of it.
     if cause(&verdict) == "timeout" && !case.causes.contains(&"timeout") {
         let spec = spec(case.exchange.clone(), server.address, PATIENCE);
-        return (self::verdict(&spec, trust()).await, took);
+        return (outcome(&spec, trust()).await, took);
     }
     (verdict, took)
 }
@@ -212,7 +212,7 @@ async fn tried(
 async fn judged_at(exchange: &Exchange, at: SocketAddr, trust: Trust) -> (Verdict, Duration) {
     let spec = spec(exchange.clone(), at, TIMEOUT);
     let begun = Instant::now();
-    let verdict = verdict(&spec, trust).await;
+    let verdict = outcome(&spec, trust).await;
     (verdict, begun.elapsed())
 }
 
@@ -224,7 +224,7 @@ fn a_good_server_of_each_protocol_is_up() {
         let verdict = run(async {
             let server = Scripted::open(dialog.script.clone(), Some(acceptor(&place.path))).await;
             let spec = spec(dialog.exchange.clone(), server.address, PATIENCE);
-            verdict(&spec, Trust::file(&authority)).await
+            outcome(&spec, Trust::file(&authority)).await
         });
         assert_eq!(verdict, Verdict::Up, "{}", dialog.name);
     }

@@ -9,7 +9,7 @@ use pairbeat::lvs::exchange::{
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Daemon, Place, judged, login, reason, until_refused};
+use crate::rig::{Daemon, Place, judged, login, reason, until_refused};
 
 const NGINX: &str = "/usr/sbin/nginx";
 

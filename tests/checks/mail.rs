@@ -8,7 +8,7 @@ use pairbeat::lvs::exchange::{Authority, Encryption, Exchange, Login, MailCheck,
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Daemon, Place, by_system, judged, login, reason, until_refused};
+use crate::rig::{Daemon, Place, by_system, judged, login, reason, until_refused};
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
 const POSTFIX: &str = "/usr/lib/postfix/sbin/master";

@@ -23,7 +23,6 @@ mod ldap;
 mod mail;
 mod mysql;
 mod pgsql;
-mod place;
 mod protocols;
 mod proxy;
 mod radius;

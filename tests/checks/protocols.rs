@@ -6,7 +6,7 @@ use pairbeat::lvs::exchange::{
 };
 use pairbeat::lvs::model::Protocol;
 
-use crate::place::{by_system, login};
+use crate::rig::{by_system, login};
 use crate::script::Act::{self, Hear, HearHead, Say, Tls};
 
 /// What is checked, and what a server that works does.

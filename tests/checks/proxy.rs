@@ -7,7 +7,7 @@ use pairbeat::lvs::exchange::{Exchange, HttpMethod, ProxyCheck, Wanted};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Daemon, Place, judged, reason, until_refused};
+use crate::rig::{Daemon, Place, judged, reason, until_refused};
 
 const SQUID: &str = "/usr/sbin/squid";
 const NGINX: &str = "/usr/sbin/nginx";

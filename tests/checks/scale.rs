@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::http::page;
 use crate::needs::met;
-use crate::place::run;
+use crate::rig::run;
 
 /// Set in the copy of this test program that runs in a namespace.
 const INSIDE: &str = "PAIRBEAT_TEST_SCALE_INSIDE";

@@ -9,7 +9,7 @@ use pairbeat::probe::tls::Trust;
 use pairbeat::probe::{Context, Probed, probe};
 
 use crate::http::{is_here, nginx, page};
-use crate::place::{PATIENCE, Place, reason, run, spec};
+use crate::rig::{PATIENCE, Place, reason, run, spec};
 
 /// A private authority, and servers that it has signed: `good` for ten days and `www.example.org`,
 /// `soon` for three, `past` until yesterday. `other` is an authority that nobody knows.
