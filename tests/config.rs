@@ -238,6 +238,12 @@ fn service_summary(text: &mut String, service: &VirtualService) {
         )
         .unwrap();
     }
+    for real in s.pools().filter(|real| !real.requires.is_empty()) {
+        let needs = real.requires.iter();
+        let needs =
+            needs.map(|it| format!("{} {:?} {} {}", it.name, it.check, it.address, it.port));
+        writeln!(text, "    {} requires {:?}", real.key, needs.collect::<Vec<_>>()).unwrap();
+    }
     if let Some(fallback) = &s.fallback {
         write!(text, "    fallback {} {:?}", fallback.key, fallback.forwarding).unwrap();
         if fallback.check != CheckKind::On {

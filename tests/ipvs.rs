@@ -22,8 +22,8 @@ use pairbeat::lvs::check::{CheckFailure, CheckKind, CheckResult, CheckSpec, Verd
 use pairbeat::lvs::director::{Control, Input, Output};
 use pairbeat::lvs::fault::{KernelFault, OpError};
 use pairbeat::lvs::model::{
-    DestEntry, Director, Forwarding, Policy, Protocol, RealKey, RealServer, SchedFlags,
-    ServiceEntry, ServiceKey, Table, Thresholds, VirtualService,
+    DestEntry, Director, Forwarding, Need, Policy, Protocol, Quorum, RealKey, RealServer,
+    SchedFlags, ServiceEntry, ServiceKey, Table, Thresholds, VirtualService,
 };
 use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
 use pairbeat::names::DirectorName;
@@ -464,7 +464,11 @@ fn director(reals: u16) -> Director {
             check: CheckKind::Connect(Protocol::Tcp),
             check_address: key.address,
             check_port: 80,
+<<<<<<< HEAD
             check_source: None,
+=======
+            requires: Vec::new(),
+>>>>>>> main
         }
     };
     let sorry = RealKey { address: address("127.0.0.1"), port: 80 };
@@ -491,6 +495,10 @@ fn director(reals: u16) -> Director {
 }
 
 fn started(reals: u16) -> Loop {
+    started_with(director(reals))
+}
+
+fn started_with(director: Director) -> Loop {
     let mut turn = Loop {
         now: Moment::from_millis(1000),
         control: Control::new(),
@@ -498,8 +506,7 @@ fn started(reals: u16) -> Loop {
         checks: Vec::new(),
         stopped: false,
     };
-    let directors = vec![director(reals)];
-    turn.tell(Input::Configure { directors, owned: BTreeSet::new() });
+    turn.tell(Input::Configure { directors: vec![director], owned: BTreeSet::new() });
     turn
 }
 
@@ -530,6 +537,42 @@ fn the_director_heals_a_flushed_table_and_bridges_with_the_sorry_server() {
         turn.tell(Input::Shutdown);
         assert!(turn.stopped);
         assert_eq!(saved(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn the_backup_pool_and_a_checked_sorry_server_take_their_turns_in_the_kernel() {
+    let name = "the_backup_pool_and_a_checked_sorry_server_take_their_turns_in_the_kernel";
+    in_namespace(name, || {
+        let mut web = director(5);
+        let pool = &mut web.services[0];
+        pool.backup = pool.reals.split_off(3);
+        pool.policy.quorum = Quorum { need: Need::Servers(2), hysteresis: 0 };
+        let sorry = pool.fallback.as_mut().unwrap();
+        (sorry.check, sorry.check_port) = (CheckKind::Connect(Protocol::Tcp), 80);
+        let mut turn = started_with(web);
+        let line = |n: u8, weight: u8| format!("-a -t 10.0.0.1:80 -r 10.1.0.{n}:80 -g -w {weight}");
+        let pool = |servers: &[(u8, u8)]| {
+            let lines = servers.iter().map(|(n, weight)| line(*n, *weight));
+            std::iter::once("-A -t 10.0.0.1:80 -s rr".to_owned()).chain(lines).collect::<Vec<_>>()
+        };
+        let id = |turn: &Loop, address: &str| {
+            turn.checks.iter().position(|spec| spec.address.to_string() == address).unwrap()
+        };
+        let mut say = |address: &str, up: bool| {
+            let n = id(&turn, address);
+            let down = Verdict::Down(CheckFailure::Refused);
+            turn.verdict(n, if up { Verdict::Up } else { down });
+            saved()
+        };
+        assert_eq!(say("127.0.0.1", false), pool(&[]), "the sorry server is down");
+        assert_eq!(say("10.1.0.1", true), pool(&[(1, 1)]), "there is nobody else");
+        assert_eq!(say("10.1.0.4", true), pool(&[(1, 0), (4, 1)]));
+        assert_eq!(say("10.1.0.2", true), pool(&[(1, 1), (2, 1), (4, 0)]));
+        assert_eq!(say("10.1.0.1", false), pool(&[(2, 0), (4, 1)]), "its quorum is lost");
+        let sorry = "-a -t 10.0.0.1:80 -r 127.0.0.1:80 -g -w 1".to_owned();
+        say("127.0.0.1", true);
+        assert_eq!(say("10.1.0.4", false), [pool(&[(2, 0)]), vec![sorry]].concat());
     });
 }
 

@@ -23,7 +23,7 @@ use crate::lvs::exchange::{
     SqlCheck, TextCheck, Tls, Wanted,
 };
 use crate::lvs::model::{
-    Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
+    Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
 };
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
@@ -255,6 +255,11 @@ fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Resul
         let Thresholds { upper, lower } = real.thresholds;
         if upper > 0 || lower > 0 {
             writeln!(out, "thresholds {lower} {upper}")?;
+        }
+        for Dependency { name, check, address, port } in real.requires.iter().map(AsRef::as_ref) {
+            write!(out, "requires {name:?} ")?;
+            write_check(out, check)?;
+            writeln!(out, " {address} {port}")?;
         }
     }
     Ok(())

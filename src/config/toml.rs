@@ -32,6 +32,7 @@ mod http;
 mod link;
 mod outside;
 mod policy;
+mod requires;
 mod service;
 mod source;
 mod tls;

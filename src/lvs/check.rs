@@ -243,6 +243,14 @@ pub enum CheckFailure {
     /// The server answers that it can't: its code and its words.
     #[error("the server says: {0}")]
     Answer(String),
+    /// Something that the server can't do without is not up.
+    #[error("it needs {name}: {why}")]
+    Needs {
+        /// What it needs.
+        name: String,
+        /// Why that is not up.
+        why: String,
+    },
     /// The active node's check says so, and it knows why.
     #[error("the active node says so")]
     Told,

@@ -70,7 +70,7 @@ impl Following {
         (self.told, self.open) = (BTreeSet::new(), BTreeSet::new());
         for director in directors {
             let reals = director.services.iter().flat_map(|service| {
-                service.servers().filter_map(move |real| health.check_of(service, real))
+                service.servers().flat_map(move |real| health.checks_of(service, real))
             });
             let leads = self.lead.contains(&director.name);
             match (director.follow, leads) {

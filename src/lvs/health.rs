@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::lvs::check::{
     CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, CheckWarning, Verdict,
 };
-use crate::lvs::model::{Director, Pace, RealServer, VirtualService};
+use crate::lvs::model::{Dependency, Director, Pace, RealServer, VirtualService};
 use crate::time::Instant;
 
 /// Changes of a server's state are counted over so long.
@@ -90,15 +90,34 @@ struct CheckKey {
 
 impl CheckKey {
     fn new(service: &VirtualService, real: &RealServer) -> Self {
+        Self::of(service, &real.check, real.check_address, real.check_port)
+    }
+
+    fn needed(service: &VirtualService, it: &Dependency) -> Self {
+        Self::of(service, &it.check, it.address, it.port)
+    }
+
+    fn of(service: &VirtualService, kind: &CheckKind, address: IpAddr, port: u16) -> Self {
         Self {
+<<<<<<< HEAD
             address: real.check_address,
             port: real.check_port,
             source: real.check_source,
+=======
+            address,
+            port,
+>>>>>>> main
             interval: service.interval,
             timeout: service.timeout,
             pace: service.policy.pace,
-            kind: real.check.clone(),
+            kind: kind.clone(),
         }
+    }
+
+    /// A server's own check, and those of what it needs.
+    fn all(service: &VirtualService, real: &RealServer) -> impl Iterator<Item = Self> {
+        let needed = real.requires.iter().map(|it| Self::needed(service, it));
+        std::iter::once(Self::new(service, real)).chain(needed)
     }
 
     fn is_run(&self) -> bool {
@@ -162,8 +181,9 @@ impl Health {
         let mut wanted: BTreeMap<CheckKey, Vec<Limits>> = BTreeMap::new();
         for service in directors.iter().flat_map(|director| &director.services) {
             for real in service.servers() {
-                let limits = wanted.entry(CheckKey::new(service, real)).or_default();
-                limits.push(Limits::of(service));
+                for key in CheckKey::all(service, real) {
+                    wanted.entry(key).or_default().push(Limits::of(service));
+                }
             }
         }
         let checks = wanted.keys().filter(|key| key.is_run()).count();
@@ -251,9 +271,39 @@ impl Health {
         self.ids.get(&CheckKey::new(service, real)).copied()
     }
 
-    /// How a real server stands in a virtual service.
+    /// Every check that a real server's state follows from.
+    pub fn checks_of(
+        &self,
+        service: &VirtualService,
+        real: &RealServer,
+    ) -> impl Iterator<Item = CheckId> {
+        CheckKey::all(service, real).filter_map(|key| self.ids.get(&key).copied())
+    }
+
+    /// How a real server stands in a virtual service. One that is up by itself is down while
+    /// something is that it needs.
     pub fn standing(&self, service: &VirtualService, real: &RealServer) -> Standing {
-        let tally = self.check_of(service, real).and_then(|id| self.tallies.get(&id));
+        let mut standing = self.standing_of(service, &CheckKey::new(service, real));
+        for needed in &real.requires {
+            if !standing.state.is_up() {
+                break;
+            }
+            let theirs = self.standing_of(service, &CheckKey::needed(service, needed));
+            standing.since = standing.since.max(theirs.since);
+            standing.state = match theirs.state {
+                State::Up => State::Up,
+                State::Unknown => State::Unknown,
+                State::Down(why) => State::Down(Some(CheckFailure::Needs {
+                    name: needed.name.clone(),
+                    why: why.map_or_else(|| "it is off".to_owned(), |why| why.to_string()),
+                })),
+            };
+        }
+        standing
+    }
+
+    fn standing_of(&self, service: &VirtualService, key: &CheckKey) -> Standing {
+        let tally = self.ids.get(key).and_then(|id| self.tallies.get(id));
         let judged = tally.and_then(|tally| tally.judged.get(&Limits::of(service)));
         Standing {
             state: judged.map_or(State::Unknown, |judged| judged.state.clone()),

@@ -3,10 +3,11 @@
 //! Neighbours: `config` makes these values, `lvs::health` and `lvs::plan` work on them, `kernel`
 //! puts the resulting [`Table`] into IPVS. This module does no IO and knows no file format.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,9 @@ impl VirtualService {
     /// As many checks as it needs at most.
     pub fn checks(&self) -> usize {
         let sorry = self.fallback.as_ref().filter(|sorry| sorry.check != CheckKind::On);
-        self.pools().count() + usize::from(sorry.is_some())
+        let requires = self.pools().flat_map(|real| &real.requires);
+        let names: BTreeSet<&str> = requires.map(|it| it.name.as_str()).collect();
+        self.pools().count() + usize::from(sorry.is_some()) + names.len()
     }
 
     /// The real servers of both pools.
@@ -252,8 +255,26 @@ pub struct RealServer {
     pub check_address: IpAddr,
     /// The port that is checked; 0 where the check has none.
     pub check_port: u16,
+<<<<<<< HEAD
     /// The address of this node that checks come from; `None`: the kernel's choice.
     pub check_source: Option<IpAddr>,
+=======
+    /// What must be up, too, for it to be up.
+    pub requires: Vec<Arc<Dependency>>,
+}
+
+/// Something that real servers can't do without: a shared back end, a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// By which the configuration and the status know it.
+    pub name: String,
+    /// How it is checked.
+    pub check: CheckKind,
+    /// Where.
+    pub address: IpAddr,
+    /// At which port; 0 where the check has none.
+    pub port: u16,
+>>>>>>> main
 }
 
 /// A real server's or sorry server's identity within its service.
@@ -282,7 +303,11 @@ impl RealServer {
             check: CheckKind::On,
             check_address: key.address,
             check_port: 0,
+<<<<<<< HEAD
             check_source: None,
+=======
+            requires: Vec::new(),
+>>>>>>> main
         }
     }
 }

@@ -104,6 +104,10 @@ fn check(id: u32, kind: CheckKind, at: SocketAddr, times: (Duration, Duration)) 
     }
 }
 
+fn is_even(id: u32) -> bool {
+    id.is_multiple_of(2)
+}
+
 fn connect() -> CheckKind {
     CheckKind::Connect(Protocol::Tcp)
 }
@@ -127,7 +131,7 @@ impl Core {
 
     async fn hear(&mut self) -> FromChecker {
         let heard = tokio::time::timeout(PATIENCE, self.0.recv()).await;
-        heard.expect("nothing is heard").unwrap().unwrap()
+        heard.unwrap().unwrap().unwrap()
     }
 
     async fn results(&mut self) -> Vec<CheckResult> {
@@ -189,19 +193,19 @@ fn a_hundred_of_two_hundred_servers_that_vanish_are_down_within_timeout_and_inte
     run(async {
         let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(2));
         let checks = (0..200).map(|id| {
-            check(id, http(), server(1 + u8::from(id % 2 == 1), id), (interval, timeout))
+            check(id, http(), server(1 + u8::from(!is_even(id)), id), (interval, timeout))
         });
         let mut core = Core::checking(checks.collect()).await;
         core.until(0..200, true).await;
         let stall = Stall::watch();
         swallow();
         let begun = Instant::now();
-        core.until((0..200).filter(|id| id % 2 == 1), false).await;
+        core.until((0..200).filter(|id| !is_even(*id)), false).await;
         let (took, worst) = (begun.elapsed(), stall.worst());
         eprintln!("100 of 200 down after {took:?}; this machine stood still for {worst:?}");
         assert!(took <= interval + timeout + Duration::from_secs(1) + 2 * worst, "{took:?}");
         // The others never noticed.
-        core.until((0..200).filter(|id| id % 2 == 0), true).await;
+        core.until((0..200).filter(|id| is_even(*id)), true).await;
     });
 }
 
@@ -245,7 +249,7 @@ fn no_connection_of_a_check_stays_behind() {
     serve_pages();
     run(async {
         let times = (Duration::from_millis(100), Duration::from_secs(10));
-        let kind = |id| if id % 2 == 0 { http() } else { connect() };
+        let kind = |id| if is_even(id) { http() } else { connect() };
         let checks = (0..50).map(|id| check(id, kind(id), server(1, id), times));
         let mut core = Core::checking(checks.collect()).await;
         let mut ended = 0;

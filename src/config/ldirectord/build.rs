@@ -253,6 +253,7 @@ fn server(
 ) -> RealServer {
     let (forwarding, weight) = (line.forwarding, line.weight);
     let thresholds = Thresholds { upper: line.upper, lower: line.lower };
+<<<<<<< HEAD
     RealServer {
         key,
         forwarding,
@@ -263,6 +264,10 @@ fn server(
         check_port,
         check_source: None,
     }
+=======
+    let requires = Vec::new();
+    RealServer { key, forwarding, weight, thresholds, check, check_address, check_port, requires }
+>>>>>>> main
 }
 
 fn masqueraded_mark(from: &Virtual<'_>, line: &Real<'_>, port: u16, context: &mut Context<'_, '_>) {

@@ -165,6 +165,11 @@ impl<'d> Check<'d> {
         Pace { retry: retry.filter(|_| failures > 1), warmup: self.warmup }
     }
 
+    /// Whether it says what is done.
+    pub(super) fn has_type(&self) -> bool {
+        self.kind.is_some()
+    }
+
     /// The check of a server: kind, address, port. `span` is the server's place.
     pub(super) fn build(
         &self,

@@ -14,6 +14,7 @@ use crate::config::ldirectord::server::range;
 use crate::config::ldirectord::{address, build::server_port};
 use crate::config::toml::check::{self, Check, Level};
 use crate::config::toml::policy;
+use crate::config::toml::requires::{self, Dependencies};
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::{Family, value};
 use crate::lvs::check::CHECKS_MAX;
@@ -43,6 +44,8 @@ struct Defaults<'d> {
     quiescent: Option<bool>,
     clean_stop: Option<bool>,
     policy: policy::Said,
+    dependencies: Dependencies<'d>,
+    requires: Vec<Word<'d>>,
     fallback: Option<Item<'d>>,
 }
 
@@ -54,6 +57,8 @@ impl<'d> Defaults<'d> {
             quiescent: fields.take("quiescent").and_then(|item| item.boolean(walk)),
             clean_stop: fields.take("clean_stop").and_then(|item| item.boolean(walk)),
             policy: policy::Said::read(fields, walk),
+            dependencies: Dependencies::default(),
+            requires: requires::names(fields, walk),
             fallback: fields.take("fallback"),
         }
     }
@@ -65,6 +70,8 @@ impl<'d> Defaults<'d> {
             quiescent: self.quiescent.or(farther.quiescent),
             clean_stop: self.clean_stop.or(farther.clean_stop),
             policy: self.policy.or(&farther.policy),
+            dependencies: farther.dependencies.clone(),
+            requires: [farther.requires.as_slice(), &self.requires].concat(),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
         }
@@ -77,7 +84,8 @@ pub(super) fn read(
     mut fields: Fields<'_>,
     walk: &mut Walk<'_>,
 ) -> DraftDirector {
-    let defaults = Defaults::read(&mut fields, walk);
+    let mut defaults = Defaults::read(&mut fields, walk);
+    defaults.dependencies = Dependencies::read(&mut fields, walk);
     let maintenance = fields.take("maintenance_dir").and_then(|item| item.text(walk));
     let maintenance = maintenance.map(|word| PathBuf::from(word.text));
     let follow = fields.take("standby_checks").is_some_and(|item| follow(item, walk));
@@ -423,6 +431,7 @@ fn real(
     let thresholds =
         Thresholds { upper: upper.unwrap_or_default(), lower: lower.unwrap_or_default() };
     let method = fields.take("forwarding").and_then(|item| forwarding(item, walk));
+    let names = [service.requires.as_slice(), &requires::names(&mut fields, walk)].concat();
     let own = check::read(fields.take("check"), Level::Server, walk).or(&service.check);
     fields.finish(walk);
     let Some(written) = written else {
@@ -440,6 +449,7 @@ fn real(
     let in_table = server_port(key, forwarding, port, Some(word.span()), &mut walk.director());
     let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
     let weight = weight.unwrap_or(Some(1))?;
+    let requires = service.dependencies.of(&names, key, walk);
     let mut reals = Vec::new();
     for address in range((first, last), word, &mut walk.faults)? {
         let (check, check_address, check_port) =
@@ -453,7 +463,11 @@ fn real(
             check,
             check_address,
             check_port,
+<<<<<<< HEAD
             check_source: own.source(check_address),
+=======
+            requires: requires.clone(),
+>>>>>>> main
         });
     }
     Some(reals)

@@ -1,10 +1,10 @@
 use super::*;
 use crate::lvs::check::{CheckKind, CheckSpec};
 use crate::lvs::model::{
-    ConnectionCount, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
+    ConnectionCount, Dependency, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
 };
 use crate::lvs::overrides::Book;
-use crate::lvs::plan::apply;
+use crate::lvs::plan::{Op, apply};
 use crate::lvs::pool::Turn;
 use crate::lvs::table::{desired, is_served};
 use crate::lvs::testing::{at, director, down, key, real, service, up};
@@ -980,4 +980,42 @@ fn a_server_that_flaps_is_said_to_once_and_its_changes_are_counted_for_ten_minut
     assert_eq!((real(&world).changes, real(&world).flapping), (8, true));
     world.seconds(601);
     assert_eq!((real(&world).changes, real(&world).flapping), (0, false));
+}
+
+#[test]
+fn a_server_is_up_only_while_everything_is_that_it_needs() {
+    let mut web = service(1, &[1, 2]);
+    let storage = std::sync::Arc::new(Dependency {
+        name: "storage".to_owned(),
+        check: CheckKind::Ping,
+        address: at(50).address,
+        port: 0,
+    });
+    web.reals[0].requires = vec![storage.clone()];
+    let mut other = service(2, &[3]);
+    other.reals[0].requires = vec![storage];
+    let mut world = World::configured(vec![web, other]);
+    assert_eq!(world.checks.len(), 4, "it is checked once");
+    (1..4).for_each(|n| world.verdict(n, true));
+    assert_eq!(world.pool(1), [(at(2), 1)], "nobody knows yet whether it is there");
+    assert!(!world.control.converged());
+    world.verdict(50, true);
+    assert_eq!((world.pool(1).len(), world.pool(2)), (2, vec![(at(3), 1)]));
+    world.take_events();
+    world.verdict(50, false);
+    assert_eq!((world.pool(1), world.pool(2)), (vec![(at(2), 1)], vec![(at(99), 1)]));
+    let want = [
+        "tcp 10.0.0.1:80: 10.0.1.1:80 is down: it needs storage: connection refused",
+        "tcp 10.0.0.2:80: 10.0.1.3:80 is down: it needs storage: connection refused",
+        "tcp 10.0.0.2:80: sorry server 10.0.1.99:80 in, no real server is up",
+    ];
+    assert_eq!(world.take_events(), want);
+    world.verdict(1, false);
+    world.verdict(50, true);
+    let events = world.take_events();
+    assert!(!events.iter().any(|event| event.contains("10.0.1.1:80 is up")), "{events:?}");
+    assert!(events.contains(&"tcp 10.0.0.2:80: 10.0.1.3:80 is up".to_owned()), "{events:?}");
+    let real = world.control.view(world.now).services[0].real[0].clone();
+    assert_eq!(real.requires, ["storage"]);
+    assert_eq!(real.cause.as_deref(), Some("connection refused"), "its own comes first");
 }

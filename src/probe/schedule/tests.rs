@@ -92,7 +92,7 @@ fn each_check_comes_once_an_interval_and_all_are_spread_over_it() {
 #[test]
 fn two_thousand_checks_are_spread_and_no_second_has_many_more_than_another() {
     let mut schedule = Schedule::default();
-    let interval = |id: u32| if id % 2 == 0 { 10 * SECOND } else { 4 * SECOND };
+    let interval = |id: u32| if id.is_multiple_of(2) { 10 * SECOND } else { 4 * SECOND };
     schedule.replace(ms(123), (0..2000).map(|id| spec(id, interval(id))).collect());
     let starts = play(&mut schedule, ms(80_000));
     let mut seconds = vec![0u32; 80];
