@@ -464,11 +464,8 @@ fn director(reals: u16) -> Director {
             check: CheckKind::Connect(Protocol::Tcp),
             check_address: key.address,
             check_port: 80,
-<<<<<<< HEAD
             check_source: None,
-=======
             requires: Vec::new(),
->>>>>>> main
         }
     };
     let sorry = RealKey { address: address("127.0.0.1"), port: 80 };

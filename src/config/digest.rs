@@ -256,7 +256,8 @@ fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Resul
         if upper > 0 || lower > 0 {
             writeln!(out, "thresholds {lower} {upper}")?;
         }
-        for Dependency { name, check, address, port } in real.requires.iter().map(AsRef::as_ref) {
+        for needed in real.requires.iter().map(AsRef::as_ref) {
+            let Dependency { name, check, address, port, source: _ } = needed;
             write!(out, "requires {name:?} ")?;
             write_check(out, check)?;
             writeln!(out, " {address} {port}")?;

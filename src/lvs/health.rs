@@ -90,23 +90,23 @@ struct CheckKey {
 
 impl CheckKey {
     fn new(service: &VirtualService, real: &RealServer) -> Self {
-        Self::of(service, &real.check, real.check_address, real.check_port)
+        Self::of(service, &real.check, (real.check_address, real.check_port), real.check_source)
     }
 
     fn needed(service: &VirtualService, it: &Dependency) -> Self {
-        Self::of(service, &it.check, it.address, it.port)
+        Self::of(service, &it.check, (it.address, it.port), it.source)
     }
 
-    fn of(service: &VirtualService, kind: &CheckKind, address: IpAddr, port: u16) -> Self {
+    fn of(
+        service: &VirtualService,
+        kind: &CheckKind,
+        (address, port): (IpAddr, u16),
+        source: Option<IpAddr>,
+    ) -> Self {
         Self {
-<<<<<<< HEAD
-            address: real.check_address,
-            port: real.check_port,
-            source: real.check_source,
-=======
             address,
             port,
->>>>>>> main
+            source,
             interval: service.interval,
             timeout: service.timeout,
             pace: service.policy.pace,

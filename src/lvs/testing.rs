@@ -31,11 +31,8 @@ pub(super) fn real(n: u8) -> RealServer {
         check: CheckKind::Connect(Protocol::Tcp),
         check_address: at(n).address,
         check_port: 80,
-<<<<<<< HEAD
         check_source: None,
-=======
         requires: Vec::new(),
->>>>>>> main
     }
 }
 

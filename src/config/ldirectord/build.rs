@@ -253,7 +253,6 @@ fn server(
 ) -> RealServer {
     let (forwarding, weight) = (line.forwarding, line.weight);
     let thresholds = Thresholds { upper: line.upper, lower: line.lower };
-<<<<<<< HEAD
     RealServer {
         key,
         forwarding,
@@ -263,11 +262,8 @@ fn server(
         check_address,
         check_port,
         check_source: None,
+        requires: Vec::new(),
     }
-=======
-    let requires = Vec::new();
-    RealServer { key, forwarding, weight, thresholds, check, check_address, check_port, requires }
->>>>>>> main
 }
 
 fn masqueraded_mark(from: &Virtual<'_>, line: &Real<'_>, port: u16, context: &mut Context<'_, '_>) {

@@ -463,11 +463,8 @@ fn real(
             check,
             check_address,
             check_port,
-<<<<<<< HEAD
             check_source: own.source(check_address),
-=======
             requires: requires.clone(),
->>>>>>> main
         });
     }
     Some(reals)

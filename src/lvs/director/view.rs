@@ -138,16 +138,13 @@ pub struct RealView {
     /// does not say.
     #[serde(default)]
     pub hindered: Option<String>,
-<<<<<<< HEAD
     /// What its last check warns of, though it may be up: a certificate that is near its end. An
     /// older daemon does not say.
     #[serde(default)]
     pub warning: Option<String>,
-=======
     /// What must be up, too, for it to be up.
     #[serde(default)]
     pub requires: Vec<String>,
->>>>>>> main
     /// How often its state has changed within the last ten minutes; more than 64 are not counted.
     #[serde(default)]
     pub changes: usize,
@@ -278,11 +275,8 @@ impl Control {
             since_ms: millis(now.since(standing.since)),
             failures: standing.failures,
             hindered: standing.hindered,
-<<<<<<< HEAD
             warning: standing.warning.map(|warning| warning.to_string()),
-=======
             requires: real.requires.iter().map(|it| it.name.clone()).collect(),
->>>>>>> main
             changes,
             flapping: standing.flapping.is_some() && changes >= FLAPPING / 2,
             whole_in_ms: self
