@@ -990,6 +990,7 @@ fn a_server_is_up_only_while_everything_is_that_it_needs() {
         check: CheckKind::Ping,
         address: at(50).address,
         port: 0,
+        source: None,
     });
     web.reals[0].requires = vec![storage.clone()];
     let mut other = service(2, &[3]);
