@@ -115,9 +115,11 @@ fn a_mailbox_server_is_up_with_its_password_and_down_with_another_or_when_it_is_
 
 fn postfix(place: &Place, port: u16, tls: &str) -> Daemon {
     let (root, at) = (place.path.display(), place.at(port));
-    for directory in ["pid", "private", "public", "incoming", "active", "maildrop"] {
+    for directory in ["pid", "public", "incoming", "active", "maildrop"] {
         fs::create_dir_all(place.path.join("queue").join(directory)).unwrap();
     }
+    // Its programs meet in there, as their own user.
+    place.open_directory("queue/private");
     place.open_directory("data");
     let settings = format!(
         "compatibility_level = 3.6\nqueue_directory = {root}/queue\ndata_directory = {root}/data\n\

@@ -477,8 +477,7 @@ fn the_view_shows_configuration_health_and_kernel() {
 }
 
 #[test]
-fn a_certificate_near_its_end_is_reported_once_a_day_and_shown_until_it_is_renewed()
- {
+fn a_certificate_near_its_end_is_reported_once_a_day_and_shown_until_it_is_renewed() {
     let mut world = World::configured(vec![service(1, &[1]), service(2, &[1])]);
     world.verdict(1, true);
     let checked = |world: &mut World, verdict: Verdict, days: Option<u16>| {
