@@ -238,6 +238,10 @@ fn service_summary(text: &mut String, service: &VirtualService) {
         )
         .unwrap();
     }
+    for (real, agent) in s.pools().filter_map(|real| Some((real, real.agent.as_ref()?))) {
+        writeln!(text, "    {} asks {:?} {} {}", real.key, agent.check, agent.address, agent.port)
+            .unwrap();
+    }
     for real in s.pools().filter(|real| !real.requires.is_empty()) {
         let needs = real.requires.iter();
         let needs =

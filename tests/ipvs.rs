@@ -466,6 +466,7 @@ fn director(reals: u16) -> Director {
             check_port: 80,
             check_source: None,
             requires: Vec::new(),
+            agent: None,
         }
     };
     let sorry = RealKey { address: address("127.0.0.1"), port: 80 };

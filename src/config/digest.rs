@@ -16,6 +16,7 @@ use crate::config::{
     Arbiter, ArbiterKind, AutoFailback, Cast, Config, FenceParams, Group, Medium, OcfAgent,
     ResourceKind, ScriptStyle, Udp,
 };
+use crate::lvs::agent::AgentCheck;
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
     Authority, DnsCheck, Encryption, Exchange, FtpCheck, GrpcCheck, HttpCheck, HttpMethod,
@@ -23,7 +24,8 @@ use crate::lvs::exchange::{
     SqlCheck, TextCheck, Tls, Wanted,
 };
 use crate::lvs::model::{
-    Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
+    Agent, Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds,
+    VirtualService,
 };
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
@@ -256,6 +258,10 @@ fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Resul
         if upper > 0 || lower > 0 {
             writeln!(out, "thresholds {lower} {upper}")?;
         }
+        if let Some(Agent { check, address, port }) = &real.agent {
+            write_check(out, check)?;
+            writeln!(out, " {address} {port}")?;
+        }
         for needed in real.requires.iter().map(AsRef::as_ref) {
             let Dependency { name, check, address, port, source: _ } = needed;
             write!(out, "requires {name:?} ")?;
@@ -277,6 +283,11 @@ fn forwarding(forwarding: Forwarding) -> &'static str {
 
 fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {
     match check {
+        CheckKind::Agent(AgentCheck::Tcp { send }) => write!(out, "agent {send:?}"),
+        CheckKind::Agent(AgentCheck::Program(program)) => {
+            out.write_str("agent ")?;
+            write_program(out, program)
+        }
         CheckKind::External(program) => write_program(out, program),
         CheckKind::File(FileCheck { path, receive }) => write!(out, "file {path:?} {receive:?}"),
         CheckKind::On => out.write_str("on"),

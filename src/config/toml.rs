@@ -22,6 +22,7 @@
 //! real = ["192.168.2.106", "192.168.2.107"]
 //! ```
 
+mod agent;
 mod arbiter;
 mod check;
 mod damping;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lvs::agent::{Advice, AgentCheck};
 use crate::lvs::exchange::{Exchange, Password, Sha256};
 use crate::lvs::model::{Pace, Protocol};
 use crate::lvs::program::{FileCheck, ProgramCheck, ProgramEnd};
@@ -42,6 +43,8 @@ pub struct CheckSpec {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckKind {
+    /// An agent says what weight the server should have.
+    Agent(AgentCheck),
     /// A program says it.
     External(ProgramCheck),
     /// A file on this machine says it.
@@ -73,7 +76,7 @@ impl CheckKind {
             Self::Negotiate(exchange) | Self::Alternate { negotiate: exchange, .. } => {
                 Some(exchange)
             }
-            Self::External(_) | Self::File(_) => None,
+            Self::Agent(_) | Self::External(_) | Self::File(_) => None,
             Self::On | Self::Off | Self::Connect(_) | Self::Ping => None,
         }
     }
@@ -177,6 +180,8 @@ pub enum Verdict {
     Up,
     /// Not so.
     Down(CheckFailure),
+    /// What an agent says. Nothing else says that.
+    Said(Advice),
 }
 
 /// Why a check failed.
@@ -243,6 +248,9 @@ pub enum CheckFailure {
     /// The server answers that it can't: its code and its words.
     #[error("the server says: {0}")]
     Answer(String),
+    /// Its agent wants it out of service.
+    #[error("its agent says: {0}")]
+    Agent(String),
     /// Something that the server can't do without is not up.
     #[error("it needs {name}: {why}")]
     Needs {

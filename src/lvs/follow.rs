@@ -72,6 +72,8 @@ impl Following {
             let reals = director.services.iter().flat_map(|service| {
                 service.servers().flat_map(move |real| health.checks_of(service, real))
             });
+            // An agent says more than can be told in two bits.
+            let reals = reals.filter(|id| !health.is_agent(*id));
             let leads = self.lead.contains(&director.name);
             match (director.follow, leads) {
                 (true, true) => self.told.extend(reals),

@@ -5,14 +5,15 @@
 //! (`fall`, `rise`) are a virtual service's own, so one check can be down for one service and
 //! still up for another. This module checks nothing itself and knows no kernel table.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::lvs::agent::Advice;
 use crate::lvs::check::{
     CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, CheckWarning, Verdict,
 };
-use crate::lvs::model::{Dependency, Director, Pace, RealServer, VirtualService};
+use crate::lvs::model::{Agent, Dependency, Director, Pace, RealServer, VirtualService};
 use crate::time::Instant;
 
 /// Changes of a server's state are counted over so long.
@@ -65,6 +66,10 @@ pub struct Standing {
     pub warning: Option<CheckWarning>,
     /// Since when it has changed [`FLAPPING`] times within [`FLAP_WINDOW`] again and again.
     pub flapping: Option<Instant>,
+    /// Percent of its weight that its agent has asked for last.
+    pub percent: u16,
+    /// Why its agent can't be asked at present; what it said last holds.
+    pub silent: Option<String>,
 }
 
 /// The verdicts on everything that is configured.
@@ -72,6 +77,8 @@ pub struct Standing {
 pub struct Health {
     ids: BTreeMap<CheckKey, CheckId>,
     tallies: BTreeMap<CheckId, Tally>,
+    /// The checks that are agents'.
+    agents: BTreeSet<CheckId>,
     next: u32,
 }
 
@@ -91,6 +98,10 @@ struct CheckKey {
 impl CheckKey {
     fn new(service: &VirtualService, real: &RealServer) -> Self {
         Self::of(service, &real.check, (real.check_address, real.check_port), real.check_source)
+    }
+
+    fn agent(service: &VirtualService, it: &Agent) -> Self {
+        Self::of(service, &it.check, (it.address, it.port), None)
     }
 
     fn needed(service: &VirtualService, it: &Dependency) -> Self {
@@ -114,10 +125,11 @@ impl CheckKey {
         }
     }
 
-    /// A server's own check, and those of what it needs.
+    /// A server's own check, those of what it needs, and its agent's.
     fn all(service: &VirtualService, real: &RealServer) -> impl Iterator<Item = Self> {
         let needed = real.requires.iter().map(|it| Self::needed(service, it));
-        std::iter::once(Self::new(service, real)).chain(needed)
+        let agent = real.agent.iter().map(|it| Self::agent(service, it));
+        std::iter::once(Self::new(service, real)).chain(needed).chain(agent)
     }
 
     fn is_run(&self) -> bool {
@@ -159,6 +171,8 @@ struct Tally {
     /// Why it could not be carried out the last time, where that was our own fault.
     hindered: Option<String>,
     warning: Option<CheckWarning>,
+    /// Of an agent: what it has asked for last.
+    percent: Option<u16>,
     judged: BTreeMap<Limits, Judged>,
 }
 
@@ -198,6 +212,8 @@ impl Health {
             self.tallies.insert(id, old.with_limits(now, &key.kind, &limits));
             self.ids.insert(key, id);
         }
+        let agents = self.ids.iter().filter(|(key, _)| matches!(key.kind, CheckKind::Agent(_)));
+        self.agents = agents.map(|(_, id)| *id).collect();
         Ok(())
     }
 
@@ -230,7 +246,12 @@ impl Health {
     /// Counts one verdict. True when some virtual service must now see the server otherwise.
     /// A check that is not configured (any more) changes nothing.
     pub fn record(&mut self, now: Instant, result: &CheckResult) -> bool {
-        self.tallies.get_mut(&result.id).is_some_and(|tally| tally.count(now, &result.verdict))
+        let Some(tally) = self.tallies.get_mut(&result.id) else { return false };
+        match &result.verdict {
+            Verdict::Said(advice) => tally.hear(now, Ok(advice)),
+            Verdict::Down(why) if self.agents.contains(&result.id) => tally.hear(now, Err(why)),
+            verdict => tally.count(now, verdict),
+        }
     }
 
     /// Takes over what the other node says of a check, whose verdicts it has counted. True when
@@ -271,6 +292,11 @@ impl Health {
         self.ids.get(&CheckKey::new(service, real)).copied()
     }
 
+    /// Whether a check is an agent's, which says more than up or down.
+    pub fn is_agent(&self, id: CheckId) -> bool {
+        self.agents.contains(&id)
+    }
+
     /// Every check that a real server's state follows from.
     pub fn checks_of(
         &self,
@@ -284,6 +310,14 @@ impl Health {
     /// something is that it needs.
     pub fn standing(&self, service: &VirtualService, real: &RealServer) -> Standing {
         let mut standing = self.standing_of(service, &CheckKey::new(service, real));
+        if let Some(agent) = &real.agent {
+            let theirs = self.standing_of(service, &CheckKey::agent(service, agent));
+            (standing.percent, standing.silent) = (theirs.percent, theirs.hindered);
+            if standing.state.is_up() {
+                standing.since = standing.since.max(theirs.since);
+                standing.state = theirs.state;
+            }
+        }
         for needed in &real.requires {
             if !standing.state.is_up() {
                 break;
@@ -312,6 +346,8 @@ impl Health {
             hindered: tally.and_then(|tally| tally.hindered.clone()),
             warning: tally.and_then(|tally| tally.warning.clone()),
             flapping: judged.and_then(|judged| judged.flapping),
+            percent: tally.and_then(|tally| tally.percent).unwrap_or(100),
+            silent: None,
         }
     }
 
@@ -347,6 +383,25 @@ impl Tally {
         self
     }
 
+    /// An agent's word counts at once. One that can't be asked says nothing.
+    fn hear(&mut self, now: Instant, said: Result<&Advice, &CheckFailure>) -> bool {
+        let (verdict, percent) = match said {
+            Ok(Advice { down: Some(why), percent }) => {
+                (Verdict::Down(CheckFailure::Agent(why.clone())), Some(*percent))
+            }
+            Ok(Advice { down: None, percent }) => (Verdict::Up, Some(*percent)),
+            Err(_) => (Verdict::Up, self.percent),
+        };
+        self.hindered = said.err().map(ToString::to_string);
+        let mut changed = std::mem::replace(&mut self.percent, percent) != percent;
+        for judged in self.judged.values_mut() {
+            if said.is_ok() || judged.state == State::Unknown {
+                changed |= judged.follow(now, &verdict, true);
+            }
+        }
+        changed
+    }
+
     fn count(&mut self, now: Instant, verdict: &Verdict) -> bool {
         self.hindered = None;
         if let Verdict::Down(CheckFailure::Local(why)) = verdict
@@ -361,6 +416,7 @@ impl Tally {
             Verdict::Down(_) => {
                 (self.successes, self.failures) = (0, self.failures.saturating_add(1));
             }
+            Verdict::Said(_) => {}
         }
         let (successes, failures) = (self.successes, self.failures);
         let mut changed = false;
@@ -368,6 +424,7 @@ impl Tally {
             let reached = match verdict {
                 Verdict::Up => successes >= limits.rise,
                 Verdict::Down(_) => failures >= limits.fall,
+                Verdict::Said(_) => false,
             };
             changed |= judged.follow(now, verdict, reached);
         }

@@ -77,7 +77,8 @@ impl VirtualService {
         let sorry = self.fallback.as_ref().filter(|sorry| sorry.check != CheckKind::On);
         let requires = self.pools().flat_map(|real| &real.requires);
         let names: BTreeSet<&str> = requires.map(|it| it.name.as_str()).collect();
-        self.pools().count() + usize::from(sorry.is_some()) + names.len()
+        let agents = self.pools().filter(|real| real.agent.is_some()).count();
+        self.pools().count() + agents + usize::from(sorry.is_some()) + names.len()
     }
 
     /// The real servers of both pools.
@@ -259,6 +260,19 @@ pub struct RealServer {
     pub check_source: Option<IpAddr>,
     /// What must be up, too, for it to be up.
     pub requires: Vec<Arc<Dependency>>,
+    /// Who says how much of its weight it can carry.
+    pub agent: Option<Agent>,
+}
+
+/// An agent and where it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// How.
+    pub check: CheckKind,
+    /// Where.
+    pub address: IpAddr,
+    /// At which port; for a program, the port that it is told.
+    pub port: u16,
 }
 
 /// Something that real servers can't do without: a shared back end, a gateway.
@@ -304,6 +318,7 @@ impl RealServer {
             check_port: 0,
             check_source: None,
             requires: Vec::new(),
+            agent: None,
         }
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lvs::check::CheckKind;
+use crate::lvs::agent::share;
+use crate::lvs::check::{CheckFailure, CheckKind};
 use crate::lvs::health::State;
 use crate::lvs::model::{
     Director, Need, Quorum, RealKey, RealServer, ServiceEntry, ServiceKey, Table, VirtualService,
@@ -196,7 +197,10 @@ fn fails(service: &VirtualService, real: &RealServer, wish: Wish<'_>) -> bool {
 /// Whether somebody has taken it out on purpose.
 fn is_off(service: &VirtualService, real: &RealServer, wish: Wish<'_>) -> bool {
     match wish.overrides.on(&service.key, &real.key) {
-        None | Some(Override::Weight(_)) => real.check == CheckKind::Off,
+        None | Some(Override::Weight(_)) => {
+            let agent = |state| matches!(state, State::Down(Some(CheckFailure::Agent(_))));
+            real.check == CheckKind::Off || agent(wish.health.standing(service, real).state)
+        }
         Some(Override::Drain { .. } | Override::Disable | Override::Maintenance) => true,
     }
 }
@@ -261,10 +265,10 @@ fn weight(
     }
 }
 
-/// The weight of a server that is up, by configuration and operator; `None`: it is disabled.
+/// The weight of a server that is up, by configuration, agent and operator; `None`: it is disabled.
 fn asked(service: &VirtualService, real: &RealServer, wish: Wish<'_>) -> Option<u32> {
     match wish.overrides.on(&service.key, &real.key) {
-        None => Some(real.weight),
+        None => Some(share(real.weight, wish.health.standing(service, real).percent)),
         Some(Override::Weight(weight)) => Some(weight),
         Some(Override::Drain { until }) if wish.now < until => Some(0),
         Some(Override::Drain { .. } | Override::Disable) => None,

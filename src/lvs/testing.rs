@@ -33,6 +33,7 @@ pub(super) fn real(n: u8) -> RealServer {
         check_port: 80,
         check_source: None,
         requires: Vec::new(),
+        agent: None,
     }
 }
 

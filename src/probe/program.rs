@@ -42,6 +42,15 @@ pub(super) async fn check(check: &ProgramCheck, spec: &CheckSpec) -> Result<(), 
     judged(&ran, spec.timeout)
 }
 
+/// Runs the program, and returns the last line of what it says when it ends well.
+pub(super) async fn said(check: &ProgramCheck, spec: &CheckSpec) -> Result<String, CheckFailure> {
+    let Some(ran) = ended(invocation(check, spec)).await? else {
+        return Err(late(spec.timeout, String::new()));
+    };
+    judged(&ran, spec.timeout)?;
+    Ok(ran.last_line().unwrap_or_default().to_owned())
+}
+
 /// Runs a program to its end or to its limit; `None` when it has not ended by then and is being
 /// killed. No check is waited for longer than its limit.
 pub(super) async fn ended(invocation: Invocation) -> Result<Option<Ran>, CheckFailure> {

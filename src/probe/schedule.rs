@@ -128,7 +128,7 @@ impl Schedule {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         entry.steps.advance(verdict);
         entry.failures = match verdict {
-            Verdict::Up => 0,
+            Verdict::Up | Verdict::Said(_) => 0,
             Verdict::Down(_) => entry.failures.saturating_add(1),
         };
         entry.due = entry.next_due(now).min(entry.retry(now));
@@ -190,8 +190,8 @@ impl Steps {
         let Self::Alternate { connects, left, .. } = self else { return };
         *left = match (verdict, *left) {
             (Verdict::Down(_), _) => 0,
-            (Verdict::Up, 0) => *connects,
-            (Verdict::Up, left) => left - 1,
+            (Verdict::Up | Verdict::Said(_), 0) => *connects,
+            (Verdict::Up | Verdict::Said(_), left) => left - 1,
         };
     }
 }

@@ -226,6 +226,12 @@ fn write_real(out: &mut String, real: &RealView) -> fmt::Result {
     if let Some(ms) = real.whole_in_ms {
         write!(out, ", grows to its weight within {} s", ms.div_ceil(1000))?;
     }
+    if let Some(percent) = real.agent_percent.filter(|percent| *percent != 100) {
+        write!(out, ", {percent} % by its agent")?;
+    }
+    if let Some(why) = &real.agent_silent {
+        write!(out, ", its agent can't be asked: {why}")?;
+    }
     if real.flapping {
         write!(out, ", FLAPS: {} changes in ten minutes", real.changes)?;
     }

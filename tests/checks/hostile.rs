@@ -149,6 +149,7 @@ fn noise(length: usize) -> Vec<u8> {
 
 fn cause(verdict: &Verdict) -> &'static str {
     match verdict {
+        Verdict::Said(advice) => panic!("{advice:?} of no agent"),
         Verdict::Up => "up",
         Verdict::Down(failure) => match failure {
             CheckFailure::Refused => "refused",

@@ -235,6 +235,7 @@ pub(crate) fn judged(exchange: Exchange, target: SocketAddr, trust: Trust) -> Ve
 pub(crate) fn reason(verdict: Verdict) -> String {
     match verdict {
         Verdict::Up => "up".to_owned(),
+        Verdict::Said(advice) => panic!("{advice:?} of no agent"),
         Verdict::Down(failure) => failure.to_string(),
     }
 }

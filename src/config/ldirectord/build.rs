@@ -229,6 +229,7 @@ fn template(
         CheckKind::Connect(Protocol::Tcp) => None,
         CheckKind::External(_) => return Some(server(key, line, check, (address, line.port))),
         CheckKind::Connect(Protocol::Udp)
+        | CheckKind::Agent(_)
         | CheckKind::File(_)
         | CheckKind::Ping
         | CheckKind::On
@@ -263,6 +264,7 @@ fn server(
         check_port,
         check_source: None,
         requires: Vec::new(),
+        agent: None,
     }
 }
 

@@ -378,7 +378,7 @@ fn kind(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Kind> {
     found
 }
 
-fn elsewhere(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
+pub(super) fn elsewhere(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {
     let word = item.text(walk)?;
     let family = if word.text.contains(':') { Family::V6 } else { Family::V4 };
     address::host(word, family, &mut walk.director())
@@ -395,7 +395,7 @@ fn path<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Word<'d>> {
 }
 
 /// A program and its arguments; one without arguments may be a string.
-fn command<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Vec<&'d str>> {
+pub(super) fn command<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Vec<&'d str>> {
     let items = if item.is_text() { vec![item] } else { item.items(walk) };
     let words: Option<Vec<Word<'d>>> = items.iter().map(|item| item.text(walk)).collect();
     let words = words?;

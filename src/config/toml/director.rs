@@ -12,6 +12,7 @@ use crate::config::diag::{Mark, Span, Word};
 use crate::config::ldirectord::section::{PERSISTENT_MAX, flag_bits, known_scheduler, sched_flags};
 use crate::config::ldirectord::server::range;
 use crate::config::ldirectord::{address, build::server_port};
+use crate::config::toml::agent;
 use crate::config::toml::check::{self, Check, Level};
 use crate::config::toml::policy;
 use crate::config::toml::requires::{self, Dependencies};
@@ -46,6 +47,7 @@ struct Defaults<'d> {
     policy: policy::Said,
     dependencies: Dependencies<'d>,
     requires: Vec<Word<'d>>,
+    agent: Option<agent::Written<'d>>,
     fallback: Option<Item<'d>>,
 }
 
@@ -59,6 +61,7 @@ impl<'d> Defaults<'d> {
             policy: policy::Said::read(fields, walk),
             dependencies: Dependencies::default(),
             requires: requires::names(fields, walk),
+            agent: fields.take("agent").and_then(|item| agent::read(item, walk)),
             fallback: fields.take("fallback"),
         }
     }
@@ -71,6 +74,7 @@ impl<'d> Defaults<'d> {
             clean_stop: self.clean_stop.or(farther.clean_stop),
             policy: self.policy.or(&farther.policy),
             dependencies: farther.dependencies.clone(),
+            agent: self.agent.or_else(|| farther.agent.clone()),
             requires: [farther.requires.as_slice(), &self.requires].concat(),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
@@ -432,6 +436,8 @@ fn real(
         Thresholds { upper: upper.unwrap_or_default(), lower: lower.unwrap_or_default() };
     let method = fields.take("forwarding").and_then(|item| forwarding(item, walk));
     let names = [service.requires.as_slice(), &requires::names(&mut fields, walk)].concat();
+    let agent = fields.take("agent").and_then(|item| agent::read(item, walk));
+    let agent = agent.or_else(|| service.agent.clone());
     let own = check::read(fields.take("check"), Level::Server, walk).or(&service.check);
     fields.finish(walk);
     let Some(written) = written else {
@@ -454,6 +460,7 @@ fn real(
     for address in range((first, last), word, &mut walk.faults)? {
         let (check, check_address, check_port) =
             own.build(key, (address, asked), word.span(), walk)?;
+        let agent = agent.as_ref().map(|agent| agent.build(key, (address, asked)));
         let key = RealKey { address, port: in_table };
         reals.push(RealServer {
             key,
@@ -465,6 +472,7 @@ fn real(
             check_port,
             check_source: own.source(check_address),
             requires: requires.clone(),
+            agent,
         });
     }
     Some(reals)

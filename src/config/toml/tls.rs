@@ -51,14 +51,13 @@ impl Said {
         }
     }
 
-    /// What this one does not say, `farther` does. Who says how far to look says by whom, too.
+    /// What this one does not say, `farther` does; but anybody is nobody in particular.
     pub(super) fn or(self, farther: &Self) -> Self {
-        let own = self.verify.is_some() || self.ca.is_some();
         let anybody = self.verify == Some(Verify::Nothing);
-        let farther_says = |own: bool| !own && !anybody;
+        let by_whom = self.ca.is_some();
         Self {
-            ca: self.ca.or_else(|| farther.ca.clone().filter(|_| farther_says(false))),
-            verify: self.verify.or(farther.verify.filter(|it| !own || *it != Verify::Nothing)),
+            verify: self.verify.or(farther.verify.filter(|it| !by_whom || *it != Verify::Nothing)),
+            ca: self.ca.or_else(|| farther.ca.clone().filter(|_| !anybody)),
             warn_days: self.warn_days.or(farther.warn_days),
             starttls: self.starttls.or(farther.starttls),
         }

@@ -1,7 +1,8 @@
 use super::*;
+use crate::lvs::agent::AgentCheck;
 use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict};
 use crate::lvs::model::{
-    ConnectionCount, Dependency, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
+    Agent, ConnectionCount, Dependency, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
 };
 use crate::lvs::overrides::Book;
 use crate::lvs::plan::{Op, apply};
@@ -1051,4 +1052,68 @@ fn a_server_is_up_only_while_everything_is_that_it_needs() {
     let real = world.control.view(world.now).services[0].real[0].clone();
     assert_eq!(real.requires, ["storage"]);
     assert_eq!(real.cause.as_deref(), Some("connection refused"), "its own comes first");
+}
+
+/// What the agent of server 1 says, or that it can't be asked.
+fn agent_says(world: &mut World, said: Option<&str>) {
+    let is_agent = |spec: &&CheckSpec| matches!(spec.kind, CheckKind::Agent(_));
+    let id = world.checks.iter().find(is_agent).unwrap().id;
+    let verdict = match said {
+        Some(said) => Verdict::Said(said.parse().unwrap()),
+        None => Verdict::Down(CheckFailure::Refused),
+    };
+    world.now = world.now.plus(Duration::from_millis(1));
+    world.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+}
+
+/// The good verdict on the server 1's own check.
+fn own_check_is_good(world: &mut World) {
+    let own = |spec: &&CheckSpec| spec.kind == CheckKind::Connect(crate::lvs::model::Protocol::Tcp);
+    let id = world.checks.iter().filter(own).find(|spec| spec.address == at(1).address);
+    world.tell(Input::Checked(up(id.unwrap().id)));
+}
+
+#[test]
+fn an_agent_says_how_much_of_its_weight_a_server_can_carry_and_its_silence_says_nothing() {
+    let mut web = heavy(2);
+    let check = CheckKind::Agent(AgentCheck::Tcp { send: None });
+    web.reals[0].agent = Some(Agent { check, address: at(1).address, port: 9000 });
+    let mut world = World::configured(vec![web]);
+    world.verdict(2, true);
+    own_check_is_good(&mut world);
+    assert_eq!(world.pool(1), [(at(2), 100)], "not before the agent has been asked");
+    agent_says(&mut world, Some("75%"));
+    assert_eq!(world.pool(1), [(at(1), 75), (at(2), 100)]);
+    agent_says(&mut world, None);
+    assert_eq!(world.pool(1)[0], (at(1), 75));
+    let real = |world: &World| world.control.view(world.now).services[0].real[0].clone();
+    assert_eq!(real(&world).agent_silent.as_deref(), Some("connection refused"));
+    assert_eq!((real(&world).agent_percent, real(&world).up), (Some(75), true));
+    agent_says(&mut world, Some("drain"));
+    assert_eq!(world.pool(1)[0], (at(1), 0));
+    assert_eq!(real(&world).agent_silent, None);
+    operator(&mut world, "weight 9");
+    assert_eq!(world.pool(1)[0], (at(1), 9), "an operator's word is as it is");
+    operator(&mut world, "enable");
+    world.take_events();
+    agent_says(&mut world, Some("down # disk full"));
+    assert_eq!(world.pool(1), [(at(2), 100)]);
+    let want = ["tcp 10.0.0.1:80: 10.0.1.1:80 is down: its agent says: disk full"];
+    assert_eq!(world.take_events(), want);
+    agent_says(&mut world, None);
+    assert_eq!(world.pool(1), [(at(2), 100)], "its last word holds");
+    agent_says(&mut world, Some("up"));
+    assert_eq!(world.pool(1)[0], (at(1), 100));
+}
+
+#[test]
+fn an_agent_that_was_never_there_keeps_nobody_out() {
+    let mut web = heavy(1);
+    let check = CheckKind::Agent(AgentCheck::Tcp { send: None });
+    web.reals[0].agent = Some(Agent { check, address: at(1).address, port: 9000 });
+    let mut world = World::configured(vec![web]);
+    own_check_is_good(&mut world);
+    agent_says(&mut world, None);
+    assert_eq!(world.pool(1), [(at(1), 100)]);
+    assert!(world.control.converged());
 }

@@ -142,6 +142,12 @@ pub struct RealView {
     /// older daemon does not say.
     #[serde(default)]
     pub warning: Option<String>,
+    /// Percent of its weight that its agent asks for; `None` without an agent.
+    #[serde(default)]
+    pub agent_percent: Option<u16>,
+    /// Why its agent can't be asked at present; what it said last holds.
+    #[serde(default)]
+    pub agent_silent: Option<String>,
     /// What must be up, too, for it to be up.
     #[serde(default)]
     pub requires: Vec<String>,
@@ -276,6 +282,8 @@ impl Control {
             failures: standing.failures,
             hindered: standing.hindered,
             warning: standing.warning.map(|warning| warning.to_string()),
+            agent_percent: real.agent.as_ref().map(|_| standing.percent),
+            agent_silent: standing.silent,
             requires: real.requires.iter().map(|it| it.name.clone()).collect(),
             changes,
             flapping: standing.flapping.is_some() && changes >= FLAPPING / 2,

@@ -75,6 +75,7 @@ fn run_once(check: ProgramCheck, timeout: Duration) -> Verdict {
 
 fn cause(verdict: Verdict) -> String {
     match verdict {
+        Verdict::Said(advice) => panic!("{advice:?} of no agent"),
         Verdict::Up => panic!("it should be down"),
         Verdict::Down(failure) => failure.to_string(),
     }
