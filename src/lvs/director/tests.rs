@@ -1063,7 +1063,7 @@ fn agent_says(world: &mut World, said: Option<&str>) {
         None => Verdict::Down(CheckFailure::Refused),
     };
     world.now = world.now.plus(Duration::from_millis(1));
-    world.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+    world.tell(Input::Checked(CheckResult { id, verdict, warning: None, took_us: 1 }));
 }
 
 /// The good verdict on the server 1's own check.
