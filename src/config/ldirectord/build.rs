@@ -72,7 +72,7 @@ fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>)
 }
 
 /// The port that a server has in IPVS. Only masq can change it: with gate and ipip it is the
-/// service's, and with a mark there is none.
+/// service's. Packets with a mark keep theirs then, and what is written is only shown.
 pub(in crate::config) fn server_port(
     key: &ServiceKey,
     forwarding: Forwarding,
@@ -82,7 +82,7 @@ pub(in crate::config) fn server_port(
 ) -> u16 {
     let own = match key {
         ServiceKey::Address { port, .. } => *port,
-        ServiceKey::Mark { .. } => 0,
+        ServiceKey::Mark { .. } => return written.unwrap_or(0),
     };
     let Some(written) = written.filter(|port| *port > 0) else { return own };
     if forwarding == Forwarding::Masq {

@@ -38,7 +38,7 @@ fn addresses_and_real_servers_are_read_as_ldirectord_does() {
         ("virtual=10.0.0.1:80\n\treal=10.0.0.2:81 masq 7", "tcp 10.0.0.1:80: 10.0.0.2:81 Masq 7"),
         ("virtual=10.0.0.1:80\n\treal=10.0.0.2:81 ipip", "tcp 10.0.0.1:80: 10.0.0.2:80 Ipip 1"),
         ("virtual  =  10.0.0.1:80 junk\n", "tcp 10.0.0.1:80: "),
-        ("virtual=5\n\treal=10.0.0.2:80 gate\n", "fwm 5: 10.0.0.2:0 Gate 1"),
+        ("virtual=5\n\treal=10.0.0.2:80 gate\n", "fwm 5: 10.0.0.2:80 Gate 1"),
         ("virtual=5\n\treal=10.0.0.2:80 masq\n", "fwm 5: 10.0.0.2:80 Masq 1"),
         ("virtual6=7\n\treal6=[2001:db8::2] gate\n", "fwm6 7: [2001:db8::2]:0 Gate 1"),
         (
@@ -297,7 +297,7 @@ fn the_sorry_server_is_the_sections_own_or_the_global_one_of_its_family() {
         ("fallback=127.0.0.1\nvirtual=10.0.0.1:81\n".to_owned(), Some("127.0.0.1:81 Gate")),
         ("virtual=10.0.0.1:81\nfallback=127.0.0.1:80\n".to_owned(), Some("127.0.0.1:81 Gate")),
         (format!("fallback=127.0.0.1\n{own}"), Some("127.0.0.2:8080 Masq")),
-        ("fallback=127.0.0.1:80\nvirtual=3\n".to_owned(), Some("127.0.0.1:0 Gate")),
+        ("fallback=127.0.0.1:80\nvirtual=3\n".to_owned(), Some("127.0.0.1:80 Gate")),
         ("fallback=127.0.0.1:80\nvirtual6=[2001:db8::1]:80\n".to_owned(), None),
         ("fallback6=[::1]\nvirtual6=[2001:db8::1]:80\n".to_owned(), Some("[::1]:80 Gate")),
     ] {
