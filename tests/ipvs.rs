@@ -25,6 +25,7 @@ use pairbeat::lvs::model::{
     DestEntry, Director, Forwarding, Need, Policy, Protocol, Quorum, RealKey, RealServer,
     SchedFlags, ServiceEntry, ServiceKey, Table, Thresholds, VirtualService,
 };
+use pairbeat::lvs::notify::Notify;
 use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
 use pairbeat::names::DirectorName;
 use pairbeat::time::Instant as Moment;
@@ -431,6 +432,7 @@ impl Loop {
                     }
                     continue;
                 }
+                Output::Run { id, .. } => Input::Ran { id, result: Ok(()) },
                 Output::Stopped { left } => {
                     self.stopped = left.is_empty();
                     continue;
@@ -486,6 +488,7 @@ fn director(reals: u16) -> Director {
         timeout: second,
         fall: 1,
         rise: 1,
+        notify: Notify::default(),
         policy: Policy::default(),
     };
     let name = DirectorName::new("web").unwrap();

@@ -27,6 +27,7 @@ use crate::lvs::model::{
     Agent, Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds,
     VirtualService,
 };
+use crate::lvs::notify::Program;
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
@@ -212,6 +213,9 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
     let (interval, timeout) = (service.interval.as_micros(), service.timeout.as_micros());
     let VirtualService { quiescent, clean_stop, fall, rise, .. } = service;
     writeln!(out, "check {interval} {timeout} {fall} {rise} {quiescent} {clean_stop}")?;
+    if let Some(Program { program, args }) = &service.notify.fallback_command {
+        writeln!(out, "told {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
+    }
     if let Some(fallback) = &service.fallback {
         write!(out, "fallback {} {}", fallback.key, forwarding(fallback.forwarding))?;
         if fallback.check != CheckKind::On {

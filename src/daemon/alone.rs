@@ -180,6 +180,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
     let director = director::start(&home.paths, vec![config.director], chronicle::log_only());
     let director = director.map_err(system)?;
+    director.lead(&home.name, true).await;
     let mut checker = Checker::Due(Instant::now());
     let mut ready = Some(ready);
     let mut warm = Box::pin(director.warm(START_MAX));

@@ -272,7 +272,8 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
             Happening::CheckerLost { why: "it is no longer connected".to_owned() }
         }
         DirectorEvent::Panic { on: true, .. } => other(Severity::Alarm),
-        DirectorEvent::Quorum { met: false, .. }
+        DirectorEvent::NotTold { .. }
+        | DirectorEvent::Quorum { met: false, .. }
         | DirectorEvent::Flapping { .. }
         | DirectorEvent::BackupIn { .. }
         | DirectorEvent::RealWarning { .. }
@@ -288,6 +289,7 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         | DirectorEvent::SorryUp { .. }
         | DirectorEvent::KernelBack
         | DirectorEvent::Converged
+        | DirectorEvent::Told { .. }
         | DirectorEvent::Ordered { .. } => other(Severity::Info),
     }
 }

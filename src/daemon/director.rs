@@ -24,11 +24,12 @@ use crate::daemon::book::BookKeeper;
 use crate::daemon::channel::{Channel, ChannelError, Receiver, Sender};
 use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
+use crate::daemon::hooks;
 use crate::daemon::maintenance::{self, Marks};
 use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
-use crate::lvs::director::{Control, DirectorEvent, Input, Output, View};
+use crate::lvs::director::{Control, DirectorEvent, Input, Output, RUN_LIMIT, View};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Overrides, Target};
@@ -38,7 +39,7 @@ use crate::sys::clock;
 
 /// Orders that wait for the task: a reload, a stop, and a few questions for the status.
 const ORDERS_MAX: usize = 16;
-/// Answers of the kernel that wait: one order is under way at a time, late ones may follow.
+/// Answers of the kernel and of programs that wait; who has one to give waits for its turn.
 const ANSWERS_MAX: usize = 8;
 /// Longest sleep: a timer that far ahead is as good as none.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
@@ -446,6 +447,13 @@ impl Task {
                     });
                 }
                 Output::Tell(verdicts) => self.book.judge(verdicts),
+                Output::Run { id, program } => {
+                    let answer = self.answers.0.clone();
+                    tokio::task::spawn_local(async move {
+                        let result = hooks::told(program, RUN_LIMIT).await;
+                        let _task_ended = answer.send(Input::Ran { id, result }).await;
+                    });
+                }
                 Output::Report(event) => (self.tell)(chronicle::of_director(&event)),
                 Output::Stopped { left } => {
                     self.stopped(&left);

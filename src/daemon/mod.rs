@@ -13,6 +13,7 @@ pub mod core;
 pub mod director;
 mod guard;
 pub mod hands;
+mod hooks;
 mod keeper;
 mod looks;
 mod maintenance;

@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,8 +23,10 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
 use crate::keys::Secret;
+use crate::lvs::program::ProgramEnd;
 use crate::sys::child::isolate;
 use crate::sys::ready::watched;
+use crate::time::millis;
 
 /// How much of each output stream is kept: its end, for that is where the reason stands.
 pub const OUTPUT_MAX: usize = 64 * 1024;
@@ -59,6 +62,18 @@ pub struct Invocation {
     pub limit: Duration,
 }
 
+/// What systemd tells us and is for nobody else.
+const NOT_INHERITED: &[&str] =
+    &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"];
+
+/// The environment that the daemon was started with, as ldirectord hands it on.
+pub fn inherited() -> BTreeMap<String, String> {
+    let variables = std::env::vars_os();
+    let readable = variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    readable.filter(|(name, _)| !NOT_INHERITED.contains(&name.as_str())).collect()
+}
+
 /// How a child ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
@@ -73,6 +88,20 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// Whether it ended by itself with exit code 0; if not, how. `limit` is the one that it had.
+    ///
+    /// # Errors
+    /// How it ended.
+    pub fn well(&self, limit: Duration) -> Result<(), ProgramEnd> {
+        match self.status.map(|status| (status.code(), status.signal())) {
+            _ if self.timed_out => Err(ProgramEnd::TimedOut(millis(limit))),
+            Some((Some(0), _)) => Ok(()),
+            Some((Some(code), _)) => Err(ProgramEnd::Exited(code)),
+            Some((None, signal)) => Err(ProgramEnd::Signal(signal.unwrap_or_default())),
+            None => Err(ProgramEnd::TimedOut(millis(limit))),
+        }
+    }
+
     /// The last line that it printed and that is not empty; standard error comes first.
     pub fn last_line(&self) -> Option<&str> {
         let lines = self.stdout.lines().chain(self.stderr.lines());

@@ -169,7 +169,7 @@ fn a_script_that_ignores_sigterm_is_killed_after_the_grace() {
         Duration::from_millis(400),
     );
     assert!(ran.timed_out);
-    assert_eq!(ran.status.and_then(|s| std::os::unix::process::ExitStatusExt::signal(&s)), Some(9));
+    assert_eq!(ran.status.and_then(|s| ExitStatusExt::signal(&s)), Some(9));
     assert_eq!(ran.stdout, "ready\ntold\n");
 }
 

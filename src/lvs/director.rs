@@ -8,7 +8,9 @@
 //!
 //! One order to the kernel is under way at a time; what changes meanwhile goes into the next one.
 
+mod ending;
 mod event;
+mod hooks;
 mod kernel;
 mod reports;
 mod view;
@@ -17,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use self::event::{DirectorEvent, Input, OrderId, Output};
+use self::hooks::Hooks;
+pub use self::hooks::{RUN_LIMIT, RunId};
 use self::kernel::Kernel;
 pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
 use self::reports::{Serving, turned};
@@ -54,6 +58,9 @@ pub struct Control {
     members: BTreeMap<CheckId, Vec<(usize, usize, usize)>>,
     owned: BTreeSet<ServiceKey>,
     overrides: Overrides,
+    hooks: Hooks,
+    /// Something has changed since programs were told last.
+    unheard: bool,
     /// The first end of a drain to come.
     drained: Instant,
     /// Connections at the last reading.
@@ -105,11 +112,13 @@ impl Control {
             Input::Override(overrides) => self.obey_operator(now, overrides),
             Input::Lead { director, lead } => self.lead(director, lead),
             Input::Told(verdicts) => self.told(now, &verdicts),
+            Input::Ran { id, result } => self.ran(id, result),
             Input::CheckerReady => self.checker_ready(),
             Input::CheckerLost => self.checker_lost(),
             Input::Shutdown => self.shutdown(now),
             Input::Tick => {}
         }
+        self.run_hooks(now);
         self.advance(now);
     }
 
@@ -123,7 +132,7 @@ impl Control {
     /// When to come back at the latest with [`Input::Tick`]; [`Instant::NEVER`] while there is
     /// nothing to wait for.
     pub fn deadline(&self) -> Instant {
-        match self.phase {
+        let own = match self.phase {
             Phase::Idle => Instant::NEVER,
             Phase::Running if self.owned.is_empty() => Instant::NEVER,
             Phase::Running => {
@@ -131,7 +140,8 @@ impl Control {
                 self.kernel.deadline().min(own)
             }
             Phase::Stopping { until } => self.kernel.deadline().min(until),
-        }
+        };
+        own.min(self.hooks.deadline())
     }
 
     /// Every check has had a verdict and the kernel's table is as it should be.
@@ -183,7 +193,9 @@ impl Control {
     }
 
     fn lead(&mut self, director: DirectorName, lead: bool) {
-        if self.following.lead(director, lead) && self.phase == Phase::Running {
+        let turned = self.following.lead(director, lead);
+        self.unheard |= turned;
+        if turned && self.phase == Phase::Running {
             self.sort_out();
         }
     }
@@ -345,20 +357,10 @@ impl Control {
         }
     }
 
-    fn shutdown(&mut self, now: Instant) {
-        if self.phase == Phase::Running {
-            self.outputs.push_back(Output::Check(Vec::new()));
-        }
-        if !matches!(self.phase, Phase::Stopping { .. }) {
-            self.phase = Phase::Stopping { until: now.plus(STOP_LIMIT) };
-            self.kernel.try_again(now);
-            self.unsettle();
-        }
-    }
-
     fn unsettle(&mut self) {
         self.dirty = true;
         self.settled = false;
+        self.unheard = true;
     }
 
     fn report(&mut self, event: DirectorEvent) {
@@ -385,7 +387,9 @@ impl Control {
         match self.phase {
             Phase::Idle => return,
             Phase::Stopping { until } if now >= until => return self.stopped(),
-            Phase::Stopping { .. } if self.kernel.fault() == Some(&KernelFault::NoModule) => {
+            Phase::Stopping { .. }
+                if self.hooks.is_idle() && self.kernel.fault() == Some(&KernelFault::NoModule) =>
+            {
                 return self.stopped();
             }
             Phase::Running | Phase::Stopping { .. } => {}
@@ -456,7 +460,11 @@ impl Control {
             self.report(DirectorEvent::Healed { services: healed.into_iter().collect() });
         }
         if matches!(self.phase, Phase::Stopping { .. }) {
-            return self.stopped();
+            // A program that still runs is waited for.
+            if self.hooks.is_idle() {
+                self.stopped();
+            }
+            return;
         }
         if !self.announced && self.converged() {
             self.announced = true;
@@ -465,34 +473,6 @@ impl Control {
                 self.report(DirectorEvent::Converged);
             }
         }
-    }
-
-    /// Services that are no longer configured and no longer in the kernel are not ours any more.
-    fn forget_gone(&mut self) {
-        let Some(have) = self.kernel.have() else { return };
-        let configured: BTreeSet<_> = self.services().map(|service| service.key).collect();
-        let gone = |key: &ServiceKey| !configured.contains(key) && !have.0.contains_key(key);
-        self.owned = self.owned.iter().copied().filter(|key| !gone(key)).collect();
-    }
-
-    fn stopped(&mut self) {
-        let stay: BTreeSet<_> = self
-            .services()
-            .filter(|service| !service.clean_stop)
-            .map(|service| service.key)
-            .collect();
-        let module = self.kernel.fault() != Some(&KernelFault::NoModule);
-        let there = |key: &ServiceKey| match self.kernel.have() {
-            Some(have) => have.0.contains_key(key),
-            None => module,
-        };
-        self.owned = self.owned.iter().copied().filter(there).collect();
-        let left = self.owned.difference(&stay).copied().collect();
-        self.phase = Phase::Idle;
-        self.touched.clear();
-        self.note_serving();
-        self.kernel.forget();
-        self.outputs.push_back(Output::Stopped { left });
     }
 }
 

@@ -61,6 +61,11 @@ impl Following {
         if lead { self.lead.insert(director) } else { self.lead.remove(&director) }
     }
 
+    /// Whether a director's group is active here.
+    pub(super) fn leads(&self, director: &DirectorName) -> bool {
+        self.lead.contains(director)
+    }
+
     /// Finds out anew which checks are told and which may be followed.
     pub(super) fn sort_out(&mut self, directors: &[Director], health: &Health) {
         let specs = health.specs();

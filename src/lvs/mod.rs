@@ -16,6 +16,7 @@ pub mod fault;
 pub mod follow;
 pub mod health;
 pub mod model;
+pub mod notify;
 pub mod overrides;
 pub mod plan;
 pub mod pool;

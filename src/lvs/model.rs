@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::lvs::check::CheckKind;
+use crate::lvs::notify::Notify;
 use crate::names::DirectorName;
 
 /// One director: what one ldirectord.cf, or one `[director.NAME]` table, describes.
@@ -62,6 +63,8 @@ pub struct VirtualService {
     pub fall: u32,
     /// Successes in a row until it is in again. 1 or more, default 1.
     pub rise: u32,
+    /// Who is told what becomes of it.
+    pub notify: Notify,
     /// What ldirectord has no words for.
     pub policy: Policy,
 }

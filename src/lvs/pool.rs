@@ -303,6 +303,23 @@ fn served(reals: &[RealServer], present: Option<&ServiceEntry>) -> bool {
     dests.any(|dest| dest.weight > 0)
 }
 
+/// Whether neither pool serves, so that the sorry server's time has come. `None`: not before more of
+/// them has been judged. What the kernel has does not count as judged.
+pub fn is_lost(service: &VirtualService, wish: Wish<'_>) -> Option<bool> {
+    if matches!(Pools::of(service, wish, None).turn, Turn::Primary | Turn::Backup) {
+        return Some(false);
+    }
+    let may_come = |real: &RealServer| {
+        let full = match wish.overrides.on(&service.key, &real.key) {
+            None => real.weight,
+            Some(Override::Weight(weight)) => weight,
+            Some(Override::Drain { .. } | Override::Disable | Override::Maintenance) => 0,
+        };
+        full > 0 && wish.health.standing(service, real).state == State::Unknown
+    };
+    (!service.pools().any(may_come)).then_some(true)
+}
+
 /// The pools of all services. Of two services with one key the first counts.
 pub fn look(wish: Wish<'_>, have: &Table) -> BTreeMap<ServiceKey, Pools> {
     let mut all = BTreeMap::new();

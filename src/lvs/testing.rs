@@ -8,6 +8,7 @@ use crate::lvs::model::{
     Director, Forwarding, Policy, Protocol, RealKey, RealServer, SchedFlags, ServiceKey,
     Thresholds, VirtualService,
 };
+use crate::lvs::notify::Notify;
 use crate::names::DirectorName;
 
 /// TCP 10.0.0.`n`:80.
@@ -55,6 +56,7 @@ pub(super) fn service(n: u8, reals: &[u8]) -> VirtualService {
         timeout: Duration::from_secs(1),
         fall: 1,
         rise: 1,
+        notify: Notify::default(),
         policy: Policy::default(),
     }
 }

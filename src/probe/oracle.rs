@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Run;
-use super::program::{ended, inherited, judged, late};
-use crate::exec::{Invocation, Ran};
+use super::program::{ended, judged, late};
+use crate::exec::{Invocation, Ran, inherited};
 use crate::keys::Secret;
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::{OracleCheck, Password};

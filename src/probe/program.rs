@@ -3,15 +3,13 @@
 //!
 //! How a program is run and ended is [`crate::exec`]'s. It runs as whoever the checker runs as.
 
-use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::exec::{Invocation, Ran, RunError, run};
+use crate::exec::{Invocation, Ran, RunError, inherited, run};
 use crate::lvs::check::{CheckFailure, CheckSpec, shown};
 use crate::lvs::program::{ProgramCheck, ProgramEnd, Told};
 use crate::time::millis;
@@ -29,10 +27,6 @@ static ROOM: Semaphore = Semaphore::const_new(PROGRAMS_MAX);
 /// How long a program that was told to end is listened to, for its last words. After that it goes on
 /// ending without us.
 const LAST_WORDS: Duration = Duration::from_millis(50);
-
-/// What systemd tells us and is for nobody else.
-const NOT_INHERITED: &[&str] =
-    &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"];
 
 /// Runs the program. Its time begins when there is room for it.
 pub(super) async fn check(check: &ProgramCheck, spec: &CheckSpec) -> Result<(), CheckFailure> {
@@ -74,15 +68,7 @@ pub(super) async fn ended(invocation: Invocation) -> Result<Option<Ran>, CheckFa
 /// The verdict of a program that has ended.
 pub(super) fn judged(ran: &Ran, limit: Duration) -> Result<(), CheckFailure> {
     let said = shown(ran.last_line().unwrap_or_default().as_bytes());
-    if ran.timed_out {
-        return Err(late(limit, said));
-    }
-    let end = match ran.status.map(|status| (status.code(), status.signal())) {
-        Some((Some(0), _)) => return Ok(()),
-        Some((Some(code), _)) => ProgramEnd::Exited(code),
-        Some((None, signal)) => ProgramEnd::Signal(signal.unwrap_or_default()),
-        None => return Err(late(limit, said)),
-    };
+    let Err(end) = ran.well(limit) else { return Ok(()) };
     Err(CheckFailure::Program { end, said })
 }
 
@@ -115,14 +101,6 @@ fn invocation(check: &ProgramCheck, spec: &CheckSpec) -> Invocation {
     }
     let program = PathBuf::from(program);
     Invocation { program, args, environment, input: None, limit: spec.timeout }
-}
-
-/// The environment that the daemon was started with, as ldirectord hands it on.
-pub(super) fn inherited() -> BTreeMap<String, String> {
-    let variables = std::env::vars_os();
-    let readable = variables
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    readable.filter(|(name, _)| !NOT_INHERITED.contains(&name.as_str())).collect()
 }
 
 #[cfg(test)]

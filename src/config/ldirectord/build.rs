@@ -8,12 +8,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::diag::{Span, Word};
-use crate::config::ldirectord::file::{CheckType, Real, Service, Sorry, Virtual};
+use crate::config::ldirectord::file::{CheckType, Real, Service, Settings, Sorry, Virtual};
 use crate::config::ldirectord::{Context, exchange, section};
 use crate::lvs::check::CheckKind;
 use crate::lvs::model::{
     Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds, VirtualService,
 };
+use crate::lvs::notify::{Notify, Program};
 use crate::lvs::program::{ProgramCheck, Told};
 
 /// How the real servers of a service are checked.
@@ -57,7 +58,13 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
         fall: settings.failure_count.unwrap_or(1),
         rise: 1,
         policy: Policy::default(),
+        notify: notify(settings),
     }
+}
+
+fn notify(settings: &Settings<'_>) -> Notify {
+    let line = settings.fallback_command;
+    Notify { fallback_command: line.and_then(|line| Program::of_line(line.text)) }
 }
 
 fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>) -> RealServer {

@@ -49,7 +49,6 @@ pub(super) const ROWS: &[Row] = &[
     both("emailalertstatus", MAIL),
     both("smtp", MAIL),
     global("emailalertfrom", |_| true, MAIL),
-    both("fallbackcommand", COMMAND),
     global("callback", |_| true, COMMAND),
     Row {
         directive: "checkcount",

@@ -23,6 +23,7 @@ use crate::lvs::model::{
     Director, Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
     VirtualService, WEIGHT_MAX,
 };
+use crate::lvs::notify::{Notify, Program};
 use crate::names::DirectorName;
 
 /// The kernel's usual choice: new connections by weight.
@@ -49,6 +50,7 @@ struct Defaults<'d> {
     requires: Vec<Word<'d>>,
     agent: Option<agent::Written<'d>>,
     fallback: Option<Item<'d>>,
+    fallback_command: Option<Program>,
 }
 
 impl<'d> Defaults<'d> {
@@ -63,6 +65,7 @@ impl<'d> Defaults<'d> {
             requires: requires::names(fields, walk),
             agent: fields.take("agent").and_then(|item| agent::read(item, walk)),
             fallback: fields.take("fallback"),
+            fallback_command: fields.take("fallback_command").and_then(|it| program(it, walk)),
         }
     }
 
@@ -78,6 +81,7 @@ impl<'d> Defaults<'d> {
             requires: [farther.requires.as_slice(), &self.requires].concat(),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
+            fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
         }
     }
 }
@@ -162,9 +166,18 @@ fn service(
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
         policy: Policy { pace: own.check.pace(), ..Policy::default() },
+        notify: Notify { fallback_command: own.fallback_command.clone() },
     };
     service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
+}
+
+/// A program that is told something: no shell.
+fn program(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Program> {
+    let words = check::command(item, walk)?;
+    let (program, args) = words.split_first()?;
+    let args = args.iter().map(|word| (*word).to_owned()).collect();
+    Some(Program { program: (*program).to_owned(), args })
 }
 
 /// `address` with `protocol`, or `mark` with `family`.

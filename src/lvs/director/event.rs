@@ -8,11 +8,13 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::hooks::RunId;
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::health::FLAP_WINDOW;
 use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
+use crate::lvs::notify::{Program, RunFailure};
 use crate::lvs::overrides::Overrides;
 use crate::lvs::plan::Op;
 use crate::names::DirectorName;
@@ -61,6 +63,13 @@ pub enum Input {
     },
     /// What the active node's director says of its checks.
     Told(Verdicts),
+    /// The answer to [`Output::Run`].
+    Ran {
+        /// The order's.
+        id: RunId,
+        /// Why it came to nothing.
+        result: Result<(), RunFailure>,
+    },
     /// The checker runs and wants its list.
     CheckerReady,
     /// The checker died. The last verdicts stay in force until it is back.
@@ -88,6 +97,13 @@ pub enum Output {
     },
     /// What a standby may go by; replaces what was said before.
     Tell(Verdicts),
+    /// Run a program, for at most [`RUN_LIMIT`](super::RUN_LIMIT). Answer with [`Input::Ran`].
+    Run {
+        /// To be repeated in the answer.
+        id: RunId,
+        /// With all its arguments.
+        program: Program,
+    },
     /// For the journal and the log.
     Report(DirectorEvent),
     /// The end of [`Input::Shutdown`].
@@ -211,6 +227,20 @@ pub enum DirectorEvent {
         /// At the other node.
         by_peer: bool,
     },
+    /// A program is run, to be told of a service.
+    Told {
+        /// Of this service.
+        service: ServiceKey,
+        /// The program and its arguments.
+        command: String,
+    },
+    /// A program that was told of a service did not do its part.
+    NotTold {
+        /// Of this service.
+        service: ServiceKey,
+        /// Why.
+        why: RunFailure,
+    },
     /// Services that somebody else had changed are as they should be again.
     Healed {
         /// Which.
@@ -290,6 +320,10 @@ impl fmt::Display for DirectorEvent {
             Self::Ordered { what, by_peer: false } => write!(f, "an operator orders: {what}"),
             Self::Ordered { what, by_peer: true } => {
                 write!(f, "an operator of the peer orders: {what}")
+            }
+            Self::Told { service, command } => write!(f, "{service:#}: runs {command}"),
+            Self::NotTold { service, why } => {
+                write!(f, "{service:#}: the program that was run failed: {why}")
             }
             Self::Healed { services } => write!(f, "{} put back as configured", List(services)),
             Self::Refused { order, why } => write!(f, "the kernel refused to {order}: {why}"),

@@ -1,3 +1,5 @@
+mod hooks;
+
 use super::*;
 use crate::lvs::agent::AgentCheck;
 use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict};
@@ -26,6 +28,12 @@ struct World {
     ops: Vec<String>,
     orders: usize,
     last: OrderId,
+    /// What was run, with its order.
+    runs: Vec<(RunId, String)>,
+    /// Programs run for ever.
+    deaf: bool,
+    /// The last one that does.
+    running: Option<RunId>,
     stopped: Option<Vec<ServiceKey>>,
     told: Verdicts,
     /// Services that were served, must stay so, and were not after some order.
@@ -47,6 +55,9 @@ impl World {
             ops: Vec::new(),
             orders: 0,
             last: OrderId(0),
+            runs: Vec::new(),
+            deaf: false,
+            running: None,
             stopped: None,
             told: Verdicts::default(),
             emptied: Vec::new(),
@@ -81,6 +92,11 @@ impl World {
             Output::Tell(verdicts) => self.told = verdicts,
             Output::Report(event) => self.events.push(event.to_string()),
             Output::Stopped { left } => self.stopped = Some(left),
+            Output::Run { id, program } => {
+                self.runs.push((id, program.to_string()));
+                self.running = self.deaf.then_some(id).or(self.running);
+                return (!self.deaf).then_some(Input::Ran { id, result: Ok(()) });
+            }
             Output::Dump(order) => {
                 (self.orders, self.last) = (self.orders + 1, order);
                 let reading = (self.kernel.clone(), self.counts.clone());

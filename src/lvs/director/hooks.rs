@@ -1,0 +1,192 @@
+//! What programs have been told of the services, and what they are to be told next.
+//!
+//! A program is told a state, not a change: of what comes and goes while one runs it learns the end only.
+//! So each service has at most one program of a kind running, and nothing waits in a queue. A
+//! program that fails is not run again until the state changes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Control, DirectorEvent, Output, Phase};
+use crate::lvs::model::ServiceKey;
+use crate::lvs::notify::{Program, RunFailure, told_of};
+use crate::lvs::pool::is_lost;
+use crate::lvs::table::Wish;
+use crate::time::Instant;
+
+/// Longest run of a program; then it is killed with its process group. Long enough to restart a
+/// web server, short enough that one that hangs is noticed within the minute.
+pub const RUN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How much later than that its end must be known: it may have waited for its turn, and a killed
+/// one is given seconds to go.
+pub(super) const RUN_GRACE: Duration = Duration::from_secs(60);
+
+/// One order to run a program. Never used twice by one control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(pub u64);
+
+/// What a program is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Subject {
+    /// Whether the sorry server's time has come.
+    Fallback,
+}
+
+/// Of which service what.
+type Topic = (ServiceKey, Subject);
+
+/// A state, as what is run to tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Telling {
+    /// What is run.
+    run: Program,
+    /// What is run when nobody is told of it any more; `None`: nothing has to be taken back.
+    undo: Option<Program>,
+}
+
+/// A `fallbackcommand` (ldirectord(8)): `start` when no server of the pool takes connections, `stop`
+/// when one does again, and when a director that has said `start` ends.
+fn fallback(command: &Program, service: &ServiceKey, lost: bool) -> Telling {
+    let line = |verb: &str| command.with([verb.to_owned()].into_iter().chain(told_of(service)));
+    match lost {
+        true => Telling { run: line("start"), undo: Some(line("stop")) },
+        false => Telling { run: line("stop"), undo: None },
+    }
+}
+
+/// What has been told.
+#[derive(Debug, Default)]
+pub(super) struct Hooks {
+    told: BTreeMap<Topic, Told>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Told {
+    telling: Telling,
+    running: Option<(RunId, Instant)>,
+}
+
+impl Hooks {
+    /// The programs to run so that all is told that is `wished`; a topic of which nothing is known
+    /// yet (`None`) stays as it was told. What is no longer wished is taken back.
+    fn follow(
+        &mut self,
+        now: Instant,
+        wished: BTreeMap<Topic, Option<Telling>>,
+    ) -> Vec<(RunId, ServiceKey, Program)> {
+        let mut runs = Vec::new();
+        for (topic, told) in &mut self.told {
+            if wished.contains_key(topic) || told.running.is_some() {
+                continue;
+            }
+            if let Some(undo) = told.telling.undo.take() {
+                let id = next(&mut self.last);
+                told.running = Some((id, now));
+                runs.push((id, topic.0, undo));
+            }
+        }
+        self.told.retain(|topic, told| wished.contains_key(topic) || told.running.is_some());
+        for (topic, telling) in wished {
+            let Some(telling) = telling else { continue };
+            let told = self.told.get(&topic);
+            if told.is_some_and(|told| told.running.is_some() || told.telling == telling) {
+                continue;
+            }
+            let id = next(&mut self.last);
+            runs.push((id, topic.0, telling.run.clone()));
+            self.told.insert(topic, Told { telling, running: Some((id, now)) });
+        }
+        runs
+    }
+
+    /// A program has ended; the service that it was told of. `None` for a late answer.
+    fn ended(&mut self, id: RunId) -> Option<ServiceKey> {
+        let of = |told: &Told| told.running.is_some_and(|(running, _)| running == id);
+        let (topic, told) = self.told.iter_mut().find(|(_, told)| of(told))?;
+        told.running = None;
+        Some(topic.0)
+    }
+
+    /// Programs that have been silent for longer than they may; they count as ended.
+    fn overdue(&mut self, now: Instant) -> Vec<ServiceKey> {
+        let mut late = Vec::new();
+        for (topic, told) in &mut self.told {
+            if told.running.take_if(|(_, since)| now >= since.plus(LIMIT)).is_some() {
+                late.push(topic.0);
+            }
+        }
+        late
+    }
+
+    /// Forgets all but the numbers of orders.
+    pub(super) fn forget(&mut self) {
+        self.told.clear();
+    }
+
+    /// Whether nothing runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.told.values().all(|told| told.running.is_none())
+    }
+
+    /// When a program has been silent for too long.
+    pub(super) fn deadline(&self) -> Instant {
+        let running = self.told.values().filter_map(|told| told.running);
+        running.map(|(_, since)| since.plus(LIMIT)).min().unwrap_or(Instant::NEVER)
+    }
+}
+
+impl Control {
+    pub(super) fn ran(&mut self, id: RunId, result: Result<(), RunFailure>) {
+        let Some(service) = self.hooks.ended(id) else { return };
+        self.unheard = true;
+        // A stop looks again whether it is at its end.
+        self.dirty |= matches!(self.phase, Phase::Stopping { .. });
+        if let Err(why) = result {
+            self.report(DirectorEvent::NotTold { service, why });
+        }
+    }
+
+    /// Orders programs to be told what they have not been told yet.
+    pub(super) fn run_hooks(&mut self, now: Instant) {
+        for service in self.hooks.overdue(now) {
+            self.unheard = true;
+            self.report(DirectorEvent::NotTold { service, why: RunFailure::Unanswered });
+        }
+        if !std::mem::take(&mut self.unheard) {
+            return;
+        }
+        let wished = self.wished(now);
+        for (id, service, program) in self.hooks.follow(now, wished) {
+            self.report(DirectorEvent::Told { service, command: program.to_string() });
+            self.outputs.push_back(Output::Run { id, program });
+        }
+    }
+
+    /// All that programs are to be told; nothing once the director stops. Only the node that serves
+    /// tells anybody.
+    fn wished(&self, now: Instant) -> BTreeMap<Topic, Option<Telling>> {
+        if self.phase != Phase::Running {
+            return BTreeMap::new();
+        }
+        let (directors, health) = (self.directors.as_slice(), &self.health);
+        let (overrides, memory) = (&self.overrides, &self.memory);
+        let wish = Wish { directors, health, overrides, memory, now };
+        let leading = directors.iter().filter(|director| self.following.leads(&director.name));
+        let services = leading.flat_map(|director| &director.services);
+        let topics = services.filter_map(|service| {
+            let command = service.notify.fallback_command.as_ref()?;
+            let telling = is_lost(service, wish).map(|lost| fallback(command, &service.key, lost));
+            Some(((service.key, Subject::Fallback), telling))
+        });
+        topics.collect()
+    }
+}
+
+const LIMIT: Duration = RUN_LIMIT.saturating_add(RUN_GRACE);
+
+fn next(last: &mut u64) -> RunId {
+    *last += 1;
+    RunId(*last)
+}
