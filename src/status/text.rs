@@ -220,6 +220,9 @@ fn write_real(out: &mut String, real: &RealView) -> fmt::Result {
     if let Some(ms) = real.drain_ends_ms {
         write!(out, ", out in {} s", ms.div_ceil(1000))?;
     }
+    if let Some(warning) = &real.warning {
+        write!(out, ", {warning}")?;
+    }
     if let Some(ms) = real.whole_in_ms {
         write!(out, ", grows to its weight within {} s", ms.div_ceil(1000))?;
     }
@@ -227,7 +230,7 @@ fn write_real(out: &mut String, real: &RealView) -> fmt::Result {
         write!(out, ", {percent} % by its agent")?;
     }
     if let Some(why) = &real.agent_silent {
-        write!(out, ", its agent can't be asked: {why}")?;
+        write!(out, ", its agent is silent ({why})")?;
     }
     if real.flapping {
         write!(out, ", FLAPS: {} changes in ten minutes", real.changes)?;

@@ -493,6 +493,38 @@ fn the_view_shows_configuration_health_and_kernel() {
     assert_eq!((&third["state"], &third["cause"]), (&"down".into(), &serde_json::Value::Null));
 }
 
+#[test]
+fn a_certificate_near_its_end_is_reported_once_a_day_and_shown_until_it_is_renewed() {
+    let mut world = World::configured(vec![service(1, &[1]), service(2, &[1])]);
+    world.verdict(1, true);
+    let checked = |world: &mut World, verdict: Verdict, days: Option<u16>| {
+        let id = world.checks[0].id;
+        let warning = days.map(|days| CheckWarning::CertificateEnds { days });
+        world.events.clear();
+        world.tell(Input::Checked(CheckResult { id, verdict, warning, took_us: 1 }));
+        world.events.clone()
+    };
+    let shown = |world: &World| {
+        let view = world.control.view(world.now);
+        let real = view.services[0].real[0].clone();
+        (real.up, real.warning)
+    };
+    let said = checked(&mut world, Verdict::Up, Some(9));
+    let words = "its certificate ends in 9 days";
+    let both = [1, 2].map(|n| format!("tcp 10.0.0.{n}:80: 10.0.1.1:80: {words}"));
+    assert_eq!(said, both);
+    assert_eq!(shown(&world), (true, Some(words.to_owned())));
+    assert_eq!(checked(&mut world, Verdict::Up, Some(9)), NONE, "once a day");
+    assert_eq!(checked(&mut world, Verdict::Up, Some(8)).len(), 2);
+    // A refused connection shows no certificate.
+    let refused = Verdict::Down(CheckFailure::Refused);
+    checked(&mut world, refused, None);
+    assert_eq!(shown(&world), (false, Some("its certificate ends in 8 days".to_owned())));
+    let renewed = checked(&mut world, Verdict::Up, None);
+    assert!(renewed.iter().all(|event| !event.contains("certificate")), "{renewed:?}");
+    assert_eq!(shown(&world), (true, None));
+}
+
 /// The list of checks of a director that says `standby_checks = "active"`.
 fn following(services: Vec<VirtualService>) -> Input {
     let director = Director { follow: true, ..director(services) };
@@ -943,6 +975,7 @@ fn orders_and_a_growing_weight_compose() {
 fn when_too_many_fail_at_once_those_stay_in_until_they_are_fewer_or_none_is_left() {
     let mut web = heavy(4);
     web.policy.panic = Some(50);
+    web.policy.slow_start = Some(Duration::from_secs(100));
     let mut world = World::configured(vec![web]);
     (1..5).for_each(|n| world.verdict(n, true));
     (1..3).for_each(|n| world.verdict(n, false));
@@ -960,7 +993,9 @@ fn when_too_many_fail_at_once_those_stay_in_until_they_are_fewer_or_none_is_left
     operator(&mut world, "disable");
     assert_eq!(world.pool(1), [2, 3, 4].map(|n| (at(n), 100)), "what is disabled does not count");
     world.verdict(3, true);
-    assert_eq!(world.pool(1), [(at(3), 100), (at(4), 100)]);
+    assert_eq!(world.pool(1), [(at(3), 100), (at(4), 100)], "it was in all the time");
+    world.verdict(2, true);
+    assert_eq!(world.pool(1)[0], (at(2), 5), "it was out");
 }
 
 #[test]
@@ -1007,6 +1042,7 @@ fn a_server_is_up_only_while_everything_is_that_it_needs() {
         check: CheckKind::Ping,
         address: at(50).address,
         port: 0,
+        source: None,
     });
     web.reals[0].requires = vec![storage.clone()];
     let mut other = service(2, &[3]);
@@ -1046,7 +1082,7 @@ fn agent_says(world: &mut World, said: Option<&str>) {
         None => Verdict::Down(CheckFailure::Refused),
     };
     world.now = world.now.plus(Duration::from_millis(1));
-    world.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+    world.tell(Input::Checked(CheckResult { id, verdict, warning: None, took_us: 1 }));
 }
 
 /// The good verdict on the server 1's own check.
