@@ -8,7 +8,8 @@ use crate::config::Family;
 use crate::import::World;
 use crate::import::document::{Table, Value};
 use crate::import::model::{
-    Director, Group, Pair, Preferred, Real, SCHEDULERS, Service, is_interface, netmask,
+    Director, Group, Pair, Preferred, Real, SCHEDULERS, Service, is_interface, is_usable, netmask,
+    plain_check,
 };
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};

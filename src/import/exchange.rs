@@ -33,6 +33,10 @@ pub(super) fn check(
             table
         }
         CheckKind::Negotiate(exchange) => spoken(exchange, at, secrets, remarks),
+        CheckKind::Agent(_) => {
+            remarks.changed(at, "an agent alone is no check here: `connect`");
+            typed("connect")
+        }
         CheckKind::Alternate { connects, negotiate } => {
             spoken(negotiate, at, secrets, remarks).with("connects", *connects)
         }

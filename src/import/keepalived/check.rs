@@ -8,7 +8,7 @@ use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::lvs::of_type;
 use crate::import::keepalived::table::{self, Place};
 use crate::import::model::plain_check;
-use crate::import::remark::{At, Remarks};
+use crate::import::remark::Remarks;
 use crate::lvs::model::ServiceKey;
 
 /// The checkers, the one that says most first.
@@ -339,12 +339,7 @@ fn url(block: &Node, page: &mut Table, host: &mut Option<String>, remarks: &mut 
     }
     page.put("path", path.unwrap_or_else(|| "/".to_owned()));
     page.put_some("receive", receive);
-    if let Some((at, codes)) = expected {
-        let good = |word: &str| word.starts_with('2') && word.len() == 3 || word == "200-299";
-        if !codes.split(',').all(good) {
-            remarks.changed(&at, format!("`status_code {codes}`: an answer of 2xx counts"));
-        }
-    }
+    page.put_some("status", expected);
 }
 
 /// What can be asked for; what looks like a whole URL is taken for one.
@@ -354,7 +349,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// `200`, or `200-299 301`.
-fn status(line: &Node, remarks: &mut Remarks) -> Option<(At, String)> {
+fn status(line: &Node, remarks: &mut Remarks) -> Option<String> {
     let words = line.words.get(1..).unwrap_or_default();
     let number = |text: &str| text.parse::<u16>().is_ok_and(|code| (100..=599).contains(&code));
     let good = |word: &String| match word.split_once('-') {
@@ -365,7 +360,7 @@ fn status(line: &Node, remarks: &mut Remarks) -> Option<(At, String)> {
         remarks.left_out(&line.at, format!("`{}` is no HTTP status", line.text()));
         return None;
     }
-    Some((line.at.clone(), words.join(",")))
+    Some(words.join(","))
 }
 
 fn dns(rest: &[&Node], remarks: &mut Remarks) -> Table {
