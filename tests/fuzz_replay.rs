@@ -75,6 +75,7 @@ replayed! {
     ha_cf haresources authkeys
     ldirectord toml keys lan_frame ipvs_dump
     dns_server radius_server redis_server ldap_server mysql_server pgsql_server
+    ftp_server grpc_answer imap_server nntp_server pop_server sip_server smtp_server text_server
 }
 
 #[test]

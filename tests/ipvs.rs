@@ -444,7 +444,7 @@ impl Loop {
 
     fn verdict(&mut self, n: usize, verdict: Verdict) {
         let id = self.checks.get(n).unwrap().id;
-        self.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+        self.tell(Input::Checked(CheckResult { id, verdict, warning: None, took_us: 1 }));
     }
 
     fn second(&mut self) {
@@ -466,6 +466,7 @@ fn director(reals: u16) -> Director {
             check: CheckKind::Connect(Protocol::Tcp),
             check_address: key.address,
             check_port: 80,
+            check_source: None,
             requires: Vec::new(),
             agent: None,
         }

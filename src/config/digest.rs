@@ -19,8 +19,9 @@ use crate::config::{
 use crate::lvs::agent::AgentCheck;
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::{
-    DnsCheck, Exchange, FtpCheck, HttpCheck, HttpMethod, LdapCheck, MailCheck, OracleCheck,
-    ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck, SqlCheck, TextCheck,
+    Authority, DnsCheck, Encryption, Exchange, FtpCheck, GrpcCheck, HttpCheck, HttpMethod,
+    LdapCheck, MailCheck, OracleCheck, ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck,
+    SqlCheck, TextCheck, Tls, Wanted,
 };
 use crate::lvs::model::{
     Agent, Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds,
@@ -265,7 +266,8 @@ fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Resul
             write_check(out, check)?;
             writeln!(out, " {address} {port}")?;
         }
-        for Dependency { name, check, address, port } in real.requires.iter().map(AsRef::as_ref) {
+        for needed in real.requires.iter().map(AsRef::as_ref) {
+            let Dependency { name, check, address, port, source: _ } = needed;
             write!(out, "requires {name:?} ")?;
             write_check(out, check)?;
             writeln!(out, " {address} {port}")?;
@@ -314,17 +316,25 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
         Exchange::Ftp(FtpCheck { login, path, receive }) => {
             write!(out, "ftp {:?} {path:?} {receive:?}", login.name)
         }
+        Exchange::Grpc(GrpcCheck { tls, host, service }) => {
+            write!(out, "grpc {host:?} {service:?}")?;
+            write_tls(out, tls.as_ref())
+        }
         Exchange::Http(http) => write_http(out, http),
         Exchange::Ldap(ldap) => {
             let LdapCheck { tls, base, receive, login, password: _ } = ldap;
-            write!(out, "ldap {tls:?} {base:?} {receive:?} {login:?}")
+            write!(out, "ldap {base:?} {receive:?} {login:?}")?;
+            write_tls(out, tls.as_ref())
         }
         Exchange::Mysql(sql) => write_sql(out, "mysql", sql),
         Exchange::Imap(imap) => write_mail(out, "imap", imap),
         Exchange::Nntp => write!(out, "nntp"),
         Exchange::Pop(pop) => write_mail(out, "pop", pop),
         Exchange::Sip(SipCheck { transport, user }) => write!(out, "sip {transport} {user:?}"),
-        Exchange::Smtp(SmtpCheck { submission }) => write!(out, "smtp {submission}"),
+        Exchange::Smtp(SmtpCheck { submission, starttls, host }) => {
+            write!(out, "smtp {submission} {host:?}")?;
+            write_tls(out, starttls.as_ref())
+        }
         Exchange::Text(TextCheck { transport, send, receive, half_close }) => {
             write!(out, "text {transport} {send:?} {receive:?} {half_close}")
         }
@@ -332,8 +342,9 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
             write!(out, "oracle {login:?} {sid:?} {query:?}")
         }
         Exchange::Pgsql(sql) => write_sql(out, "pgsql", sql),
-        Exchange::Proxy(ProxyCheck { method, uri, receive }) => {
-            write!(out, "proxy {} {uri:?} {receive:?}", word(*method))
+        Exchange::Proxy(ProxyCheck { method, uri, want }) => {
+            write!(out, "proxy {} {uri:?}", word(*method))?;
+            write_wanted(out, want)
         }
         Exchange::Radius(radius) => {
             let RadiusCheck { login, password: _, secret: _ } = radius;
@@ -347,9 +358,22 @@ fn write_exchange(out: &mut String, exchange: &Exchange) -> fmt::Result {
 }
 
 fn write_mail(out: &mut String, protocol: &str, check: &MailCheck) -> fmt::Result {
-    let MailCheck { tls, host, login } = check;
+    let MailCheck { encryption, host, login } = check;
     let name = login.as_ref().map(|login| login.name.as_str());
-    write!(out, "{protocol} {tls} {host:?} {name:?}")
+    let later = matches!(encryption, Encryption::StartTls(_));
+    write!(out, "{protocol} {later} {host:?} {name:?}")?;
+    write_tls(out, encryption.tls())
+}
+
+/// Each node may have the file of authorities in another place.
+fn write_tls(out: &mut String, tls: Option<&Tls>) -> fmt::Result {
+    let Some(Tls { authority, name, warn_days }) = tls else { return Ok(()) };
+    let authority = match authority {
+        Authority::Anybody => "anybody",
+        Authority::System => "system",
+        Authority::File(_) => "file",
+    };
+    write!(out, " tls {authority} {name} {warn_days}")
 }
 
 /// Each node may have the program in another directory.
@@ -366,14 +390,25 @@ fn write_program(out: &mut String, check: &ProgramCheck) -> fmt::Result {
 }
 
 fn write_sql(out: &mut String, kind: &str, check: &SqlCheck) -> fmt::Result {
-    let SqlCheck { login, password: _, database, query } = check;
-    write!(out, "{kind} {login:?} {database:?} {query:?}")
+    let SqlCheck { login, password: _, database, query, tls } = check;
+    write!(out, "{kind} {login:?} {database:?} {query:?}")?;
+    write_tls(out, tls.as_ref())
 }
 
 fn write_http(out: &mut String, check: &HttpCheck) -> fmt::Result {
-    let HttpCheck { tls, method, path, host, receive } = check;
+    let HttpCheck { tls, method, path, host, headers, login, want } = check;
     let method = word(*method);
-    write!(out, "http {tls} {method} {path:?} {host:?} {receive:?}")
+    let name = login.as_ref().map(|login| login.name.as_str());
+    // What a header says may be a secret.
+    let headers: Vec<&String> = headers.iter().map(|(name, _)| name).collect();
+    write!(out, "http {method} {path:?} {host:?} {headers:?} {name:?}")?;
+    write_tls(out, tls.as_ref())?;
+    write_wanted(out, want)
+}
+
+fn write_wanted(out: &mut String, want: &Wanted) -> fmt::Result {
+    let Wanted { status, receive, sha256 } = want;
+    write!(out, " {status} {receive:?} {sha256:?}")
 }
 
 fn word(method: HttpMethod) -> &'static str {

@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use crate::config::diag::{Faults, Span, Word};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsCheck, DnsRecord, FtpCheck, HttpMethod, LdapCheck, Login, MailCheck, Password, ProxyCheck,
-    RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck, SipCheck, SqlCheck, TextCheck, TlsUse,
+    DnsCheck, DnsRecord, Encryption, FtpCheck, HttpMethod, LdapCheck, Login, MailCheck, Password,
+    ProxyCheck, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck, SipCheck, SqlCheck, TextCheck,
+    Tls, Wanted,
 };
 use crate::lvs::model::Protocol;
 
@@ -85,7 +86,7 @@ fn reverse(address: IpAddr) -> String {
 }
 
 /// A search for the entry that is asked for, with a login where there is one.
-pub(super) fn ldap(texts: &Texts<'_>, tls: TlsUse, faults: &mut Faults<'_>) -> LdapCheck {
+pub(super) fn ldap(texts: &Texts<'_>, tls: Option<Tls>, faults: &mut Faults<'_>) -> LdapCheck {
     let text = |word: Word<'_>| word.text.to_owned();
     if texts.login.is_some() != texts.password.is_some() {
         let message = "a login of ldap needs a name and a password: the bind is anonymous";
@@ -104,6 +105,7 @@ pub(super) fn ldap(texts: &Texts<'_>, tls: TlsUse, faults: &mut Faults<'_>) -> L
 pub(super) fn sql(
     texts: &Texts<'_>,
     database: Option<Word<'_>>,
+    tls: Option<Tls>,
     faults: &mut Faults<'_>,
 ) -> Option<SqlCheck> {
     let (Some(login), Some(query)) = (texts.login, texts.request) else {
@@ -127,6 +129,7 @@ pub(super) fn sql(
         password: texts.password.as_ref().map(|secret| Password::new(secret.reveal())),
         database: database.map(|word| word.text.to_owned()),
         query: query.text.to_owned(),
+        tls,
     })
 }
 
@@ -156,7 +159,7 @@ pub(super) fn radius(texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<Radiu
 /// A mailbox server, with a login where there is one.
 pub(super) fn mail(
     texts: &Texts<'_>,
-    tls: bool,
+    encryption: Encryption,
     host: Option<&str>,
     faults: &mut Faults<'_>,
 ) -> Option<MailCheck> {
@@ -164,11 +167,11 @@ pub(super) fn mail(
         Some(name) => Some(login(name.text, texts, faults)?),
         None => None,
     };
-    Some(MailCheck { tls, host: host.map(str::to_owned), login })
+    Some(MailCheck { encryption, host: host.map(str::to_owned), login })
 }
 
 /// For a protocol of lines: neither part can have a control character in it.
-fn login(name: &str, texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<Login> {
+pub(super) fn login(name: &str, texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<Login> {
     let password = texts.password.as_ref().map_or("", Secret::reveal);
     if name.contains(char::is_control) || password.contains(char::is_control) {
         let message = "a login and its password are without control characters";
@@ -198,6 +201,7 @@ pub(super) fn ftp(texts: &Texts<'_>, faults: &mut Faults<'_>) -> Option<FtpCheck
 pub(super) fn proxy(
     texts: &Texts<'_>,
     method: HttpMethod,
+    want: Wanted,
     faults: &mut Faults<'_>,
 ) -> Option<ProxyCheck> {
     const HELP: &str = "`request=\"http://www.example.com/\"`";
@@ -212,7 +216,7 @@ pub(super) fn proxy(
         faults.fault(word.span(), message).help(HELP);
         return None;
     }
-    Some(ProxyCheck { method, uri: word.text.to_owned(), receive: texts.pattern() })
+    Some(ProxyCheck { method, uri: word.text.to_owned(), want })
 }
 
 /// Who is asked for.

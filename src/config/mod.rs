@@ -80,7 +80,7 @@ pub fn load(
     let draft = match environment.read(&path.join(legacy::HA_CF)) {
         Err(error) if matches!(error.kind(), NotFound | NotADirectory) => {
             match native(path, environment) {
-                Ok(file) => toml::read(&file, environment, &mut found),
+                Ok(file) => toml::read(&file, node, environment, &mut found),
                 Err(fault) => {
                     found.push(*fault);
                     None

@@ -29,11 +29,14 @@ mod damping;
 mod director;
 mod exchange;
 mod group;
+mod http;
 mod link;
 mod outside;
 mod policy;
 mod requires;
 mod service;
+mod source;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -56,6 +59,7 @@ const KEY_FILE: &str = "keys";
 /// Reads the file and the key file that it names.
 pub(super) fn read(
     path: &Path,
+    node: &NodeName,
     environment: &dyn Environment,
     found: &mut Vec<Diagnostic>,
 ) -> Option<Draft> {
@@ -71,6 +75,7 @@ pub(super) fn read(
         faults: source.faults(Excerpts::Shown),
         text: &source.text,
         environment,
+        node,
         directory: path.parent().unwrap_or(Path::new("")),
         broken: !errors.is_empty(),
         others: Vec::new(),

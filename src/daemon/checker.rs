@@ -15,10 +15,10 @@ use tokio::net::UnixStream;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use crate::daemon::channel::{self, Channel, ChannelError, Receiver, Sender};
-use crate::lvs::check::{CHECKS_MAX, CheckResult, CheckSpec, Verdict};
+use crate::lvs::check::{CHECKS_MAX, CheckResult, CheckSpec};
 use crate::probe::schedule::{Run, RunId, Schedule};
 use crate::probe::tls::Trust;
-use crate::probe::{Context, probe, program};
+use crate::probe::{Context, Probed, probe, program};
 use crate::sys::{log, signal};
 use crate::time::Instant;
 
@@ -263,9 +263,9 @@ impl Checker {
 
 async fn timed(spec: &CheckSpec, context: &Context) -> CheckResult {
     let started = tokio::time::Instant::now();
-    let verdict: Verdict = probe(spec, context).await;
+    let Probed { verdict, warning } = probe(spec, context).await;
     let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    CheckResult { id: spec.id, verdict, took_us }
+    CheckResult { id: spec.id, verdict, warning, took_us }
 }
 
 /// The runtime's clock as points in time for the schedule, from the checker's start on. Nothing

@@ -276,6 +276,7 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         | DirectorEvent::Quorum { met: false, .. }
         | DirectorEvent::Flapping { .. }
         | DirectorEvent::BackupIn { .. }
+        | DirectorEvent::RealWarning { .. }
         | DirectorEvent::SorryDown { .. }
         | DirectorEvent::Touched { .. } => other(Severity::Warning),
         DirectorEvent::Refused { .. }

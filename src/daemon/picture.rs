@@ -296,6 +296,7 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
             warnings.push("the checker is not running; verdicts are its last ones".to_owned());
         }
         warnings.extend(hindered(director));
+        warnings.extend(warned(director));
         warnings.extend(director.services.iter().filter_map(unserved));
         warnings.extend(director.kernel.refused.iter().map(|r| format!("kernel: {r}")));
     }
@@ -329,6 +330,22 @@ fn hindered(director: &DirectorView) -> Option<String> {
     let why = reals().find_map(|real| real.hindered.as_ref())?;
     let count = reals().filter(|real| real.hindered.is_some()).count();
     Some(format!("{count} checks can't be carried out, their verdicts are the last ones: {why}"))
+}
+
+/// What checks warn of, though the server may be up.
+fn warned(director: &DirectorView) -> Option<String> {
+    let reals = || {
+        let services = director.services.iter();
+        services.flat_map(|service| service.real.iter().map(move |real| (service, real)))
+    };
+    let warnings = || reals().filter(|(_, real)| real.warning.is_some());
+    let (service, real) = warnings().next()?;
+    let more = match warnings().count() {
+        1 => String::new(),
+        count => format!("; and {} more", count - 1),
+    };
+    let warning = real.warning.as_deref().unwrap_or_default();
+    Some(format!("{}: {}: {warning}{more}", service.service, real.address))
 }
 
 fn differs(sections: &[Difference]) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::lvs::agent::{Advice, AgentCheck};
-use crate::lvs::exchange::{Exchange, Password};
+use crate::lvs::exchange::{Exchange, Password, Sha256};
 use crate::lvs::model::{Pace, Protocol};
 use crate::lvs::program::{FileCheck, ProgramCheck, ProgramEnd};
 
@@ -28,6 +28,9 @@ pub struct CheckSpec {
     pub address: IpAddr,
     /// At which port; 0 where the check has none.
     pub port: u16,
+    /// From which of our addresses, of the same family; `None`: the kernel's choice. Programs make
+    /// their own.
+    pub source: Option<IpAddr>,
     /// From the start of one check to the start of the next.
     pub interval: Duration,
     /// For one check in all: connect, TLS, answer.
@@ -151,8 +154,22 @@ pub struct CheckResult {
     pub id: CheckId,
     /// Good, or bad and why.
     pub verdict: Verdict,
+    /// What is not as it should be, whatever the verdict.
+    pub warning: Option<CheckWarning>,
     /// How long it took, in microseconds.
     pub took_us: u64,
+}
+
+/// Something that an operator should see to while the server still works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckWarning {
+    /// The server's certificate, or one that it leans on, is near its end.
+    #[error("its certificate ends in {days} days")]
+    CertificateEnds {
+        /// Whole days.
+        days: u16,
+    },
 }
 
 /// Good, or bad and why.
@@ -191,9 +208,12 @@ pub enum CheckFailure {
     /// Not what the protocol allows.
     #[error("not a valid answer: {0}")]
     Protocol(String),
-    /// An HTTP status other than 2xx.
+    /// An HTTP status that is not wanted.
     #[error("status {0}")]
     Status(u16),
+    /// The body is another one than it should be.
+    #[error("the body's SHA-256 is {0}")]
+    Sum(Sha256),
     /// The body does not match `receive`.
     #[error("`{0}` is not in the answer")]
     NoMatch(String),

@@ -25,7 +25,7 @@ use self::kernel::Kernel;
 pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
 use self::reports::{Serving, turned};
 pub use self::view::{FallbackView, KernelView, QuorumView, RealView, ServiceView, View};
-use crate::lvs::check::{CheckId, CheckResult};
+use crate::lvs::check::{CheckId, CheckResult, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::follow::{Following, Verdicts};
 use crate::lvs::health::Health;
@@ -255,6 +255,11 @@ impl Control {
     }
 
     fn checked(&mut self, now: Instant, result: &CheckResult) {
+        if self.health.note(result)
+            && let Some(warning) = &result.warning
+        {
+            self.warned(result.id, warning);
+        }
         // A check of ours that was under way when the other node's word began to count.
         if self.following.is_heard(result.id) || !self.health.record(now, result) {
             return;
@@ -270,6 +275,19 @@ impl Control {
         let members = places.filter_map(|place| self.member(*place));
         let events: Vec<_> =
             members.flat_map(|(service, real)| turned(now, &self.health, service, real)).collect();
+        events.into_iter().for_each(|event| self.report(event));
+    }
+
+    fn warned(&mut self, id: CheckId, warning: &CheckWarning) {
+        let places = self.members.get(&id).into_iter().flatten();
+        let members = places.filter_map(|place| self.member(*place));
+        let events: Vec<_> = members
+            .map(|(service, real)| DirectorEvent::RealWarning {
+                service: service.key,
+                real: real.key,
+                warning: warning.clone(),
+            })
+            .collect();
         events.into_iter().for_each(|event| self.report(event));
     }
 

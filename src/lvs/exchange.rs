@@ -5,9 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::lvs::model::Protocol;
 
+mod http;
 mod text;
+mod tls;
 
+pub use http::{
+    GRPC_SERVICE_MAX, GrpcCheck, HEADERS_MAX, HttpCheck, HttpMethod, ProxyCheck, Sha256, StatusSet,
+    Wanted,
+};
 pub use text::{FtpCheck, Login, MailCheck, SipCheck, SmtpCheck, TextCheck};
+pub use tls::{Authority, Encryption, Tls, WARN_DAYS};
 
 /// One exchange with a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,6 +24,8 @@ pub enum Exchange {
     Dns(DnsCheck),
     /// A file of an FTP server.
     Ftp(FtpCheck),
+    /// The health of a gRPC server.
+    Grpc(GrpcCheck),
     /// An HTTP or HTTPS request.
     Http(HttpCheck),
     /// Bind and search at an LDAP server.
@@ -53,11 +62,12 @@ impl Exchange {
         match self {
             Self::Dns(dns) => dns.receive.as_deref(),
             Self::Ftp(ftp) => ftp.receive.as_deref(),
-            Self::Http(http) => http.receive.as_deref(),
+            Self::Http(http) => http.want.receive.as_deref(),
             Self::Ldap(ldap) => ldap.receive.as_deref(),
-            Self::Proxy(proxy) => proxy.receive.as_deref(),
+            Self::Proxy(proxy) => proxy.want.receive.as_deref(),
             Self::Text(text) => text.receive.as_deref(),
-            Self::Imap(_)
+            Self::Grpc(_)
+            | Self::Imap(_)
             | Self::Mysql(_)
             | Self::Nntp
             | Self::Oracle(_)
@@ -70,20 +80,41 @@ impl Exchange {
         }
     }
 
+    /// The TLS that is wanted, where any is; what a server of SQL is met with unasked is not.
+    pub fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Grpc(grpc) => grpc.tls.as_ref(),
+            Self::Http(http) => http.tls.as_ref(),
+            Self::Imap(mail) | Self::Pop(mail) => mail.encryption.tls(),
+            Self::Ldap(ldap) => ldap.tls.as_ref(),
+            Self::Mysql(sql) | Self::Pgsql(sql) => sql.tls.as_ref(),
+            Self::Smtp(smtp) => smtp.starttls.as_ref(),
+            Self::Dns(_)
+            | Self::Ftp(_)
+            | Self::Nntp
+            | Self::Oracle(_)
+            | Self::Proxy(_)
+            | Self::Radius(_)
+            | Self::Redis(_)
+            | Self::Sip(_)
+            | Self::Text(_) => None,
+        }
+    }
+
     /// The port of the service where nothing else is said; `None`: it has none of its own.
     pub fn port(&self) -> Option<u16> {
         Some(match self {
             Self::Dns(_) => 53,
             Self::Ftp(_) => 21,
-            Self::Http(HttpCheck { tls: true, .. }) => 443,
+            Self::Http(HttpCheck { tls: Some(_), .. }) => 443,
             Self::Http(_) => 80,
-            Self::Ldap(LdapCheck { tls: TlsUse::Plain, .. }) => 389,
+            Self::Ldap(LdapCheck { tls: None, .. }) => 389,
             Self::Ldap(_) => 636,
             Self::Mysql(_) => 3306,
-            Self::Imap(MailCheck { tls: true, .. }) => 993,
+            Self::Imap(MailCheck { encryption: Encryption::Tls(_), .. }) => 993,
             Self::Imap(_) => 143,
             Self::Nntp => 119,
-            Self::Pop(MailCheck { tls: true, .. }) => 995,
+            Self::Pop(MailCheck { encryption: Encryption::Tls(_), .. }) => 995,
             Self::Pop(_) => 110,
             Self::Oracle(_) => 1521,
             Self::Pgsql(_) => 5432,
@@ -91,9 +122,9 @@ impl Exchange {
             Self::Radius(_) => 1812,
             Self::Redis(_) => 6379,
             Self::Sip(_) => 5060,
-            Self::Smtp(SmtpCheck { submission: true }) => 587,
+            Self::Smtp(SmtpCheck { submission: true, .. }) => 587,
             Self::Smtp(_) => 25,
-            Self::Text(_) => return None,
+            Self::Grpc(_) | Self::Text(_) => return None,
         })
     }
 
@@ -102,6 +133,7 @@ impl Exchange {
         match self {
             Self::Dns(dns) => dns.transport,
             Self::Ftp(_)
+            | Self::Grpc(_)
             | Self::Http(_)
             | Self::Imap(_)
             | Self::Ldap(_)
@@ -218,60 +250,11 @@ impl DnsRecord {
     }
 }
 
-/// An HTTP or HTTPS request and what its answer must be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct HttpCheck {
-    /// TLS first. The certificate must be signed by one of the system's authorities, as with
-    /// ldirectord on Debian 12; the name is not compared.
-    pub tls: bool,
-    /// Request method.
-    pub method: HttpMethod,
-    /// Request target, with its leading `/`.
-    pub path: String,
-    /// `Host` header and TLS server name; the real server's address when absent.
-    pub host: Option<String>,
-    /// Regular expression that must match somewhere in the body; checked when it was read.
-    pub receive: Option<String>,
-}
-
-/// An HTTP request that a proxy passes on, and what its answer must be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ProxyCheck {
-    /// Request method.
-    pub method: HttpMethod,
-    /// `http://HOST[:PORT][/PATH]`.
-    pub uri: String,
-    /// Regular expression that must match somewhere in the body; checked when it was read.
-    pub receive: Option<String>,
-}
-
-/// HTTP request method.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum HttpMethod {
-    /// With a body to match.
-    Get,
-    /// Status only.
-    Head,
-}
-
-/// TLS, and who may be at its other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TlsUse {
-    /// None.
-    Plain,
-    /// With anybody.
-    Unverified,
-    /// With whom one of the system's authorities knows; the name is not compared.
-    Verified,
-}
-
 /// Bind and a search for one entry (RFC 4511).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LdapCheck {
     /// From the first byte on: ldaps.
-    pub tls: TlsUse,
+    pub tls: Option<Tls>,
     /// Name of the entry that is looked for; empty for the one that describes the server.
     pub base: String,
     /// Regular expression that the entry's name must match; checked when it was read.
@@ -331,4 +314,7 @@ pub struct SqlCheck {
     pub database: Option<String>,
     /// One statement.
     pub query: String,
+    /// What TLS must be; without TLS the server is down. `None`: with anybody where the server
+    /// offers it, as the clients of these databases do by default.
+    pub tls: Option<Tls>,
 }

@@ -158,7 +158,7 @@ fn unpack(states: &[u8]) -> impl Iterator<Item = Option<bool>> {
 fn digest(specs: &[CheckSpec]) -> u32 {
     let mut hash = Sha256::new();
     for spec in specs {
-        hash.update(format!("{:?}\n", CheckSpec { id: CheckId(0), ..spec.clone() }));
+        hash.update(format!("{:?}\n", CheckSpec { id: CheckId(0), source: None, ..spec.clone() }));
     }
     let bytes: [u8; 32] = hash.finalize().into();
     u32::from_be_bytes(bytes.first_chunk().copied().unwrap_or_default())

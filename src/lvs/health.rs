@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::lvs::agent::Advice;
 use crate::lvs::check::{
-    CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, Verdict,
+    CHECKS_MAX, CheckFailure, CheckId, CheckKind, CheckResult, CheckSpec, CheckWarning, Verdict,
 };
 use crate::lvs::model::{Agent, Dependency, Director, Pace, RealServer, VirtualService};
 use crate::time::Instant;
@@ -62,6 +62,8 @@ pub struct Standing {
     pub failures: u32,
     /// Why this node could not carry out the last check: its own fault, no verdict.
     pub hindered: Option<String>,
+    /// What its last check warns of.
+    pub warning: Option<CheckWarning>,
     /// Since when it has changed [`FLAPPING`] times within [`FLAP_WINDOW`] again and again.
     pub flapping: Option<Instant>,
     /// Percent of its weight that its agent has asked for last.
@@ -89,25 +91,33 @@ struct CheckKey {
     timeout: Duration,
     pace: Pace,
     kind: CheckKind,
+    /// Last, so that two nodes with sources of their own have the same order of checks.
+    source: Option<IpAddr>,
 }
 
 impl CheckKey {
     fn new(service: &VirtualService, real: &RealServer) -> Self {
-        Self::of(service, &real.check, real.check_address, real.check_port)
+        Self::of(service, &real.check, (real.check_address, real.check_port), real.check_source)
     }
 
     fn agent(service: &VirtualService, it: &Agent) -> Self {
-        Self::of(service, &it.check, it.address, it.port)
+        Self::of(service, &it.check, (it.address, it.port), None)
     }
 
     fn needed(service: &VirtualService, it: &Dependency) -> Self {
-        Self::of(service, &it.check, it.address, it.port)
+        Self::of(service, &it.check, (it.address, it.port), it.source)
     }
 
-    fn of(service: &VirtualService, kind: &CheckKind, address: IpAddr, port: u16) -> Self {
+    fn of(
+        service: &VirtualService,
+        kind: &CheckKind,
+        (address, port): (IpAddr, u16),
+        source: Option<IpAddr>,
+    ) -> Self {
         Self {
             address,
             port,
+            source,
             interval: service.interval,
             timeout: service.timeout,
             pace: service.policy.pace,
@@ -132,6 +142,7 @@ impl CheckKey {
             kind: self.kind.clone(),
             address: self.address,
             port: self.port,
+            source: self.source,
             interval: self.interval,
             timeout: self.timeout,
             pace: self.pace,
@@ -159,6 +170,7 @@ struct Tally {
     successes: u32,
     /// Why it could not be carried out the last time, where that was our own fault.
     hindered: Option<String>,
+    warning: Option<CheckWarning>,
     /// Of an agent: what it has asked for last.
     percent: Option<u16>,
     judged: BTreeMap<Limits, Judged>,
@@ -216,6 +228,19 @@ impl Health {
     pub fn specs(&self) -> Vec<CheckSpec> {
         let run = self.ids.iter().filter(|(key, _)| key.is_run());
         run.map(|(key, id)| key.spec(*id)).collect()
+    }
+
+    /// Takes note of what a check warns of. True when that is a warning, and another one than its
+    /// last. A check that did not come far enough to see anything leaves the last one as it is.
+    pub fn note(&mut self, result: &CheckResult) -> bool {
+        let Some(tally) = self.tallies.get_mut(&result.id) else { return false };
+        if result.warning == tally.warning
+            || (result.warning.is_none() && result.verdict != Verdict::Up)
+        {
+            return false;
+        }
+        tally.warning.clone_from(&result.warning);
+        tally.warning.is_some()
     }
 
     /// Counts one verdict. True when some virtual service must now see the server otherwise.
@@ -319,6 +344,7 @@ impl Health {
             since: judged.map_or(Instant::BOOT, |judged| judged.since),
             failures: tally.map_or(0, |tally| tally.failures),
             hindered: tally.and_then(|tally| tally.hindered.clone()),
+            warning: tally.and_then(|tally| tally.warning.clone()),
             flapping: judged.and_then(|judged| judged.flapping),
             percent: tally.and_then(|tally| tally.percent).unwrap_or(100),
             silent: None,

@@ -259,6 +259,8 @@ pub struct RealServer {
     pub check_address: IpAddr,
     /// The port that is checked; 0 where the check has none.
     pub check_port: u16,
+    /// The address of this node that checks come from; `None`: the kernel's choice.
+    pub check_source: Option<IpAddr>,
     /// What must be up, too, for it to be up.
     pub requires: Vec<Arc<Dependency>>,
     /// Who says how much of its weight it can carry.
@@ -287,6 +289,8 @@ pub struct Dependency {
     pub address: IpAddr,
     /// At which port; 0 where the check has none.
     pub port: u16,
+    /// The address of this node that checks come from; `None`: the kernel's choice.
+    pub source: Option<IpAddr>,
 }
 
 /// A real server's or sorry server's identity within its service.
@@ -315,6 +319,7 @@ impl RealServer {
             check: CheckKind::On,
             check_address: key.address,
             check_port: 0,
+            check_source: None,
             requires: Vec::new(),
             agent: None,
         }

@@ -32,6 +32,7 @@ pub(super) fn real(n: u8) -> RealServer {
         check: CheckKind::Connect(Protocol::Tcp),
         check_address: at(n).address,
         check_port: 80,
+        check_source: None,
         requires: Vec::new(),
         agent: None,
     }
@@ -68,10 +69,10 @@ pub(super) fn director(services: Vec<VirtualService>) -> Director {
 
 /// A good answer.
 pub(super) fn up(id: CheckId) -> CheckResult {
-    CheckResult { id, verdict: Verdict::Up, took_us: 100 }
+    CheckResult { id, verdict: Verdict::Up, warning: None, took_us: 100 }
 }
 
 /// A refused connection.
 pub(super) fn down(id: CheckId) -> CheckResult {
-    CheckResult { id, verdict: Verdict::Down(CheckFailure::Refused), took_us: 100 }
+    CheckResult { id, verdict: Verdict::Down(CheckFailure::Refused), warning: None, took_us: 100 }
 }

@@ -109,6 +109,7 @@ fn spec(address: IpAddr, port: u16, kind: CheckKind, timeout: Duration) -> Check
         kind,
         address,
         port,
+        source: None,
         interval: timeout,
         timeout,
         pace: Pace::default(),
@@ -127,7 +128,7 @@ async fn connect(target: SocketAddr, limit: Duration) -> bool {
 /// Whether one address answers.
 pub(super) async fn reaches(spec: CheckSpec) -> bool {
     let context = Context::new(Arc::new(Trust::none()), &[]);
-    probe(&spec, &context).await == Verdict::Up
+    probe(&spec, &context).await.verdict == Verdict::Up
 }
 
 /// Asks all at the same time, and waits for no more of them than it takes.

@@ -70,6 +70,7 @@ pub async fn ask(node: &PingNode, interval: Duration) -> bool {
         kind: CheckKind::Ping,
         address: *ip,
         port: 0,
+        source: None,
         interval,
         timeout,
         pace: Pace::default(),

@@ -1,10 +1,8 @@
 //! Agents: what they say of their server is heard, not judged here.
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Deadline, Phase, program, tcp};
+use super::{Deadline, Phase, Run, program, tcp};
 use crate::lvs::agent::{ANSWER_MAX, Advice, AgentCheck};
 use crate::lvs::check::{CheckFailure, CheckSpec};
 
@@ -12,14 +10,13 @@ use crate::lvs::check::{CheckFailure, CheckSpec};
 pub(super) async fn ask(
     agent: &AgentCheck,
     spec: &CheckSpec,
-    deadline: Deadline,
+    run: &Run<'_>,
 ) -> Result<Advice, CheckFailure> {
     let said = match agent {
         AgentCheck::Tcp { send } => {
-            let target = SocketAddr::new(spec.address, spec.port);
-            let mut stream = tcp::connect(target, deadline).await?;
-            let answer = answer(&mut stream, send.as_deref(), deadline);
-            deadline.bound(Phase::Answer, answer).await?
+            let mut stream = tcp::connect(run.target, run).await?;
+            let answer = answer(&mut stream, send.as_deref(), run.deadline);
+            run.bound(Phase::Answer, answer).await?
         }
         AgentCheck::Program(check) => program::said(check, spec).await?.into_bytes(),
     };

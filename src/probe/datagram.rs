@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::{Deadline, Phase};
+use super::{Deadline, Phase, Run, tcp};
 use crate::lvs::check::CheckFailure;
 
 /// Times that a question is asked within one deadline, evenly spread.
@@ -24,14 +24,18 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// With this server.
-    pub(super) async fn open(target: SocketAddr, deadline: Deadline) -> Result<Self, CheckFailure> {
+    /// With the server of this run.
+    pub(super) async fn open(run: &Run<'_>) -> Result<Self, CheckFailure> {
+        let (target, deadline) = (run.target, run.deadline);
         let any = match target {
             SocketAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
         };
-        let local = |error: io::Error| CheckFailure::Local(error.to_string());
-        let socket = UdpSocket::bind((any, 0)).await.map_err(local)?;
+        let local = |error: io::Error| match run.source {
+            Some(source) => tcp::unbound(source, &error),
+            None => CheckFailure::Local(error.to_string()),
+        };
+        let socket = UdpSocket::bind((run.source.unwrap_or(any), 0)).await.map_err(local)?;
         let failure = |error: io::Error| deadline.failure(Phase::Connect, &error);
         socket.connect(target).await.map_err(failure)?;
         Ok(Self { socket, deadline })

@@ -5,7 +5,7 @@
 //! is bounded here, before it is asked.
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use regex::bytes::Regex;
 use simple_dns::rdata::RData;
@@ -13,7 +13,7 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::datagram::Conversation;
-use super::{Context, Deadline, Phase, random, tcp};
+use super::{Phase, Run, random, tcp};
 use crate::lvs::check::CheckFailure;
 use crate::lvs::exchange::{DnsCheck, DnsRecord};
 use crate::lvs::model::Protocol;
@@ -24,33 +24,23 @@ const HEADER: usize = 12;
 const ENTRY_MIN: usize = 5;
 
 /// Asks and judges.
-pub(super) async fn check(
-    check: &DnsCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let pattern = context.receive(check.receive.as_deref())?;
+pub(super) async fn check(check: &DnsCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let pattern = run.context.receive(check.receive.as_deref())?;
     let asked = Asked { check, pattern, id: u16::from_be_bytes(random()?) };
     let question = asked.bytes()?;
     match check.transport {
         Protocol::Udp => {
-            let conversation = Conversation::open(target, deadline).await?;
+            let conversation = Conversation::open(run).await?;
             conversation.ask(&question, |answer| asked.judge(answer)).await
         }
-        Protocol::Tcp => over_tcp(&asked, &question, target, deadline).await,
+        Protocol::Tcp => over_tcp(&asked, &question, run).await,
     }
 }
 
 /// The same with two bytes of length before each message (RFC 1035 section 4.2.2).
-async fn over_tcp(
-    asked: &Asked<'_>,
-    question: &[u8],
-    target: SocketAddr,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let mut stream = tcp::connect(target, deadline).await?;
-    let failure = |error| deadline.failure(Phase::Answer, &error);
+async fn over_tcp(asked: &Asked<'_>, question: &[u8], run: &Run<'_>) -> Result<(), CheckFailure> {
+    let mut stream = tcp::connect(run.target, run).await?;
+    let failure = |error| run.deadline.failure(Phase::Answer, &error);
     let exchange = async {
         let len = u16::try_from(question.len()).unwrap_or(u16::MAX).to_be_bytes();
         stream.write_all(&[&len, question].concat()).await.map_err(failure)?;
@@ -63,7 +53,7 @@ async fn over_tcp(
             }
         }
     };
-    deadline.bound(Phase::Answer, exchange).await
+    run.bound(Phase::Answer, exchange).await
 }
 
 /// One question and what its answer must have.

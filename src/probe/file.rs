@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use tokio::sync::Semaphore;
 
-use super::{Context, Deadline, Phase};
+use super::{Phase, Run};
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::program::FileCheck;
 
@@ -22,14 +22,10 @@ const FILES_MAX: usize = 64;
 
 static ROOM: Semaphore = Semaphore::const_new(FILES_MAX);
 
-pub(super) async fn check(
-    check: &FileCheck,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
+pub(super) async fn check(check: &FileCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
     let path = check.path.clone();
     let wanted = check.receive.is_some();
-    let content = deadline.bound(Phase::Answer, async move {
+    let content = run.bound(Phase::Answer, async move {
         let local = |e: &dyn std::fmt::Display| CheckFailure::Local(e.to_string());
         let room = ROOM.acquire().await.map_err(|e| local(&e))?;
         let (name, reading) = (path.clone(), move || {
@@ -44,7 +40,7 @@ pub(super) async fn check(
     });
     let content = content.await?;
     match &check.receive {
-        Some(text) if !context.pattern(text)?.is_match(&content) => {
+        Some(text) if !run.context.pattern(text)?.is_match(&content) => {
             Err(CheckFailure::NoMatch(text.clone()))
         }
         _ => Ok(()),

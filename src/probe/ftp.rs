@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 
 use super::lines::{Limits, Lines, REPLIES};
 use super::stream::open;
-use super::{Context, Deadline, Phase, garbage, http, own_address};
+use super::{Phase, Run, garbage, http, own_address, tcp};
 use crate::lvs::check::{CheckFailure, shown_without};
 use crate::lvs::exchange::{FtpCheck, Login};
 
@@ -14,27 +14,31 @@ use crate::lvs::exchange::{FtpCheck, Login};
 const FILE_MAX: usize = 1024 * 1024;
 
 /// Logs in, fetches, looks.
-pub(super) async fn check(
-    check: &FtpCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let pattern = context.receive(check.receive.as_deref())?;
-    let mut lines = Lines::new(open(target, None, context, deadline).await?, REPLIES, deadline);
+pub(super) async fn check(check: &FtpCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let pattern = run.context.receive(check.receive.as_deref())?;
+    let mut lines = Lines::new(open(run, None, None).await?, REPLIES, run.deadline);
+    let port = begin(&check.login, run.target.is_ipv6(), &mut lines).await?;
+    let bytes = fetch(check, SocketAddr::new(run.target.ip(), port), run, &mut lines).await?;
+    judge(&bytes, pattern)?;
+    lines.farewell("QUIT\r\n").await;
+    Ok(())
+}
+
+/// Logs in, and learns the port of the second connection.
+pub(super) async fn begin(
+    login: &Login,
+    ipv6: bool,
+    lines: &mut Lines,
+) -> Result<u16, CheckFailure> {
     let mut greeting = lines.reply(Phase::Greeting).await?;
     // 120: ready in so many minutes, and then 220.
     while greeting.code == 120 {
         greeting = lines.reply(Phase::Greeting).await?;
     }
     greeting.expect(220)?;
-    log_in(&check.login, &mut lines).await?;
-    say(&mut lines, "TYPE I").await?.expect(200)?;
-    let data = passive(target, &mut lines).await?;
-    let bytes = fetch(check, data, context, &mut lines, deadline).await?;
-    judge(&bytes, pattern)?;
-    lines.farewell("QUIT\r\n").await;
-    Ok(())
+    log_in(login, lines).await?;
+    say(lines, "TYPE I").await?.expect(200)?;
+    passive(ipv6, lines).await
 }
 
 fn judge(bytes: &[u8], pattern: Option<&Regex>) -> Result<(), CheckFailure> {
@@ -75,13 +79,12 @@ async fn log_in(login: &Login, lines: &mut Lines) -> Result<(), CheckFailure> {
 
 /// Where the server waits for the second connection. The address that it names is not used: it is
 /// the one we talk to, or somebody else's business.
-async fn passive(target: SocketAddr, lines: &mut Lines) -> Result<SocketAddr, CheckFailure> {
-    let extended = target.is_ipv6();
+async fn passive(extended: bool, lines: &mut Lines) -> Result<u16, CheckFailure> {
     let (command, code) = if extended { ("EPSV", 229) } else { ("PASV", 227) };
     let reply = say(lines, command).await?.expect(code)?;
     let text = String::from_utf8_lossy(&reply.line);
     let port = if extended { extended_port(&text) } else { passive_port(&text) };
-    Ok(SocketAddr::new(target.ip(), port.ok_or_else(|| garbage(&reply.line))?))
+    port.ok_or_else(|| garbage(&reply.line))
 }
 
 /// `227 ... h1,h2,h3,h4,p1,p2 ...`: the numbers may stand in brackets, or not (RFC 1123 section
@@ -111,9 +114,8 @@ fn extended_port(text: &str) -> Option<u16> {
 async fn fetch(
     check: &FtpCheck,
     data: SocketAddr,
-    context: &Context,
+    run: &Run<'_>,
     lines: &mut Lines,
-    deadline: Deadline,
 ) -> Result<Vec<u8>, CheckFailure> {
     let command = match &check.path {
         Some(path) => format!("RETR {path}"),
@@ -121,7 +123,7 @@ async fn fetch(
     };
     lines.say(&format!("{command}\r\n"), Phase::Answer).await?;
     let limits = Limits { line: FILE_MAX, lines: usize::MAX, total: FILE_MAX };
-    let mut file = Lines::new(open(data, None, context, deadline).await?, limits, deadline);
+    let mut file = Lines::new(Box::new(tcp::connect(data, run).await?), limits, run.deadline);
     let begun = lines.reply(Phase::Answer).await?;
     if !matches!(begun.code, 125 | 150) {
         return Err(begun.refusal());

@@ -1,8 +1,8 @@
 //! The HTTP and HTTPS check: one request on a connection of its own, and its answer.
 //!
-//! Honest verdicts: 2xx only, no redirect is followed, HTTP/0.9 is no answer, and a body that is to
-//! be matched must end within the timeout. Without `receive` the status line is enough and the body
-//! is not read. The protocol itself is hyper's.
+//! Honest verdicts: no redirect is followed, HTTP/0.9 is no answer, and a body that is to be looked
+//! at must end within the timeout. Where nothing is wanted of it the status line is enough and it is
+//! not read. The protocol itself is hyper's.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -10,20 +10,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderValue, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use regex::bytes::Regex;
+use sha2::Digest;
 use tokio::io::{AsyncRead, AsyncWrite};
+use zeroize::Zeroizing;
 
 use super::stream::open;
-use super::{Context, Deadline, Phase, tls};
+use super::{Deadline, Phase, Run, tls};
 use crate::lvs::check::CheckFailure;
-use crate::lvs::exchange::{HttpCheck, HttpMethod, ProxyCheck};
+use crate::lvs::exchange::{HttpCheck, HttpMethod, Login, ProxyCheck, Sha256, Wanted};
 
 /// Most bytes of a body that we read to look for `receive`: a status page has a few thousand, and
 /// with every check in flight at once the checker still stays a process one can afford.
@@ -33,39 +37,28 @@ const BODY_MAX: usize = 1024 * 1024;
 const HEAD_MAX: usize = 64 * 1024;
 
 /// Sends the request and judges the answer.
-pub(super) async fn check(
-    check: &HttpCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let pattern = context.receive(check.receive.as_deref())?;
-    let request = request(check, target)?;
-    let tls = check.tls.then_some(check.host.as_deref());
-    let stream = open(target, tls, context, deadline).await?;
-    deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
+pub(super) async fn check(check: &HttpCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let want = Judge::new(&check.want, run)?;
+    let request = request(check, run.target)?;
+    let stream = open(run, check.tls.as_ref(), check.host.as_deref()).await?;
+    run.bound(Phase::Answer, exchange(stream, request, want, run.deadline)).await
 }
 
 /// The same with a proxy, which gets the whole address of the page (RFC 9112 section 3.2.2).
-pub(super) async fn through_proxy(
-    check: &ProxyCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let pattern = context.receive(check.receive.as_deref())?;
+pub(super) async fn through_proxy(check: &ProxyCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let want = Judge::new(&check.want, run)?;
     let invalid = || CheckFailure::Local(format!("`{}` cannot be asked for", check.uri));
     let uri: Uri = check.uri.parse().map_err(|_| invalid())?;
     let host = uri.authority().ok_or_else(invalid)?.to_string();
     let request = build(check.method, uri, &host)?;
-    let stream = open(target, None, context, deadline).await?;
-    deadline.bound(Phase::Answer, exchange(stream, request, pattern, deadline)).await
+    let stream = open(run, None, None).await?;
+    run.bound(Phase::Answer, exchange(stream, request, want, run.deadline)).await
 }
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     request: Request<Empty<Bytes>>,
-    pattern: Option<&Regex>,
+    want: Judge<'_>,
     deadline: Deadline,
 ) -> Result<(), CheckFailure> {
     let mut builder = http1::Builder::new();
@@ -74,7 +67,7 @@ async fn exchange(
     let (mut sender, connection) = handshake.map_err(|error| failure(&error, deadline))?;
     let answer = async move {
         let response = sender.send_request(request).await;
-        judge(response.map_err(|error| failure(&error, deadline))?, pattern, deadline).await
+        want.judge(response.map_err(|error| failure(&error, deadline))?, deadline).await
     };
     let mut answer = pin!(answer);
     tokio::select! {
@@ -85,22 +78,37 @@ async fn exchange(
     }
 }
 
-async fn judge(
-    response: Response<Incoming>,
-    pattern: Option<&Regex>,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    if !response.status().is_success() {
-        return Err(CheckFailure::Status(response.status().as_u16()));
+/// What the answer is compared with.
+#[derive(Debug, Clone, Copy)]
+struct Judge<'c> {
+    want: &'c Wanted,
+    pattern: Option<&'c Regex>,
+}
+
+impl<'c> Judge<'c> {
+    fn new(want: &'c Wanted, run: &Run<'c>) -> Result<Self, CheckFailure> {
+        Ok(Self { want, pattern: run.context.receive(want.receive.as_deref())? })
     }
-    let Some(pattern) = pattern else {
-        return Ok(());
-    };
-    let body = read_body(response.into_body(), deadline).await?;
-    if is_match(pattern, &body) {
-        Ok(())
-    } else {
-        Err(CheckFailure::NoMatch(pattern.as_str().to_owned()))
+
+    async fn judge(
+        self,
+        response: Response<Incoming>,
+        deadline: Deadline,
+    ) -> Result<(), CheckFailure> {
+        let status = response.status().as_u16();
+        if !self.want.status.has(status) {
+            return Err(CheckFailure::Status(status));
+        }
+        if self.pattern.is_none() && self.want.sha256.is_none() {
+            return Ok(());
+        }
+        let body = read_body(response.into_body(), deadline).await?;
+        if let Some(pattern) = self.pattern.filter(|pattern| !is_match(pattern, &body)) {
+            return Err(CheckFailure::NoMatch(pattern.as_str().to_owned()));
+        }
+        let Some(wanted) = self.want.sha256 else { return Ok(()) };
+        let sum = Sha256(sha2::Sha256::digest(&body).into());
+        if sum == wanted { Ok(()) } else { Err(CheckFailure::Sum(sum)) }
     }
 }
 
@@ -125,9 +133,24 @@ pub(super) fn is_match(pattern: &Regex, body: &[u8]) -> bool {
 }
 
 fn request(check: &HttpCheck, target: SocketAddr) -> Result<Request<Empty<Bytes>>, CheckFailure> {
-    let host = check.host.clone().unwrap_or_else(|| authority(target, check.tls));
+    let host = check.host.clone().unwrap_or_else(|| authority(target, check.tls.is_some()));
     let invalid = |_| CheckFailure::Local(format!("path `{}` cannot be sent", check.path));
-    build(check.method, escaped(&check.path).parse().map_err(invalid)?, &host)
+    let mut request = build(check.method, escaped(&check.path).parse().map_err(invalid)?, &host)?;
+    for (name, value) in &check.headers {
+        let unfit = || CheckFailure::Local(format!("header `{name}` cannot be sent"));
+        let value = HeaderValue::try_from(value).map_err(|_| unfit())?;
+        let name = HeaderName::try_from(name).map_err(|_| unfit())?;
+        request.headers_mut().insert(name, value);
+    }
+    if let Some(Login { name, password }) = &check.login {
+        let both = Zeroizing::new(format!("{name}:{}", password.reveal()));
+        let basic = Zeroizing::new(format!("Basic {}", STANDARD.encode(both.as_bytes())));
+        let mut value = HeaderValue::try_from(basic.as_str())
+            .map_err(|error| CheckFailure::Local(error.to_string()))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    Ok(request)
 }
 
 fn build(method: HttpMethod, uri: Uri, host: &str) -> Result<Request<Empty<Bytes>>, CheckFailure> {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::{Deadline, Phase};
+use super::{Deadline, Phase, Run, tcp};
 use crate::lvs::check::CheckFailure;
 
 /// Echo requests within one deadline, evenly spread.
@@ -29,10 +29,11 @@ const MESSAGE: usize = 64;
 const ANSWER_MAX: usize = 60 + MESSAGE;
 
 /// Sends echo requests until one is answered.
-pub(super) async fn check(address: IpAddr, deadline: Deadline) -> Result<(), CheckFailure> {
-    let socket = EchoSocket::open(address)?;
+pub(super) async fn check(run: &Run<'_>) -> Result<(), CheckFailure> {
+    let address = run.target.ip();
+    let socket = EchoSocket::open(address, run.source)?;
     let echo = Echo::random(address).map_err(|error| CheckFailure::Local(error.to_string()))?;
-    deadline.bound(Phase::Answer, exchange(&socket, &echo, deadline)).await
+    run.bound(Phase::Answer, exchange(&socket, &echo, run.deadline)).await
 }
 
 async fn exchange(
@@ -116,12 +117,16 @@ struct EchoSocket {
 }
 
 impl EchoSocket {
-    fn open(address: IpAddr) -> Result<Self, CheckFailure> {
+    fn open(address: IpAddr, source: Option<IpAddr>) -> Result<Self, CheckFailure> {
         let (socket, kind) = match Self::open_as(address, Kind::Ping) {
             Err(error) if is_refused(&error) => (Self::open_as(address, Kind::Raw), Kind::Raw),
             opened => (opened, Kind::Ping),
         };
         let socket = socket.map_err(|error| no_socket(&error))?;
+        if let Some(source) = source {
+            let bound = socket.bind(&SocketAddr::new(source, 0).into());
+            bound.map_err(|error| tcp::unbound(source, &error))?;
+        }
         match socket.connect(&SocketAddr::new(address, 0).into()) {
             Ok(()) => {}
             Err(error) if is_no_route(&error) => return Err(CheckFailure::Unreachable),

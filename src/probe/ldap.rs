@@ -5,13 +5,12 @@
 
 mod ber;
 
-use std::net::SocketAddr;
-
 use regex::bytes::Regex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::stream::open;
 use super::wire::Wire;
-use super::{Context, Deadline, Phase, tcp, tls};
+use super::{Deadline, Phase, Run};
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::LdapCheck;
 use ber::{Element, element, integer, tlv};
@@ -38,19 +37,10 @@ const SIMPLE: u8 = 0x80;
 const PRESENT: u8 = 0x87;
 
 /// Connects and asks.
-pub(super) async fn check(
-    check: &LdapCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let pattern = context.receive(check.receive.as_deref())?;
-    let stream = tcp::connect(target, deadline).await?;
-    let Some(trust) = context.trust(check.tls) else {
-        return deadline.bound(Phase::Answer, exchange(stream, check, pattern, deadline)).await;
-    };
-    let stream = tls::handshake(stream, (None, target.ip()), trust, deadline).await?;
-    deadline.bound(Phase::Answer, exchange(stream, check, pattern, deadline)).await
+pub(super) async fn check(check: &LdapCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let pattern = run.context.receive(check.receive.as_deref())?;
+    let stream = open(run, check.tls.as_ref(), None).await?;
+    run.bound(Phase::Answer, exchange(stream, check, pattern, run.deadline)).await
 }
 
 /// Says it all and judges the answers.

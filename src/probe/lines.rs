@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::stream::Stream;
-use super::{Deadline, Phase, garbage, tls};
+use super::{Deadline, Phase, Run, garbage, tls};
 use crate::lvs::check::{CheckFailure, shown};
+use crate::lvs::exchange::Tls;
 
 /// How much of an answer is read.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +77,21 @@ impl Lines {
     pub(super) fn new(stream: Box<dyn Stream>, limits: Limits, deadline: Deadline) -> Self {
         let (buffer, searched) = (Vec::new(), 0);
         Self { stream, limits, deadline, buffer, searched, lines: 0, total: 0 }
+    }
+
+    /// Goes on in TLS, after the server has taken the command for it. What it has said behind that
+    /// answer could be anybody's.
+    pub(super) async fn start_tls(
+        self,
+        tls: &Tls,
+        host: Option<&str>,
+        run: &Run<'_>,
+    ) -> Result<Self, CheckFailure> {
+        if !self.buffer.is_empty() {
+            return Err(CheckFailure::Protocol("more than an answer before TLS".to_owned()));
+        }
+        let stream = tls::handshake(self.stream, tls, host, run).await?;
+        Ok(Self { stream: Box::new(stream), ..self })
     }
 
     /// Sends a text as it is.

@@ -7,15 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use regex::bytes::Regex;
 use rustix::io::Errno;
 
-use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern, shown};
-use crate::lvs::exchange::{Exchange, TlsUse};
+use crate::lvs::check::{
+    CheckFailure, CheckKind, CheckSpec, CheckWarning, Verdict, receive_pattern, shown,
+};
+use crate::lvs::exchange::{Authority, Exchange, Tls};
 use crate::lvs::model::Protocol;
 use crate::time::millis;
 
@@ -26,6 +29,7 @@ mod datagram;
 mod dns;
 mod file;
 mod ftp;
+mod grpc;
 mod http;
 mod icmp;
 mod imap;
@@ -52,31 +56,41 @@ mod wire;
 /// What all checks of a list share: certificate authorities and compiled patterns.
 #[derive(Debug)]
 pub struct Context {
-    trust: Arc<tls::Trust>,
-    /// For what ldirectord does not verify either.
+    system: Arc<tls::Trust>,
     anybody: tls::Trust,
+    files: BTreeMap<PathBuf, tls::Trust>,
     patterns: BTreeMap<String, Result<Regex, regex::Error>>,
 }
 
 impl Context {
-    /// The context of the given checks: each `receive` is compiled once.
-    pub fn new(trust: Arc<tls::Trust>, checks: &[CheckSpec]) -> Self {
-        let texts = checks.iter().filter_map(|check| check.kind.receive());
-        let mut patterns = BTreeMap::new();
-        for text in texts {
-            if !patterns.contains_key(text) {
+    /// The context of the given checks: each `receive` is compiled once, and each file of
+    /// authorities read once. `system` are the system's.
+    pub fn new(system: Arc<tls::Trust>, checks: &[CheckSpec]) -> Self {
+        let (mut patterns, mut files) = (BTreeMap::new(), BTreeMap::new());
+        for check in checks {
+            if let Some(text) = check.kind.receive()
+                && !patterns.contains_key(text)
+            {
                 patterns.insert(text.to_owned(), receive_pattern(text));
             }
+            let tls = check.kind.exchange().and_then(Exchange::tls);
+            if let Some(Tls { authority: Authority::File(path), .. }) = tls
+                && !files.contains_key(path)
+            {
+                files.insert(path.clone(), tls::Trust::file(path));
+            }
         }
-        Self { trust, anybody: tls::Trust::anybody(), patterns }
+        Self { system, anybody: tls::Trust::anybody(), files, patterns }
     }
 
-    /// Whom to believe; `None` where there is no TLS.
-    fn trust(&self, tls: TlsUse) -> Option<&tls::Trust> {
-        match tls {
-            TlsUse::Plain => None,
-            TlsUse::Unverified => Some(&self.anybody),
-            TlsUse::Verified => Some(&self.trust),
+    fn trust(&self, authority: &Authority) -> Result<&tls::Trust, CheckFailure> {
+        match authority {
+            Authority::Anybody => Ok(&self.anybody),
+            Authority::System => Ok(&self.system),
+            Authority::File(path) => self
+                .files
+                .get(path)
+                .ok_or_else(|| CheckFailure::Local(format!("{} was not read", path.display()))),
         }
     }
 
@@ -95,66 +109,117 @@ impl Context {
     }
 }
 
+/// What came of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// Good, or bad and why.
+    pub verdict: Verdict,
+    /// What is not as it should be, whatever the verdict.
+    pub warning: Option<CheckWarning>,
+}
+
 /// Runs one check to its end, which comes within the timeout of `spec`.
 ///
 /// The context must have been made for a list with this check in it. An
 /// [`Alternate`](CheckKind::Alternate) negotiates; the change between the two is `schedule`'s.
-pub async fn probe(spec: &CheckSpec, context: &Context) -> Verdict {
-    let deadline = Deadline::after(spec.timeout);
-    let target = SocketAddr::new(spec.address, spec.port);
-    let outcome = match &spec.kind {
-        CheckKind::Agent(agent) => {
-            return agent::ask(agent, spec, deadline)
-                .await
-                .map_or_else(Verdict::Down, Verdict::Said);
-        }
-        CheckKind::External(check) => program::check(check, spec).await,
-        CheckKind::File(check) => file::check(check, context, deadline).await,
-        CheckKind::On => Ok(()),
-        CheckKind::Off => return Verdict::Down(CheckFailure::Local("switched off".to_owned())),
-        CheckKind::Connect(Protocol::Tcp) => tcp::check(target, deadline).await,
-        CheckKind::Connect(Protocol::Udp) | CheckKind::Ping => {
-            icmp::check(spec.address, deadline).await
-        }
-        CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
-            negotiate(exchange, target, context, deadline).await
-        }
+pub async fn probe(spec: &CheckSpec, context: &Context) -> Probed {
+    let run = Run::new(spec, context);
+    let verdict = match &spec.kind {
+        CheckKind::Agent(agent) => agent::ask(agent, spec, &run).await.map(Verdict::Said),
+        _ => checked(spec, &run).await.map(|()| Verdict::Up),
     };
-    match outcome {
-        Ok(()) => Verdict::Up,
-        Err(failure) => Verdict::Down(failure),
+    let verdict = verdict.unwrap_or_else(Verdict::Down);
+    Probed { verdict, warning: run.warning.into_inner() }
+}
+
+async fn checked(spec: &CheckSpec, run: &Run<'_>) -> Result<(), CheckFailure> {
+    match &spec.kind {
+        // It says more than well or not.
+        CheckKind::Agent(agent) => agent::ask(agent, spec, run).await.map(drop),
+        CheckKind::External(check) => program::check(check, spec).await,
+        CheckKind::File(check) => file::check(check, run).await,
+        CheckKind::On => Ok(()),
+        CheckKind::Off => Err(CheckFailure::Local("switched off".to_owned())),
+        CheckKind::Connect(Protocol::Tcp) => tcp::check(run).await,
+        CheckKind::Connect(Protocol::Udp) | CheckKind::Ping => icmp::check(run).await,
+        CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
+            negotiate(exchange, run).await
+        }
     }
 }
 
-async fn negotiate(
-    exchange: &Exchange,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
+async fn negotiate(exchange: &Exchange, run: &Run<'_>) -> Result<(), CheckFailure> {
     match exchange {
-        Exchange::Dns(check) => dns::check(check, target, context, deadline).await,
-        Exchange::Ftp(check) => ftp::check(check, target, context, deadline).await,
-        Exchange::Http(check) => http::check(check, target, context, deadline).await,
-        Exchange::Ldap(check) => ldap::check(check, target, context, deadline).await,
-        Exchange::Mysql(check) => mysql::check(check, target, context, deadline).await,
-        Exchange::Imap(check) => imap::check(check, target, context, deadline).await,
-        Exchange::Nntp => nntp::check(target, context, deadline).await,
-        Exchange::Pop(check) => pop::check(check, target, context, deadline).await,
-        Exchange::Sip(check) => sip::check(check, target, deadline).await,
-        Exchange::Smtp(_) => smtp::check(target, context, deadline).await,
-        Exchange::Text(check) => text::check(check, target, context, deadline).await,
-        Exchange::Oracle(check) => oracle::check(check, target, deadline.timeout).await,
-        Exchange::Pgsql(check) => pgsql::check(check, target, context, deadline).await,
-        Exchange::Proxy(check) => http::through_proxy(check, target, context, deadline).await,
-        Exchange::Radius(check) => radius::check(check, target, deadline).await,
-        Exchange::Redis(check) => redis::check(check, target, deadline).await,
+        Exchange::Dns(check) => dns::check(check, run).await,
+        Exchange::Ftp(check) => ftp::check(check, run).await,
+        Exchange::Grpc(check) => grpc::check(check, run).await,
+        Exchange::Http(check) => http::check(check, run).await,
+        Exchange::Ldap(check) => ldap::check(check, run).await,
+        Exchange::Mysql(check) => mysql::check(check, run).await,
+        Exchange::Imap(check) => imap::check(check, run).await,
+        Exchange::Nntp => nntp::check(run).await,
+        Exchange::Pop(check) => pop::check(check, run).await,
+        Exchange::Sip(check) => sip::check(check, run).await,
+        Exchange::Smtp(check) => smtp::check(check, run).await,
+        Exchange::Text(check) => text::check(check, run).await,
+        Exchange::Oracle(check) => oracle::check(check, run).await,
+        Exchange::Pgsql(check) => pgsql::check(check, run).await,
+        Exchange::Proxy(check) => http::through_proxy(check, run).await,
+        Exchange::Radius(check) => radius::check(check, run).await,
+        Exchange::Redis(check) => redis::check(check, run).await,
+    }
+}
+
+/// One run of one check: with whom, from where, how long, and what is noticed on the way.
+#[derive(Debug)]
+struct Run<'c> {
+    context: &'c Context,
+    target: SocketAddr,
+    /// The address of ours that connections are made from; `None`: the kernel's choice.
+    source: Option<IpAddr>,
+    deadline: Deadline,
+    warning: OnceLock<CheckWarning>,
+}
+
+impl<'c> Run<'c> {
+    fn new(spec: &CheckSpec, context: &'c Context) -> Self {
+        Self {
+            context,
+            target: SocketAddr::new(spec.address, spec.port),
+            source: spec.source.filter(|source| source.is_ipv4() == spec.address.is_ipv4()),
+            deadline: Deadline::after(spec.timeout),
+            warning: OnceLock::new(),
+        }
+    }
+
+    /// Notes something that is not as it should be; the first one counts.
+    fn warn(&self, warning: CheckWarning) {
+        self.warning.get_or_init(|| warning);
+    }
+
+    /// Does `work` until the limit.
+    async fn bound<T>(
+        &self,
+        phase: Phase,
+        work: impl Future<Output = Result<T, CheckFailure>>,
+    ) -> Result<T, CheckFailure> {
+        self.deadline.bound(phase, work).await
     }
 }
 
 /// An answer that is none in the server's protocol.
 fn garbage(answer: &[u8]) -> CheckFailure {
     CheckFailure::Protocol(format!("`{}`", shown(answer)))
+}
+
+/// TLS is wanted of a server that does not offer it.
+fn no_tls() -> CheckFailure {
+    CheckFailure::Tls("the server does not offer it".to_owned())
+}
+
+/// A server that does not take the command for TLS, by its own words.
+fn no_starttls(answer: &[u8]) -> CheckFailure {
+    CheckFailure::Tls(format!("the server does not begin it: {}", shown(answer)))
 }
 
 /// Bytes that nobody can guess.

@@ -4,17 +4,15 @@
 //! password itself may have to be sent and which is therefore spoken within TLS where the server
 //! has it. TLS is with anybody. Nothing of a row is read but its first byte.
 
-use std::net::SocketAddr;
-
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 use super::wire::Wire;
-use super::{Context, Deadline, Phase, tcp, tls};
+use super::{Deadline, Phase, Run, no_tls, tcp, tls};
 use crate::lvs::check::{CheckFailure, shown};
-use crate::lvs::exchange::{SqlCheck, TlsUse};
+use crate::lvs::exchange::{Authority, SqlCheck, Tls};
 
 /// Longest packet that is read whole, in bytes: greeting, login, the description of a column.
 const PACKET_MAX: usize = 64 * 1024;
@@ -42,27 +40,25 @@ const NATIVE: &str = "mysql_native_password";
 const CACHING_SHA2: &str = "caching_sha2_password";
 
 /// Connects and asks.
-pub(super) async fn check(
-    check: &SqlCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let mut talk = Talk::new(tcp::connect(target, deadline).await?, deadline);
-    let greeting = deadline.bound(Phase::Answer, talk.greeting()).await?;
-    let wants_tls = greeting.capabilities & SSL != 0 && greeting.plugin == CACHING_SHA2;
+pub(super) async fn check(check: &SqlCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let mut talk = Talk::new(tcp::connect(run.target, run).await?, run.deadline);
+    let greeting = run.bound(Phase::Answer, talk.greeting()).await?;
+    let offered = greeting.capabilities & SSL != 0;
+    let wanted = check.tls.is_some() || greeting.plugin == CACHING_SHA2;
     let mut login = Login { check, greeting, encrypted: false };
-    let (true, Some(trust)) = (wants_tls, context.trust(TlsUse::Unverified)) else {
-        return deadline.bound(Phase::Answer, login.exchange(talk)).await;
+    let tls = match (offered, &check.tls) {
+        (false, Some(_)) => return Err(no_tls()),
+        (true, tls) if wanted => tls.clone().unwrap_or_else(|| Tls::by(Authority::Anybody)),
+        _ => return run.bound(Phase::Answer, login.exchange(talk)).await,
     };
-    deadline.bound(Phase::Answer, talk.say(&login.head(SSL))).await?;
+    run.bound(Phase::Answer, talk.say(&login.head(SSL))).await?;
     login.encrypted = true;
     let sequence = talk.sequence;
     let stream = talk.wire.into_stream();
     let stream = stream.ok_or_else(|| invalid("more than a greeting before TLS"))?;
-    let stream = tls::handshake(stream, (None, target.ip()), trust, deadline).await?;
-    let talk = Talk { sequence, ..Talk::new(stream, deadline) };
-    deadline.bound(Phase::Answer, login.exchange(talk)).await
+    let stream = tls::handshake(stream, &tls, None, run).await?;
+    let talk = Talk { sequence, ..Talk::new(stream, run.deadline) };
+    run.bound(Phase::Answer, login.exchange(talk)).await
 }
 
 /// The same over a stream that is not encrypted later: for replay.

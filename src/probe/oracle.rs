@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Run;
 use super::program::{ended, judged, late};
 use crate::exec::{Invocation, Ran, inherited};
 use crate::keys::Secret;
@@ -16,16 +17,13 @@ const PROGRAM: &str = "sqlplus";
 /// What its error messages begin with; a failed login does not show in its exit code.
 const ERRORS: [&str; 2] = ["ORA-", "SP2-"];
 
-pub(super) async fn check(
-    check: &OracleCheck,
-    target: SocketAddr,
-    limit: Duration,
-) -> Result<(), CheckFailure> {
+pub(super) async fn check(check: &OracleCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let limit = run.deadline.timeout;
     let invocation = Invocation {
         program: PathBuf::from(PROGRAM),
         args: ["-S", "-L", "/nolog"].map(str::to_owned).to_vec(),
         environment: inherited(),
-        input: Some(Secret::new(&script(check, target))),
+        input: Some(Secret::new(&script(check, run.target))),
         limit,
     };
     let Some(ran) = ended(invocation).await? else { return Err(late(limit, String::new())) };

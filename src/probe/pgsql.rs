@@ -5,7 +5,6 @@
 //! of them is read is bounded here. A row is known by its first byte, however long it is.
 
 use std::io;
-use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use fallible_iterator::FallibleIterator;
@@ -17,9 +16,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::wire::Wire;
-use super::{Context, Deadline, Phase, tcp, tls};
+use super::{Deadline, Phase, Run, no_tls, tcp, tls};
 use crate::lvs::check::{CheckFailure, shown};
-use crate::lvs::exchange::{SqlCheck, TlsUse};
+use crate::lvs::exchange::{Authority, SqlCheck, Tls};
 
 /// Most messages that are read for one step: parameters and notices stand before the answer.
 const MESSAGES_MAX: usize = 256;
@@ -30,19 +29,16 @@ const MESSAGE_MAX: usize = 256 * 1024;
 const ROUNDS_MAX: u32 = 50_000;
 
 /// Connects, encrypts where it can be done, and asks.
-pub(super) async fn check(
-    check: &SqlCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let mut stream = tcp::connect(target, deadline).await?;
-    let offered = deadline.bound(Phase::Answer, offers_tls(&mut stream, deadline)).await?;
-    let (true, Some(trust)) = (offered, context.trust(TlsUse::Unverified)) else {
-        return deadline.bound(Phase::Answer, exchange(stream, check, deadline)).await;
+pub(super) async fn check(check: &SqlCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let deadline = run.deadline;
+    let mut stream = tcp::connect(run.target, run).await?;
+    let tls = match run.bound(Phase::Answer, offers_tls(&mut stream, deadline)).await? {
+        true => check.tls.clone().unwrap_or_else(|| Tls::by(Authority::Anybody)),
+        false if check.tls.is_some() => return Err(no_tls()),
+        false => return run.bound(Phase::Answer, exchange(stream, check, deadline)).await,
     };
-    let stream = tls::handshake(stream, (None, target.ip()), trust, deadline).await?;
-    deadline.bound(Phase::Answer, exchange(stream, check, deadline)).await
+    let stream = tls::handshake(stream, &tls, None, run).await?;
+    run.bound(Phase::Answer, exchange(stream, check, deadline)).await
 }
 
 /// One letter answers the request for TLS; nothing is read behind it before the handshake.

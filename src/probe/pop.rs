@@ -1,26 +1,36 @@
 //! POP3: the greeting, and a login where there is one (RFC 1939).
 
-use std::net::SocketAddr;
-
 use super::lines::{Lines, REPLIES};
-use super::stream::open;
-use super::{Context, Deadline, Phase, garbage};
+use super::stream::open_mail;
+use super::{Phase, Run, garbage, no_starttls};
 use crate::lvs::check::{CheckFailure, shown, shown_without};
-use crate::lvs::exchange::{Login, MailCheck};
+use crate::lvs::exchange::{Encryption, Login, MailCheck};
 
 /// Waits for the greeting and logs in.
-pub(super) async fn check(
+pub(super) async fn check(check: &MailCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let stream = open_mail(check, run).await?;
+    exchange(Lines::new(stream, REPLIES, run.deadline), check, run).await
+}
+
+/// Says it all and judges the answers.
+pub(super) async fn exchange(
+    mut lines: Lines,
     check: &MailCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
+    run: &Run<'_>,
 ) -> Result<(), CheckFailure> {
-    let tls = check.tls.then_some(check.host.as_deref());
-    let mut lines = Lines::new(open(target, tls, context, deadline).await?, REPLIES, deadline);
     let greeting = lines.line(Phase::Greeting).await?;
     match status(&greeting)? {
         Status::Well => (),
         Status::Wrong => return Err(CheckFailure::Answer(shown(&greeting))),
+    }
+    if let Encryption::StartTls(tls) = &check.encryption {
+        lines.say("STLS\r\n", Phase::Tls).await?;
+        let answer = lines.line(Phase::Tls).await?;
+        match status(&answer)? {
+            Status::Well => (),
+            Status::Wrong => return Err(no_starttls(&answer)),
+        }
+        lines = lines.start_tls(tls, check.host.as_deref(), run).await?;
     }
     if let Some(login) = &check.login {
         log_in(login, &mut lines).await?;

@@ -4,13 +4,13 @@
 //! one could be forged without; the answer's authenticator is always compared, and its
 //! Message-Authenticator where it has one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 
 use super::datagram::Conversation;
-use super::{Deadline, random};
+use super::{Run, random};
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::RadiusCheck;
 
@@ -32,12 +32,8 @@ const MESSAGE_AUTHENTICATOR: u8 = 80;
 const NAS_IPV6_ADDRESS: u8 = 95;
 
 /// Asks until the server answers.
-pub(super) async fn check(
-    check: &RadiusCheck,
-    target: SocketAddr,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let conversation = Conversation::open(target, deadline).await?;
+pub(super) async fn check(check: &RadiusCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let conversation = Conversation::open(run).await?;
     let [identifier] = random()?;
     let asked = Asked { check, identifier, authenticator: random()? };
     let request = asked.bytes(conversation.local()?)?;

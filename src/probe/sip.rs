@@ -4,50 +4,45 @@ use std::net::SocketAddr;
 
 use super::datagram::Conversation;
 use super::lines::{Lines, REPLIES};
-use super::{Deadline, Phase, garbage, own_address, tcp};
+use super::{Phase, Run, garbage, own_address, tcp};
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::SipCheck;
 use crate::lvs::model::Protocol;
 
 /// Asks, and wants 200.
-pub(super) async fn check(
-    check: &SipCheck,
-    target: SocketAddr,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
+pub(super) async fn check(check: &SipCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
     match check.transport {
-        Protocol::Tcp => over_tcp(check, target, deadline).await,
-        Protocol::Udp => over_udp(check, target, deadline).await,
+        Protocol::Tcp => over_tcp(check, run).await,
+        Protocol::Udp => over_udp(check, run).await,
     }
 }
 
-async fn over_udp(
-    check: &SipCheck,
-    target: SocketAddr,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let server = Conversation::open(target, deadline).await?;
+async fn over_udp(check: &SipCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let server = Conversation::open(run).await?;
     let question = question(check, "UDP", server.socket()?)?;
-    let judge = |answer: &[u8]| {
-        let line = answer.split(|byte| *byte == b'\r' || *byte == b'\n').next();
-        match is_final(line.unwrap_or_default()) {
-            Ok(true) => Some(Ok(())),
-            Ok(false) => None,
-            Err(failure) => Some(Err(failure)),
-        }
-    };
     server.ask(question.as_bytes(), judge).await
 }
 
-async fn over_tcp(
-    check: &SipCheck,
-    target: SocketAddr,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let stream = tcp::connect(target, deadline).await?;
+/// What a datagram says; `None`: more comes.
+pub(super) fn judge(answer: &[u8]) -> Option<Result<(), CheckFailure>> {
+    let line = answer.split(|byte| *byte == b'\r' || *byte == b'\n').next();
+    match is_final(line.unwrap_or_default()) {
+        Ok(true) => Some(Ok(())),
+        Ok(false) => None,
+        Err(failure) => Some(Err(failure)),
+    }
+}
+
+async fn over_tcp(check: &SipCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let stream = tcp::connect(run.target, run).await?;
     let own = stream.local_addr().map_err(|error| CheckFailure::Local(error.to_string()))?;
-    let mut lines = Lines::new(Box::new(stream), REPLIES, deadline);
+    let mut lines = Lines::new(Box::new(stream), REPLIES, run.deadline);
     lines.say(&question(check, "TCP", own)?, Phase::Answer).await?;
+    answered(&mut lines).await
+}
+
+/// Reads answers until the last one.
+pub(super) async fn answered(lines: &mut Lines) -> Result<(), CheckFailure> {
     // Provisional answers have headers and an empty line behind them.
     while !is_final(&lines.line(Phase::Answer).await?)? {
         while !lines.line(Phase::Answer).await?.is_empty() {}

@@ -1,26 +1,53 @@
 //! A connection to a server, with TLS or without: the same to those who talk over it.
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Context, Deadline, tcp, tls};
+use super::{Run, tcp, tls};
 use crate::lvs::check::CheckFailure;
+use crate::lvs::exchange::{Encryption, MailCheck, Tls};
 
 /// Bytes to and from the server.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// Connects. `tls`: with TLS, and the server name where there is one.
+/// Connects, with TLS where it is wanted; `host` is the server name.
 pub(super) async fn open(
-    target: SocketAddr,
-    tls: Option<Option<&str>>,
-    context: &Context,
-    deadline: Deadline,
+    run: &Run<'_>,
+    tls: Option<&Tls>,
+    host: Option<&str>,
 ) -> Result<Box<dyn Stream>, CheckFailure> {
-    let stream = tcp::connect(target, deadline).await?;
-    let Some(name) = tls else { return Ok(Box::new(stream)) };
-    let server = (name, target.ip());
-    Ok(Box::new(tls::handshake(stream, server, &context.trust, deadline).await?))
+    let stream = tcp::connect(run.target, run).await?;
+    match tls {
+        Some(tls) => Ok(Box::new(tls::handshake(stream, tls, host, run).await?)),
+        None => Ok(Box::new(stream)),
+    }
+}
+
+/// The same for HTTP/2, which TLS has to agree on.
+pub(super) async fn open_h2(
+    run: &Run<'_>,
+    tls: Option<&Tls>,
+    host: Option<&str>,
+) -> Result<Box<dyn Stream>, CheckFailure> {
+    let stream = tcp::connect(run.target, run).await?;
+    match tls {
+        Some(tls) => {
+            let spoken = tls::Spoken::Http2;
+            Ok(Box::new(tls::handshake_for(spoken, stream, (tls, host), run).await?))
+        }
+        None => Ok(Box::new(stream)),
+    }
+}
+
+/// Connects to a mailbox server; what encrypts itself later is plain here.
+pub(super) async fn open_mail(
+    check: &MailCheck,
+    run: &Run<'_>,
+) -> Result<Box<dyn Stream>, CheckFailure> {
+    let tls = match &check.encryption {
+        Encryption::Tls(tls) => Some(tls),
+        Encryption::Plain | Encryption::StartTls(_) => None,
+    };
+    open(run, tls, check.host.as_deref()).await
 }

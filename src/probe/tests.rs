@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::black_hole::BlackHole;
 use super::*;
 use crate::lvs::check::CheckId;
-use crate::lvs::exchange::{HttpCheck, HttpMethod};
+use crate::lvs::exchange::{HttpCheck, HttpMethod, Wanted};
 
 /// Long enough for a busy machine, for checks that do not end by their timeout.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,16 +19,18 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 
 fn http() -> HttpCheck {
     HttpCheck {
-        tls: false,
+        tls: None,
         method: HttpMethod::Get,
         path: "/".to_owned(),
         host: None,
-        receive: None,
+        headers: Vec::new(),
+        login: None,
+        want: Wanted::default(),
     }
 }
 
 fn receive(text: &str) -> HttpCheck {
-    HttpCheck { receive: Some(text.to_owned()), ..http() }
+    HttpCheck { want: Wanted { receive: Some(text.to_owned()), ..Wanted::default() }, ..http() }
 }
 
 fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
@@ -38,6 +40,7 @@ fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
         kind,
         address,
         port,
+        source: None,
         interval: timeout,
         timeout,
         pace: crate::lvs::model::Pace::default(),
@@ -45,7 +48,7 @@ fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
 }
 
 async fn verdict(spec: &CheckSpec, trust: tls::Trust) -> Verdict {
-    probe(spec, &Context::new(Arc::new(trust), std::slice::from_ref(spec))).await
+    probe(spec, &Context::new(Arc::new(trust), std::slice::from_ref(spec))).await.verdict
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {

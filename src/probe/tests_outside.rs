@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::lvs::check::CheckId;
-use crate::lvs::exchange::{HttpCheck, HttpMethod};
+use crate::lvs::exchange::{HttpCheck, HttpMethod, Wanted};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,6 +35,7 @@ fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
         kind,
         address,
         port,
+        source: None,
         interval: timeout,
         timeout,
         pace: crate::lvs::model::Pace::default(),
@@ -42,7 +43,7 @@ fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
 }
 
 async fn verdict(spec: &CheckSpec, trust: tls::Trust) -> Verdict {
-    probe(spec, &Context::new(Arc::new(trust), std::slice::from_ref(spec))).await
+    probe(spec, &Context::new(Arc::new(trust), std::slice::from_ref(spec))).await.verdict
 }
 
 /// Certificates in a directory that goes away with the value.
@@ -103,11 +104,13 @@ impl Drop for Certificates {
 
 fn https(host: Option<&str>) -> HttpCheck {
     HttpCheck {
-        tls: true,
+        tls: Some(Tls::by(Authority::System)),
         method: HttpMethod::Get,
         path: "/".to_owned(),
         host: host.map(str::to_owned),
-        receive: Some("OK".to_owned()),
+        headers: Vec::new(),
+        login: None,
+        want: Wanted { receive: Some("OK".to_owned()), ..Wanted::default() },
     }
 }
 

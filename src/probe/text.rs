@@ -1,55 +1,57 @@
 //! A text is sent, and a line of the answer must match: ldirectord's simpletcp, and plain UDP.
 
-use std::net::SocketAddr;
-
 use regex::bytes::Regex;
 
 use super::datagram::Conversation;
 use super::lines::{Limits, Lines};
 use super::stream::open;
-use super::{Context, Deadline, Phase};
+use super::{Phase, Run};
 use crate::lvs::check::CheckFailure;
 use crate::lvs::exchange::TextCheck;
 use crate::lvs::model::Protocol;
 
 /// For answers of which we know nothing: as much as of a page of HTTP.
-const ANSWER: Limits = Limits { line: 64 * 1024, lines: 10_000, total: 1024 * 1024 };
+pub(super) const ANSWER: Limits = Limits { line: 64 * 1024, lines: 10_000, total: 1024 * 1024 };
 
 /// Sends the text and judges the answer.
-pub(super) async fn check(
-    check: &TextCheck,
-    target: SocketAddr,
-    context: &Context,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let pattern = context.receive(check.receive.as_deref())?;
+pub(super) async fn check(check: &TextCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let pattern = run.context.receive(check.receive.as_deref())?;
     match check.transport {
-        Protocol::Tcp => over_tcp(check, target, context, pattern, deadline).await,
+        Protocol::Tcp => over_tcp(check, run, pattern).await,
         Protocol::Udp => {
-            let judge = |answer: &[u8]| {
-                let mut lines = answer.split(|byte| *byte == b'\n');
-                Some(match pattern {
-                    Some(pattern) if !lines.any(|line| is_match(pattern, line)) => missing(pattern),
-                    _ => Ok(()),
-                })
-            };
-            Conversation::open(target, deadline).await?.ask(check.send.as_bytes(), judge).await
+            let judge = |answer: &[u8]| Some(judge(answer, pattern));
+            Conversation::open(run).await?.ask(check.send.as_bytes(), judge).await
         }
+    }
+}
+
+/// What a datagram says: one of its lines must match.
+pub(super) fn judge(answer: &[u8], pattern: Option<&Regex>) -> Result<(), CheckFailure> {
+    let mut lines = answer.split(|byte| *byte == b'\n');
+    match pattern {
+        Some(pattern) if !lines.any(|line| is_match(pattern, line)) => missing(pattern),
+        _ => Ok(()),
     }
 }
 
 async fn over_tcp(
     check: &TextCheck,
-    target: SocketAddr,
-    context: &Context,
+    run: &Run<'_>,
     pattern: Option<&Regex>,
-    deadline: Deadline,
 ) -> Result<(), CheckFailure> {
-    let mut lines = Lines::new(open(target, None, context, deadline).await?, ANSWER, deadline);
+    let mut lines = Lines::new(open(run, None, None).await?, ANSWER, run.deadline);
     lines.say(&check.send, Phase::Answer).await?;
     if check.half_close {
         lines.finish(Phase::Answer).await?;
     }
+    answered(&mut lines, pattern).await
+}
+
+/// Reads lines until one matches.
+pub(super) async fn answered(
+    lines: &mut Lines,
+    pattern: Option<&Regex>,
+) -> Result<(), CheckFailure> {
     let mut is_silent = true;
     while let Some(line) = lines.text(Phase::Answer).await? {
         is_silent = false;

@@ -220,6 +220,9 @@ fn write_real(out: &mut String, real: &RealView) -> fmt::Result {
     if let Some(ms) = real.drain_ends_ms {
         write!(out, ", out in {} s", ms.div_ceil(1000))?;
     }
+    if let Some(warning) = &real.warning {
+        write!(out, ", {warning}")?;
+    }
     if let Some(ms) = real.whole_in_ms {
         write!(out, ", grows to its weight within {} s", ms.div_ceil(1000))?;
     }

@@ -4,7 +4,7 @@ use pairbeat::lvs::check::{CheckFailure, Verdict};
 use pairbeat::lvs::exchange::{DnsCheck, DnsRecord, Exchange};
 use pairbeat::lvs::model::Protocol::{self, Tcp, Udp};
 
-use super::rig::{self, Folder, Server};
+use super::rig::{self, Daemon, Place};
 
 fn asking(transport: Protocol, name: &str, record: DnsRecord, receive: Option<&str>) -> Exchange {
     let (name, receive) = (name.to_owned(), receive.map(str::to_owned));
@@ -15,7 +15,7 @@ fn www(transport: Protocol) -> Exchange {
     asking(transport, "www.example.com", DnsRecord::A, Some("^192.0.2.80$"))
 }
 
-fn dnsmasq() -> Option<(Server, u16)> {
+fn dnsmasq() -> Option<(Daemon, u16)> {
     let program = rig::program("dnsmasq")?;
     let port = rig::free_port();
     let port_arg = format!("--port={port}");
@@ -37,7 +37,7 @@ fn dnsmasq() -> Option<(Server, u16)> {
         "--ptr-record=8.2.0.192.in-addr.arpa,router.example.com",
         &port_arg,
     ];
-    let server = Server::start(&program, &args, Folder::new("dns"));
+    let server = Daemon::of(Place::new(), &program, &args);
     Some((server.until_up(&www(Udp), port), port))
 }
 

@@ -8,7 +8,7 @@ use pairbeat::lvs::exchange::{Exchange, FtpCheck};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Daemon, Place, judged, login, reason, until_refused};
+use crate::rig::{Daemon, Place, judged, login, reason, until_refused};
 
 const VSFTPD: &str = "/usr/sbin/vsftpd";
 

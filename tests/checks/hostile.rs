@@ -11,8 +11,8 @@ use pairbeat::probe::tls::Trust;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::place::{PATIENCE, Place, run, spec, verdict};
 use crate::protocols::{Dialog, dialogs};
+use crate::rig::{PATIENCE, Place, outcome, run, spec};
 use crate::script::Act::{self, *};
 use crate::script::{Scripted, acceptor};
 
@@ -205,7 +205,7 @@ async fn tried(
     // On a busy machine a server may be too slow to do harm in time: then it gets more of it.
     if cause(&verdict) == "timeout" && !case.causes.contains(&"timeout") {
         let spec = spec(case.exchange.clone(), server.address, PATIENCE);
-        return (self::verdict(&spec, trust()).await, took);
+        return (outcome(&spec, trust()).await, took);
     }
     (verdict, took)
 }
@@ -213,7 +213,7 @@ async fn tried(
 async fn judged_at(exchange: &Exchange, at: SocketAddr, trust: Trust) -> (Verdict, Duration) {
     let spec = spec(exchange.clone(), at, TIMEOUT);
     let begun = Instant::now();
-    let verdict = verdict(&spec, trust).await;
+    let verdict = outcome(&spec, trust).await;
     (verdict, begun.elapsed())
 }
 
@@ -225,9 +225,32 @@ fn a_good_server_of_each_protocol_is_up() {
         let verdict = run(async {
             let server = Scripted::open(dialog.script.clone(), Some(acceptor(&place.path))).await;
             let spec = spec(dialog.exchange.clone(), server.address, PATIENCE);
-            verdict(&spec, Trust::file(&authority)).await
+            outcome(&spec, Trust::file(&authority)).await
         });
         assert_eq!(verdict, Verdict::Up, "{}", dialog.name);
+    }
+}
+
+/// ldirectord waits for ever behind the greeting of pop and imap, and for minutes for nntp.
+#[test]
+fn a_silent_server_of_any_protocol_is_down_at_the_limit_and_says_so() {
+    let place = Place::new();
+    let authority = place.certificate();
+    for dialog in dialogs() {
+        let says = dialog.script.iter().enumerate();
+        let silences = says.filter(|(_, act)| matches!(act, Say(_))).map(|(at, _)| at);
+        for at in silences {
+            let mut script = dialog.script.get(..at).unwrap().to_vec();
+            script.push(Stay);
+            let verdict = run(async {
+                let server = Scripted::open(script, Some(acceptor(&place.path))).await;
+                judged_at(&dialog.exchange, server.address, Trust::file(&authority)).await.0
+            });
+            let Verdict::Down(CheckFailure::Timeout { timeout_ms, .. }) = verdict else {
+                panic!("{} at {at}: {verdict:?}", dialog.name);
+            };
+            assert_eq!(u128::from(timeout_ms), TIMEOUT.as_millis());
+        }
     }
 }
 

@@ -3,13 +3,13 @@
 use std::process::Command;
 
 use pairbeat::lvs::check::{CheckFailure, Verdict};
-use pairbeat::lvs::exchange::{Exchange, LdapCheck, Password, TlsUse};
+use pairbeat::lvs::exchange::{Authority, Exchange, LdapCheck, Password, Tls};
 
-use super::rig::{self, Folder, Server};
+use super::rig::{self, Daemon, Place};
 
 fn search(base: &str) -> LdapCheck {
     let (base, receive) = (base.to_owned(), None);
-    LdapCheck { tls: TlsUse::Plain, base, receive, login: None, password: None }
+    LdapCheck { tls: None, base, receive, login: None, password: None }
 }
 
 fn login(login: &str, password: &str) -> Exchange {
@@ -18,24 +18,25 @@ fn login(login: &str, password: &str) -> Exchange {
 }
 
 /// A directory of two entries; both ports, without and with TLS.
-fn slapd() -> Option<(Server, u16, u16)> {
+fn slapd() -> Option<(Daemon, u16, u16)> {
     let (program, add) = (rig::program("slapd")?, rig::program("slapadd")?);
-    let folder = Folder::new("ldap");
-    let (key, certificate) = rig::certificate(&folder)?;
-    let at = folder.text().to_owned();
-    let conf = folder.write(
+    let place = Place::new();
+    rig::program("openssl")?;
+    place.certificate();
+    let at = place.text().to_owned();
+    let conf = place.write(
         "slapd.conf",
         &format!(
             "include /etc/ldap/schema/core.schema\n\
              modulepath /usr/lib/ldap\nmoduleload back_mdb\n\
-             TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\n\
+             TLSCertificateFile {at}/cert.pem\nTLSCertificateKeyFile {at}/key.pem\n\
              database mdb\nsuffix \"dc=example,dc=com\"\ndirectory {at}\n\
              rootdn \"cn=admin,dc=example,dc=com\"\nrootpw pw\n\
              access to dn.base=\"ou=hidden,dc=example,dc=com\" by * none\n\
              access to * by * read\n"
         ),
     );
-    let ldif = folder.write(
+    let ldif = place.write(
         "data.ldif",
         "dn: dc=example,dc=com\nobjectClass: dcObject\nobjectClass: organization\n\
          dc: example\no: example\n\n\
@@ -46,7 +47,7 @@ fn slapd() -> Option<(Server, u16, u16)> {
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     let (port, tls_port) = (rig::free_port(), rig::free_port());
     let urls = format!("ldap://127.0.0.1:{port}/ ldaps://127.0.0.1:{tls_port}/");
-    let server = Server::start(&program, &["-d", "0", "-h", &urls, "-f", &conf], folder);
+    let server = Daemon::of(place, &program, &["-d", "0", "-h", &urls, "-f", &conf]);
     let server = server.until_up(&Exchange::Ldap(search("")), port);
     Some((server, port, tls_port))
 }
@@ -63,11 +64,11 @@ fn a_directory_with_the_entry_is_up() {
     };
     assert_eq!(rig::verdict(&Exchange::Ldap(matched.clone()), port), Verdict::Up);
     assert_eq!(rig::verdict(&login("cn=admin,dc=example,dc=com", "pw"), port), Verdict::Up);
-    let tls = LdapCheck { tls: TlsUse::Unverified, ..matched };
+    let tls = LdapCheck { tls: Some(Tls::by(Authority::Anybody)), ..matched };
     assert_eq!(rig::verdict(&Exchange::Ldap(tls.clone()), tls_port), Verdict::Up);
 
     // Nobody known to us has signed its certificate.
-    let verified = Exchange::Ldap(LdapCheck { tls: TlsUse::Verified, ..tls });
+    let verified = Exchange::Ldap(LdapCheck { tls: Some(Tls::by(Authority::System)), ..tls });
     let verdict = rig::verdict(&verified, tls_port);
     assert!(matches!(verdict, Verdict::Down(CheckFailure::Local(_))), "{verdict:?}");
 }

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use pairbeat::lvs::check::Verdict;
-use pairbeat::lvs::exchange::{Exchange, Login, MailCheck, SmtpCheck};
+use pairbeat::lvs::exchange::{Authority, Encryption, Exchange, Login, MailCheck, SmtpCheck, Tls};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Daemon, Place, judged, login, reason, until_refused};
+use crate::rig::{Daemon, Place, by_system, judged, login, reason, until_refused};
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
 const POSTFIX: &str = "/usr/lib/postfix/sbin/master";
@@ -49,7 +49,17 @@ fn dovecot(place: &Place) -> Daemon {
 }
 
 fn mail(tls: bool, login: Option<Login>) -> MailCheck {
-    MailCheck { tls, host: None, login }
+    let encryption = if tls { Encryption::Tls(by_system()) } else { Encryption::Plain };
+    MailCheck { encryption, host: None, login }
+}
+
+/// Begun in plain text, with the authority of this place.
+fn later(place: &Place, login: Option<Login>) -> MailCheck {
+    MailCheck { encryption: Encryption::StartTls(own(place)), host: None, login }
+}
+
+fn own(place: &Place) -> Tls {
+    Tls::by(Authority::File(place.path.join("cert.pem")))
 }
 
 #[test]
@@ -86,26 +96,42 @@ fn a_mailbox_server_is_up_with_its_password_and_down_with_another_or_when_it_is_
     assert!(reason(crossed).starts_with("not a valid answer: `+OK Dovecot"));
     let crossed = judged(Exchange::Pop(mail(false, None)), place.at(143), Trust::none());
     assert!(reason(crossed).starts_with("not a valid answer: `* OK ["));
+    for (exchange, _, port) in protocols.into_iter().filter(|(_, tls, _)| !tls) {
+        let judge = |check| judged(exchange(check), place.at(port), Trust::none());
+        let hush = || Some(login("joe", "hush-hush"));
+        assert_eq!(judge(later(&place, hush())), Verdict::Up, "{port}");
+        let refused = reason(judge(later(&place, Some(login("joe", "wrong")))));
+        assert!(refused.starts_with("login refused: "), "{port}: {refused}");
+        let stranger = Place::new();
+        stranger.certificate();
+        let refused = reason(judge(MailCheck { login: hush(), ..later(&stranger, None) }));
+        assert!(refused.starts_with("TLS: certificate "), "{port}: {refused}");
+    }
     server.stop();
     for (exchange, tls, port) in protocols {
         until_refused(&exchange(mail(tls, None)), place.at(port));
     }
 }
 
-fn postfix(place: &Place, port: u16) -> Daemon {
+fn postfix(place: &Place, port: u16, tls: &str) -> Daemon {
     let (root, at) = (place.path.display(), place.at(port));
-    for directory in ["pid", "private", "public", "incoming", "active", "maildrop"] {
+    for directory in ["pid", "public", "incoming", "active", "maildrop"] {
         fs::create_dir_all(place.path.join("queue").join(directory)).unwrap();
     }
+    // Its programs meet in there, as their own user.
+    place.open_directory("queue/private");
     place.open_directory("data");
     let settings = format!(
         "compatibility_level = 3.6\nqueue_directory = {root}/queue\ndata_directory = {root}/data\n\
          mail_owner = postfix\nmyhostname = mail.example.org\nmynetworks = 127.0.0.0/8\n\
          alias_maps =\nlocal_recipient_maps =\nsmtpd_client_connection_count_limit = 0\n\
-         smtpd_client_connection_rate_limit = 0\nmaillog_file =\n"
+         smtpd_client_connection_rate_limit = 0\nmaillog_file =\n{tls}\n"
     );
     place.file("etc/main.cf", &settings);
-    place.file("etc/master.cf", &format!("{at} inet n - n - - smtpd\n"));
+    place.file(
+        "etc/master.cf",
+        &format!("{at} inet n - n - - smtpd\ntlsmgr unix - - n 1000? 1 tlsmgr\n"),
+    );
     let config = place.path.join("etc");
     let args = ["-c", config.to_str().unwrap(), "-d"];
     Daemon::start(Path::new(POSTFIX), &args, &place.path.join("out"), &[at])
@@ -117,14 +143,44 @@ fn a_mail_server_is_up_when_it_greets_and_down_when_it_does_not() {
         return;
     }
     let place = Place::new();
-    let server = postfix(&place, 2525);
-    let smtp = || Exchange::Smtp(SmtpCheck { submission: false });
+    let server = postfix(&place, 2525, "");
+    let smtp = || smtp(None);
     assert_eq!(judged(smtp(), place.at(2525), Trust::none()), Verdict::Up);
     // An answer of another protocol.
     let crossed = judged(Exchange::Pop(mail(false, None)), place.at(2525), Trust::none());
     assert!(reason(crossed).starts_with("not a valid answer: `220 mail.example.org ESMTP"));
     server.stop();
     until_refused(&smtp(), place.at(2525));
+}
+
+fn smtp(starttls: Option<Tls>) -> Exchange {
+    Exchange::Smtp(SmtpCheck { submission: false, starttls, host: None })
+}
+
+#[test]
+fn a_mail_server_that_must_begin_tls_is_down_when_it_does_not_or_nobody_vouches_for_it() {
+    if !met(Path::new(POSTFIX).exists() && is_root(), "root and postfix") {
+        return;
+    }
+    let (place, stranger) = (Place::new(), Place::new());
+    place.certificate();
+    stranger.certificate();
+    let root = place.path.display();
+    let tls = format!(
+        "smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {root}/cert.pem\n\
+         smtpd_tls_key_file = {root}/key.pem"
+    );
+    let server = postfix(&place, 2525, &tls);
+    let judge = |tls| judged(smtp(Some(tls)), place.at(2525), Trust::none());
+    assert_eq!(judge(own(&place)), Verdict::Up);
+    let refused = reason(judge(own(&stranger)));
+    assert!(refused.starts_with("TLS: certificate "), "{refused}");
+    server.stop();
+    let place = Place::new();
+    let server = postfix(&place, 2525, "");
+    let refused = reason(judged(smtp(Some(own(&stranger))), place.at(2525), Trust::none()));
+    assert!(refused.starts_with("TLS: the server does not begin it: 502 "), "{refused}");
+    server.stop();
 }
 
 fn is_root() -> bool {

@@ -5,7 +5,7 @@ use std::process::Command;
 use pairbeat::lvs::check::{CheckFailure, Verdict};
 use pairbeat::lvs::exchange::{Exchange, Password, SqlCheck};
 
-use super::rig::{self, Folder, Server};
+use super::rig::{self, Daemon, Place};
 
 fn query(login: &str, password: &str, query: &str) -> Exchange {
     Exchange::Mysql(SqlCheck {
@@ -13,6 +13,7 @@ fn query(login: &str, password: &str, query: &str) -> Exchange {
         password: (!password.is_empty()).then(|| Password::new(password)),
         database: Some("shop".to_owned()),
         query: query.to_owned(),
+        tls: None,
     })
 }
 
@@ -20,17 +21,17 @@ fn good() -> Exchange {
     query("probe", "pw", "SELECT * FROM link")
 }
 
-fn mariadb() -> Option<(Server, u16)> {
+fn mariadb() -> Option<(Daemon, u16)> {
     let (program, install) = (rig::program("mariadbd")?, rig::program("mariadb-install-db")?);
-    let folder = Folder::new("mysql");
-    let at = folder.text().to_owned();
+    let place = Place::new();
+    let at = place.text().to_owned();
     let made = Command::new(install)
         .args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"])
         .args([&format!("--datadir={at}/data"), "--user=root"])
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let init = folder.write(
+    let init = place.write(
         "init.sql",
         "CREATE DATABASE shop;\n\
          CREATE TABLE shop.link (id INT, name TEXT);\n\
@@ -54,7 +55,7 @@ fn mariadb() -> Option<(Server, u16)> {
         "--user=root".to_owned(),
     ];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let server = Server::start(&program, &args, folder);
+    let server = Daemon::of(place, &program, &args);
     Some((server.until_up(&good(), port), port))
 }
 

@@ -7,7 +7,7 @@ use pairbeat::lvs::check::{CheckFailure, Verdict};
 use pairbeat::lvs::exchange::{Exchange, Password, SqlCheck};
 
 use super::needs;
-use super::rig::{self, Folder, Server};
+use super::rig::{self, Daemon, Place};
 
 fn query(login: &str, password: &str, query: &str) -> Exchange {
     Exchange::Pgsql(SqlCheck {
@@ -15,6 +15,7 @@ fn query(login: &str, password: &str, query: &str) -> Exchange {
         password: (!password.is_empty()).then(|| Password::new(password)),
         database: Some("postgres".to_owned()),
         query: query.to_owned(),
+        tls: None,
     })
 }
 
@@ -41,11 +42,12 @@ fn as_user(program: &Path) -> Command {
 }
 
 /// One user for each way to log in.
-fn postgresql() -> Option<(Server, u16)> {
+fn postgresql() -> Option<(Daemon, u16)> {
     let binaries = binaries()?;
-    let folder = Folder::new("pgsql");
-    rig::certificate(&folder)?;
-    let at = folder.text().to_owned();
+    let place = Place::new();
+    rig::program("openssl")?;
+    place.certificate();
+    let at = place.text().to_owned();
     if rustix::process::geteuid().is_root() {
         let owned = Command::new("chown").args(["-R", "postgres:postgres", &at]).status().unwrap();
         assert!(owned.success());
@@ -105,7 +107,7 @@ fn postgresql() -> Option<(Server, u16)> {
         "fsync=off",
     ];
     let args: Vec<&str> = before.iter().map(String::as_str).chain(args).collect();
-    let server = Server::start(Path::new(program), &args, folder);
+    let server = Daemon::of(place, Path::new(program), &args);
     Some((server.until_up(&good(), port), port))
 }
 

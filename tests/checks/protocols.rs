@@ -1,11 +1,12 @@
 //! A good conversation of each protocol.
 
 use pairbeat::lvs::exchange::{
-    Exchange, HttpCheck, HttpMethod, MailCheck, ProxyCheck, SipCheck, SmtpCheck, TextCheck,
+    Encryption, Exchange, HttpCheck, HttpMethod, MailCheck, ProxyCheck, SipCheck, SmtpCheck,
+    TextCheck, Wanted,
 };
 use pairbeat::lvs::model::Protocol;
 
-use crate::place::login;
+use crate::rig::{by_system, login};
 use crate::script::Act::{self, Hear, HearHead, Say, Tls};
 
 /// What is checked, and what a server that works does.
@@ -33,7 +34,8 @@ fn dialog(
 }
 
 fn mail(tls: bool) -> MailCheck {
-    MailCheck { tls, host: None, login: Some(login("joe", "hush")) }
+    let encryption = if tls { Encryption::Tls(by_system()) } else { Encryption::Plain };
+    MailCheck { encryption, host: None, login: Some(login("joe", "hush")) }
 }
 
 /// One for each protocol, with TLS and without.
@@ -44,11 +46,13 @@ pub(crate) fn dialogs() -> Vec<Dialog> {
         let names: [&'static str; 3] =
             if tls { ["https", "imaps", "pops"] } else { ["http", "imap", "pop"] };
         let http = HttpCheck {
-            tls,
+            tls: tls.then(by_system),
             method: HttpMethod::Get,
             path: "/".to_owned(),
             host: None,
-            receive: Some("^OK".to_owned()),
+            headers: Vec::new(),
+            login: None,
+            want: Wanted { receive: Some("^OK".to_owned()), ..Wanted::default() },
         };
         let page = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
         let no = "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
@@ -76,7 +80,11 @@ pub(crate) fn dialogs() -> Vec<Dialog> {
     let script = vec![say("200 news\r\n")];
     all.push(dialog("nntp", Exchange::Nntp, ("200-more\r\n", "400 no\r\n"), script));
     let uri = "http://www.example.org/".to_owned();
-    let proxy = ProxyCheck { method: HttpMethod::Get, uri, receive: Some("^OK".to_owned()) };
+    let proxy = ProxyCheck {
+        method: HttpMethod::Get,
+        uri,
+        want: Wanted { receive: Some("^OK".to_owned()), ..Wanted::default() },
+    };
     let page = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK";
     let no = "HTTP/1.1 503 Oops\r\nContent-Length: 0\r\n\r\n";
     let words = ("HTTP/1.1 100 Continue\r\n\r\n", no);
@@ -85,7 +93,7 @@ pub(crate) fn dialogs() -> Vec<Dialog> {
     let options = "SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\n\r\n";
     let words = ("SIP/2.0 100 Trying\r\n\r\n", "SIP/2.0 404 Not Found\r\n\r\n");
     all.push(dialog("sip", Exchange::Sip(sip), words, vec![HearHead, say(options)]));
-    let smtp = Exchange::Smtp(SmtpCheck { submission: false });
+    let smtp = Exchange::Smtp(SmtpCheck { submission: false, starttls: None, host: None });
     let script = vec![say("220 mail ESMTP\r\n"), Hear, say("250-mail\r\n250 HELP\r\n")];
     all.push(dialog("smtp", smtp, ("220-more\r\n", "421 no\r\n"), script));
     all

@@ -1,13 +1,13 @@
-//! squid in front of nginx, and nginx with TLS.
+//! squid in front of nginx.
 
 use std::path::Path;
 
 use pairbeat::lvs::check::Verdict;
-use pairbeat::lvs::exchange::{Exchange, HttpMethod, ProxyCheck};
+use pairbeat::lvs::exchange::{Exchange, HttpMethod, ProxyCheck, Wanted};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::place::{Daemon, Place, judged, reason, until_refused};
+use crate::rig::{Daemon, Place, judged, reason, until_refused};
 
 const SQUID: &str = "/usr/sbin/squid";
 const NGINX: &str = "/usr/sbin/nginx";
@@ -45,7 +45,8 @@ fn squid(place: &Place) -> Daemon {
 
 fn page(uri: &str, receive: Option<&str>) -> Exchange {
     let (uri, receive) = (uri.to_owned(), receive.map(str::to_owned));
-    Exchange::Proxy(ProxyCheck { method: HttpMethod::Get, uri, receive })
+    let want = Wanted { receive, ..Wanted::default() };
+    Exchange::Proxy(ProxyCheck { method: HttpMethod::Get, uri, want })
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use pairbeat::lvs::check::{CheckFailure, Verdict};
 use pairbeat::lvs::exchange::{Exchange, Password, RadiusCheck};
 
-use super::rig::{self, Folder, Server};
+use super::rig::{self, Daemon, Place};
 
 /// Longer than one block of 16 bytes.
 const LONG: &str = "correct horse battery staple";
@@ -18,12 +18,12 @@ fn good() -> Exchange {
 }
 
 /// With nothing but PAP and two users; it takes no request that is not signed.
-fn freeradius() -> Option<(Server, u16)> {
+fn freeradius() -> Option<(Daemon, u16)> {
     let program = rig::program("freeradius")?;
     let port = rig::free_port();
-    let folder = Folder::new("radius");
-    let at = folder.text().to_owned();
-    folder.write(
+    let place = Place::new();
+    let at = place.text().to_owned();
+    place.write(
         "radiusd.conf",
         &format!(
             "prefix = /usr
@@ -82,7 +82,7 @@ server default {{
         ),
     );
     let args = ["-f", "-l", "stdout", "-d", &at];
-    let server = Server::start(&program, &args, folder);
+    let server = Daemon::of(place, &program, &args);
     Some((server.until_up(&good(), port), port))
 }
 

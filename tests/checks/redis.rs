@@ -3,7 +3,7 @@
 use pairbeat::lvs::check::{CheckFailure, Verdict};
 use pairbeat::lvs::exchange::{Exchange, Password, RedisCheck};
 
-use super::rig::{self, Folder, Server};
+use super::rig::{self, Daemon, Place};
 
 fn ping(login: Option<&str>, password: Option<&str>) -> Exchange {
     let (login, password) = (login.map(str::to_owned), password.map(Password::new));
@@ -11,13 +11,13 @@ fn ping(login: Option<&str>, password: Option<&str>) -> Exchange {
 }
 
 /// `more` are lines of redis.conf; `so` is how it must answer to `check`.
-fn redis(more: &str, check: &Exchange, so: impl Fn(&Verdict) -> bool) -> Option<(Server, u16)> {
+fn redis(more: &str, check: &Exchange, so: impl Fn(&Verdict) -> bool) -> Option<(Daemon, u16)> {
     let program = rig::program("redis-server")?;
     let port = rig::free_port();
-    let folder = Folder::new("redis");
+    let place = Place::new();
     let text = format!("port {port}\nbind 127.0.0.1\nsave \"\"\n{more}\n");
-    let file = folder.write("redis.conf", &text);
-    let server = Server::start(&program, &[&file], folder);
+    let file = place.write("redis.conf", &text);
+    let server = Daemon::of(place, &program, &[&file]);
     Some((server.until(check, port, so), port))
 }
 

@@ -269,6 +269,7 @@ fn server(
         check,
         check_address,
         check_port,
+        check_source: None,
         requires: Vec::new(),
         agent: None,
     }

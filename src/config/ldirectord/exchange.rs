@@ -8,8 +8,8 @@ use crate::config::ldirectord::file::{Real, Service, Virtual};
 use crate::config::ldirectord::{Context, http};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsCheck, Exchange, HttpCheck, MailCheck, OracleCheck, Password, SmtpCheck, SqlCheck,
-    TextCheck, TlsUse,
+    Authority, DnsCheck, Encryption, Exchange, HttpCheck, HttpMethod, MailCheck, OracleCheck,
+    Password, SmtpCheck, SqlCheck, TextCheck, Tls, Wanted,
 };
 use crate::lvs::model::{Protocol, ServiceKey};
 
@@ -27,14 +27,17 @@ pub(super) fn of(
             to_itself(exchange::ftp(&texts(from, line), context.faults).map(Exchange::Ftp))
         }
         Service::HttpProxy => {
-            let check = exchange::proxy(&texts(from, line), from.check.method, context.faults);
+            let (method, want) = (from.check.method, wanted(from, line, context));
+            let check = exchange::proxy(&texts(from, line), method, want, context.faults);
             to_itself(check.map(Exchange::Proxy))
         }
         Service::Http => http(from, line, false, context),
         Service::Https => http(from, line, true, context),
-        Service::Ldap => to_itself(Some(ldap(from, line, TlsUse::Plain, context))),
+        Service::Ldap => to_itself(Some(ldap(from, line, None, context))),
         // ldirectord does not look at the certificate.
-        Service::Ldaps => to_itself(Some(ldap(from, line, TlsUse::Unverified, context))),
+        Service::Ldaps => {
+            to_itself(Some(ldap(from, line, Some(Tls::by(Authority::Anybody)), context)))
+        }
         Service::Mysql => to_itself(sql(from, line, context).map(Exchange::Mysql)),
         Service::Imap => to_itself(mail(from, line, false, context).map(Exchange::Imap)),
         Service::Imaps => to_itself(mail(from, line, true, context).map(Exchange::Imap)),
@@ -52,8 +55,8 @@ pub(super) fn of(
             let check = exchange::sip(&texts(from, line), transport(from), context.faults);
             to_itself(check.map(Exchange::Sip))
         }
-        Service::Smtp => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: false }))),
-        Service::Submission => to_itself(Some(Exchange::Smtp(SmtpCheck { submission: true }))),
+        Service::Smtp => to_itself(Some(smtp(false))),
+        Service::Submission => to_itself(Some(smtp(true))),
         Service::None | Service::Unusable => None,
     }
 }
@@ -69,13 +72,32 @@ fn http(
         None => http::Request { path: "/".to_owned(), elsewhere: None },
     };
     let http = HttpCheck {
-        tls,
+        // The name is not compared, as with ldirectord on Debian 12.
+        tls: tls.then(|| Tls::by(Authority::System)),
         method: from.check.method,
         path: request.path,
         host: from.check.host.map(str::to_owned),
-        receive: line.receive(&from.check).map(|word| word.text.to_owned()),
+        headers: Vec::new(),
+        login: None,
+        want: wanted(from, line, context),
     };
     Some((Exchange::Http(http), request.elsewhere))
+}
+
+/// 2xx, and what the body must match.
+fn wanted(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Wanted {
+    let receive = line.receive(&from.check);
+    if let (Some(word), HttpMethod::Head) = (receive, from.check.method) {
+        let message = "an answer to HEAD has no body: nothing in it can ever match `receive`";
+        if let Some(warning) = context.faults.warn_once(word.span(), message) {
+            warning.help("`httpmethod=GET`; such servers are always down, with ldirectord too");
+        }
+    }
+    Wanted { receive: receive.map(|word| word.text.to_owned()), ..Wanted::default() }
+}
+
+fn smtp(submission: bool) -> Exchange {
+    Exchange::Smtp(SmtpCheck { submission, starttls: None, host: None })
 }
 
 /// The check runs Oracle's own client, whose input knows no escape for a quote.
@@ -133,14 +155,14 @@ fn texts<'a>(from: &Virtual<'a>, line: &Real<'a>) -> Texts<'a> {
 fn ldap(
     from: &Virtual<'_>,
     line: &Real<'_>,
-    tls: TlsUse,
+    tls: Option<Tls>,
     context: &mut Context<'_, '_>,
 ) -> Exchange {
     Exchange::Ldap(exchange::ldap(&texts(from, line), tls, context.faults))
 }
 
 fn sql(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Option<SqlCheck> {
-    exchange::sql(&texts(from, line), from.check.database, context.faults)
+    exchange::sql(&texts(from, line), from.check.database, None, context.faults)
 }
 
 /// ldirectord wants an answer, and asks for addresses only.
@@ -173,7 +195,9 @@ fn mail(
     tls: bool,
     context: &mut Context<'_, '_>,
 ) -> Option<MailCheck> {
-    exchange::mail(&texts(from, line), tls, from.check.host, context.faults)
+    let encryption =
+        if tls { Encryption::Tls(Tls::by(Authority::System)) } else { Encryption::Plain };
+    exchange::mail(&texts(from, line), encryption, from.check.host, context.faults)
 }
 
 /// `\n` is a line feed, and nothing else is an escape.

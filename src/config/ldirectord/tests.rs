@@ -215,6 +215,50 @@ fn a_service_that_can_not_be_checked_is_one_fault_with_what_there_is_instead() {
     }
 }
 
+/// ldirectord compares them as texts: where the count of digits changes it finds no server, and says
+/// nothing.
+#[test]
+fn a_range_is_compared_by_number_whatever_its_digits() {
+    let (services, found) =
+        load("virtual=10.0.0.1:80\n\treal=59.154.201.254->59.154.202.1:80 masq\n");
+    assert_eq!(faults(&found), Vec::<String>::new());
+    let reals: Vec<_> = services[0].reals.iter().map(|real| real.key.to_string()).collect();
+    let want = ["59.154.201.254:80", "59.154.201.255:80", "59.154.202.0:80", "59.154.202.1:80"];
+    assert_eq!(reals, want);
+}
+
+/// ldirectord dies of it at the first check.
+#[test]
+fn an_expression_that_is_none_is_a_fault_at_its_place() {
+    for (pattern, what) in [
+        ("(", "unclosed group"),
+        ("[a", "unclosed character class"),
+        ("*", "repetition operator missing expression"),
+        ("(?=a)b", "look-around"),
+        (r"(a)\1", "backreferences are not supported"),
+    ] {
+        let (_, found) = section(&format!("\treceive=\"{pattern}\"\n"));
+        let faults = faults(&found);
+        let [fault] = faults.as_slice() else { panic!("{pattern}: {faults:?}") };
+        assert!(fault.starts_with("3 not a regular expression that can be used: "), "{fault}");
+        assert!(fault.contains(what), "{pattern}: {fault}");
+    }
+}
+
+/// ldirectord always takes 143 and 993 for imap.
+#[test]
+fn the_port_of_a_check_is_the_one_that_is_written() {
+    for service in ["imap", "imaps", "pop", "pops", "smtp", "nntp", "http"] {
+        let port = |lines: &str| {
+            let (services, found) = section(&format!("\tservice={service}\n{lines}"));
+            assert_eq!(faults(&found), Vec::<String>::new(), "{service}");
+            services[0].reals[0].check_port
+        };
+        assert_eq!(port(""), 80, "{service}: the server's");
+        assert_eq!(port("\tcheckport=1143\n"), 1143, "{service}");
+    }
+}
+
 #[test]
 fn request_and_receive_of_a_server_are_used() {
     let (services, found) = load(
@@ -231,7 +275,7 @@ fn request_and_receive_of_a_server_are_used() {
         .iter()
         .map(|real| {
             let Some(Exchange::Http(http)) = real.check.exchange() else { panic!("{real:?}") };
-            let receive = http.receive.as_deref().unwrap_or("-");
+            let receive = http.want.receive.as_deref().unwrap_or("-");
             format!("{}:{} {} {receive}", real.check_address, real.check_port, http.path)
         })
         .collect();

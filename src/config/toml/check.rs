@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::config::Family;
 use crate::config::diag::{Span, Word, nearest};
 use crate::config::ldirectord::{address, build, http};
-use crate::config::toml::exchange::Said;
+use crate::config::toml::exchange::{Page, Said};
+use crate::config::toml::source;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, SmtpCheck};
+use crate::lvs::exchange::{Exchange, HttpMethod};
 use crate::lvs::model::{Pace, Protocol, Retry, ServiceKey};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
@@ -38,6 +39,8 @@ enum Kind {
     Ping,
     Dns,
     Ftp,
+    Grpc,
+    Grpcs,
     Http,
     HttpProxy,
     Https,
@@ -69,6 +72,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("mysql", Kind::Mysql),
     ("pgsql", Kind::Pgsql),
     ("ftp", Kind::Ftp),
+    ("grpc", Kind::Grpc),
+    ("grpcs", Kind::Grpcs),
     ("http_proxy", Kind::HttpProxy),
     ("imap", Kind::Imap),
     ("imaps", Kind::Imaps),
@@ -113,6 +118,7 @@ pub(super) struct Check<'d> {
     method: Option<HttpMethod>,
     said: Said<'d>,
     connects: Option<u32>,
+    source: Option<Vec<IpAddr>>,
     pub(super) interval: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) fall: Option<u32>,
@@ -135,6 +141,7 @@ impl<'d> Check<'d> {
             method: self.method.or(farther.method),
             said: self.said.or(&farther.said),
             connects: self.connects.or(farther.connects),
+            source: self.source.or_else(|| farther.source.clone()),
             interval: self.interval.or(farther.interval),
             timeout: self.timeout.or(farther.timeout),
             fall: self.fall.or(farther.fall),
@@ -142,6 +149,12 @@ impl<'d> Check<'d> {
             retry: self.retry.or(farther.retry),
             warmup: self.warmup.or(farther.warmup),
         }
+    }
+
+    /// The address of ours from which this one is checked, where that is said for its family.
+    pub(super) fn source(&self, checked: IpAddr) -> Option<IpAddr> {
+        let sources = self.source.iter().flatten();
+        sources.copied().find(|source| source.is_ipv4() == checked.is_ipv4())
     }
 
     /// When checks are made beside their interval.
@@ -209,12 +222,18 @@ impl<'d> Check<'d> {
         walk: &mut Walk<'_>,
     ) -> Option<Exchange> {
         let said = &self.said;
+        if !matches!(kind, Kind::Imap | Kind::Pop | Kind::Smtp | Kind::Submission) {
+            let name = KINDS.iter().find(|(_, it)| *it == kind).map_or("", |(name, _)| name);
+            said.tls.without_starttls(name, span, walk);
+        }
         match kind {
             Kind::Dns => said.dns(self.receive, key, span, walk),
             Kind::Ftp => said.ftp(self.receive, span, walk),
+            Kind::Grpc => said.grpc(false, self.host, walk),
+            Kind::Grpcs => said.grpc(true, self.host, walk),
             Kind::HttpProxy => said.proxy(self.method, self.receive, span, walk),
-            Kind::Http => self.http(false, walk),
-            Kind::Https => self.http(true, walk),
+            Kind::Http => self.http(false, span, walk),
+            Kind::Https => self.http(true, span, walk),
             Kind::Ldap => Some(said.ldap(self.receive, false, span, walk)),
             Kind::Ldaps => Some(said.ldap(self.receive, true, span, walk)),
             Kind::Mysql => said.sql(span, walk).map(Exchange::Mysql),
@@ -228,8 +247,8 @@ impl<'d> Check<'d> {
             Kind::Redis => said.redis(span, walk),
             Kind::SimpleTcp => Some(said.text(Protocol::Tcp, self.receive, span)),
             Kind::Sip => said.sip(key, span, walk),
-            Kind::Smtp => Some(Exchange::Smtp(SmtpCheck { submission: false })),
-            Kind::Submission => Some(Exchange::Smtp(SmtpCheck { submission: true })),
+            Kind::Smtp => Some(said.smtp(false, self.host)),
+            Kind::Submission => Some(said.smtp(true, self.host)),
             Kind::Udp => Some(said.text(Protocol::Udp, self.receive, span)),
             Kind::On
             | Kind::Off
@@ -241,18 +260,10 @@ impl<'d> Check<'d> {
         }
     }
 
-    fn http(&self, tls: bool, walk: &mut Walk<'_>) -> Option<Exchange> {
-        let path = match self.path {
-            Some(word) => http::request(word, tls, &mut walk.director())?.path,
-            None => "/".to_owned(),
-        };
-        Some(Exchange::Http(HttpCheck {
-            tls,
-            method: self.method.unwrap_or(HttpMethod::Get),
-            path,
-            host: self.host.map(str::to_owned),
-            receive: self.receive.map(|word| word.text.to_owned()),
-        }))
+    fn http(&self, tls: bool, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
+        let method = self.method.unwrap_or(HttpMethod::Get);
+        let page = Page { tls, method, path: self.path, host: self.host };
+        self.said.http(page, self.receive, at, walk)
     }
 }
 
@@ -324,6 +335,7 @@ pub(super) fn read<'d>(item: Option<Item<'d>>, level: Level, walk: &mut Walk<'_>
         }),
         said: Said::read(&mut fields, walk),
         connects: fields.take("connects").and_then(|item| item.number(1, COUNT_MAX, walk)),
+        source: fields.take("source").and_then(|item| source::read(item, walk)),
         ..Check::default()
     };
     if level == Level::Service {

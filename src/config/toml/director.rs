@@ -346,6 +346,7 @@ fn fallback(
             let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
             let built = check.build(key, (address, asked), word.span(), walk)?;
             (sorry.check, sorry.check_address, sorry.check_port) = built;
+            sorry.check_source = check.source(sorry.check_address);
         }
         return Some(sorry);
     }
@@ -482,6 +483,7 @@ fn real(
             check,
             check_address,
             check_port,
+            check_source: own.source(check_address),
             requires: requires.clone(),
             agent,
         });

@@ -2,10 +2,13 @@
 
 use crate::config::diag::{Span, Word};
 use crate::config::exchange::{self, Texts};
+use crate::config::ldirectord::http::request;
 use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::config::toml::{http, tls};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
-    DnsRecord, Exchange, HttpMethod, MailCheck, Password, RedisCheck, SqlCheck, TlsUse,
+    DnsRecord, Exchange, GRPC_SERVICE_MAX, GrpcCheck, HttpCheck, HttpMethod, Login, MailCheck,
+    Password, RedisCheck, SmtpCheck, SqlCheck,
 };
 use crate::lvs::model::{Protocol, ServiceKey};
 
@@ -18,8 +21,8 @@ pub(super) struct Said<'d> {
     password: Option<Secret>,
     database: Option<Word<'d>>,
     secret: Option<Secret>,
-    /// Whether the server's certificate is looked at; default yes.
-    verify: Option<bool>,
+    pub(super) tls: tls::Said,
+    pub(super) http: http::Said,
 }
 
 impl<'d> Said<'d> {
@@ -39,7 +42,8 @@ impl<'d> Said<'d> {
             database,
             password: password.and_then(|file| walk.password(file)),
             secret: secret.and_then(|file| walk.password(file)),
-            verify: fields.take("verify").and_then(|item| item.boolean(walk)),
+            tls: tls::Said::read(fields, walk),
+            http: http::Said::read(fields, walk),
         }
     }
 
@@ -52,7 +56,8 @@ impl<'d> Said<'d> {
             database: self.database.or(farther.database),
             password: self.password.or_else(|| farther.password.clone()),
             secret: self.secret.or_else(|| farther.secret.clone()),
-            verify: self.verify.or(farther.verify),
+            tls: self.tls.or(&farther.tls),
+            http: self.http.or(&farther.http),
         }
     }
 
@@ -88,17 +93,14 @@ impl<'d> Said<'d> {
         at: Span,
         walk: &mut Walk<'_>,
     ) -> Exchange {
-        let tls = match (tls, self.verify) {
-            (false, _) => TlsUse::Plain,
-            (true, Some(false)) => TlsUse::Unverified,
-            (true, _) => TlsUse::Verified,
-        };
+        let tls = tls.then(|| self.tls.tls());
         Exchange::Ldap(exchange::ldap(&self.texts(receive, at), tls, &mut walk.faults))
     }
 
     /// A query, and a row of its answer.
     pub(super) fn sql(&self, at: Span, walk: &mut Walk<'_>) -> Option<SqlCheck> {
-        exchange::sql(&self.texts(None, at), self.database, &mut walk.faults)
+        let (texts, tls) = (self.texts(None, at), self.tls.demanded());
+        exchange::sql(&texts, self.database, tls, &mut walk.faults)
     }
 
     /// A login.
@@ -116,6 +118,25 @@ impl<'d> Said<'d> {
         exchange::ftp(&self.texts(receive, at), &mut walk.faults).map(Exchange::Ftp)
     }
 
+    /// The health of the service that `request` names, or of the server as a whole.
+    pub(super) fn grpc(
+        &self,
+        tls: bool,
+        host: Option<&str>,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        if let Some(word) = self.request.filter(|word| word.text.len() > GRPC_SERVICE_MAX) {
+            let message = format!("a service of gRPC with over {GRPC_SERVICE_MAX} bytes of name");
+            walk.faults.fault(word.span(), message);
+            return None;
+        }
+        Some(Exchange::Grpc(GrpcCheck {
+            tls: tls.then(|| self.tls.tls()),
+            host: host.map(str::to_owned),
+            service: self.request.map_or("", |word| word.text).to_owned(),
+        }))
+    }
+
     /// The page of the request.
     pub(super) fn proxy(
         &self,
@@ -125,8 +146,9 @@ impl<'d> Said<'d> {
         walk: &mut Walk<'_>,
     ) -> Option<Exchange> {
         let method = method.unwrap_or(HttpMethod::Get);
+        let want = self.http.wanted(method, receive, at, walk);
         let texts = self.texts(receive, at);
-        exchange::proxy(&texts, method, &mut walk.faults).map(Exchange::Proxy)
+        exchange::proxy(&texts, method, want, &mut walk.faults).map(Exchange::Proxy)
     }
 
     /// OPTIONS for the login, over the protocol of the service; UDP for a mark.
@@ -143,7 +165,48 @@ impl<'d> Said<'d> {
         at: Span,
         walk: &mut Walk<'_>,
     ) -> Option<MailCheck> {
-        exchange::mail(&self.texts(None, at), tls, host, &mut walk.faults)
+        let encryption = self.tls.encryption(tls);
+        exchange::mail(&self.texts(None, at), encryption, host, &mut walk.faults)
+    }
+
+    /// A greeting and EHLO, in TLS where that is asked for.
+    pub(super) fn smtp(&self, submission: bool, host: Option<&str>) -> Exchange {
+        let starttls = (self.tls.starttls == Some(true)).then(|| self.tls.tls());
+        Exchange::Smtp(SmtpCheck { submission, starttls, host: host.map(str::to_owned) })
+    }
+
+    /// A page.
+    pub(super) fn http(
+        &self,
+        page: Page<'d>,
+        receive: Option<Word<'d>>,
+        at: Span,
+        walk: &mut Walk<'_>,
+    ) -> Option<Exchange> {
+        let Page { tls, method, path, host } = page;
+        let path = match path {
+            Some(word) => request(word, tls, &mut walk.director())?.path,
+            None => "/".to_owned(),
+        };
+        Some(Exchange::Http(HttpCheck {
+            tls: tls.then(|| self.tls.tls()),
+            method,
+            path,
+            host: host.map(str::to_owned),
+            headers: self.http.headers(),
+            login: self.basic(at, walk)?,
+            want: self.http.wanted(method, receive, at, walk),
+        }))
+    }
+
+    /// `Some(None)`: nobody logs in.
+    fn basic(&self, at: Span, walk: &mut Walk<'_>) -> Option<Option<Login>> {
+        let Some(name) = self.login else { return Some(None) };
+        if name.text.contains(':') {
+            walk.faults.fault(name.span(), "a login of HTTP has no colon in it");
+            return None;
+        }
+        exchange::login(name.text, &self.texts(None, at), &mut walk.faults).map(Some)
     }
 
     /// The request as it is.
@@ -159,9 +222,8 @@ impl<'d> Said<'d> {
 
     /// PING, behind a login where there is one.
     pub(super) fn redis(&self, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
-        if let (Some(login), None) = (self.login, &self.password) {
-            let message = format!("a login `{}` without a password", login.text);
-            walk.faults.fault(at, message).help("`password_file = \"FILE\"`");
+        if let (Some(_), None) = (self.login, &self.password) {
+            walk.faults.fault(at, "a login without a password").help("`password_file = \"FILE\"`");
             return None;
         }
         Some(Exchange::Redis(RedisCheck {
@@ -169,6 +231,15 @@ impl<'d> Said<'d> {
             password: self.password.as_ref().map(|secret| Password::new(secret.reveal())),
         }))
     }
+}
+
+/// What is asked for over HTTP.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Page<'d> {
+    pub(super) tls: bool,
+    pub(super) method: HttpMethod,
+    pub(super) path: Option<Word<'d>>,
+    pub(super) host: Option<&'d str>,
 }
 
 /// That of the service; UDP for a mark.

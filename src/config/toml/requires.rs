@@ -61,13 +61,14 @@ impl<'d> Dependencies<'d> {
                 continue;
             };
             let Written { address, port, at, check } = written;
+            let source = check.source(*address);
             let Some((check, address, port)) = check.build(key, (*address, *port), *at, walk)
             else {
                 continue;
             };
             let name = name.text.to_owned();
             if found.iter().all(|other| other.name != name) {
-                found.push(Arc::new(Dependency { name, check, address, port }));
+                found.push(Arc::new(Dependency { name, check, address, port, source }));
             }
         }
         found

@@ -13,12 +13,15 @@ use crate::config::keys::permissions;
 use crate::config::source::Source;
 use crate::config::{Environment, haresources, ldirectord, value};
 use crate::keys::Secret;
+use crate::names::NodeName;
 
 /// What all parts of the reader need.
 pub(super) struct Walk<'s> {
     pub(super) faults: Faults<'s>,
     pub(super) text: &'s str,
     pub(super) environment: &'s dyn Environment,
+    /// Whose configuration this will be.
+    pub(super) node: &'s NodeName,
     /// Of the file.
     pub(super) directory: &'s Path,
     /// The syntax is faulty: what is missing or of the wrong type may be well all the same.

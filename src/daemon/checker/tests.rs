@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::lvs::check::{CheckFailure, CheckId, CheckKind};
+use crate::lvs::check::{CheckFailure, CheckId, CheckKind, Verdict};
 use crate::lvs::model::{Pace, Protocol};
 use crate::probe::black_hole::BlackHole;
 
@@ -77,6 +77,7 @@ fn connect(id: u32, target: SocketAddr, interval: Duration) -> CheckSpec {
         kind: CheckKind::Connect(Protocol::Tcp),
         address: target.ip(),
         port: target.port(),
+        source: None,
         interval,
         timeout: Duration::from_secs(2),
         pace: Pace::default(),

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::hooks::RunId;
-use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec};
+use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::health::FLAP_WINDOW;
@@ -132,6 +132,15 @@ pub enum DirectorEvent {
         real: RealKey,
         /// Why.
         cause: CheckFailure,
+    },
+    /// A check warns of something at a real server, whatever its verdict.
+    RealWarning {
+        /// In this service.
+        service: ServiceKey,
+        /// This server.
+        real: RealKey,
+        /// Of what.
+        warning: CheckWarning,
     },
     /// The primary pool has its quorum, or has lost it.
     Quorum {
@@ -268,6 +277,9 @@ impl fmt::Display for DirectorEvent {
             Self::RealUp { service, real } => write!(f, "{service:#}: {real} is up"),
             Self::RealDown { service, real, cause } => {
                 write!(f, "{service:#}: {real} is down: {cause}")
+            }
+            Self::RealWarning { service, real, warning } => {
+                write!(f, "{service:#}: {real}: {warning}")
             }
             Self::Quorum { service, met, strength, quorum } => {
                 let verb = if *met { "has" } else { "has lost" };

@@ -493,6 +493,38 @@ fn the_view_shows_configuration_health_and_kernel() {
     assert_eq!((&third["state"], &third["cause"]), (&"down".into(), &serde_json::Value::Null));
 }
 
+#[test]
+fn a_certificate_near_its_end_is_reported_once_a_day_and_shown_until_it_is_renewed() {
+    let mut world = World::configured(vec![service(1, &[1]), service(2, &[1])]);
+    world.verdict(1, true);
+    let checked = |world: &mut World, verdict: Verdict, days: Option<u16>| {
+        let id = world.checks[0].id;
+        let warning = days.map(|days| CheckWarning::CertificateEnds { days });
+        world.events.clear();
+        world.tell(Input::Checked(CheckResult { id, verdict, warning, took_us: 1 }));
+        world.events.clone()
+    };
+    let shown = |world: &World| {
+        let view = world.control.view(world.now);
+        let real = view.services[0].real[0].clone();
+        (real.up, real.warning)
+    };
+    let said = checked(&mut world, Verdict::Up, Some(9));
+    let words = "its certificate ends in 9 days";
+    let both = [1, 2].map(|n| format!("tcp 10.0.0.{n}:80: 10.0.1.1:80: {words}"));
+    assert_eq!(said, both);
+    assert_eq!(shown(&world), (true, Some(words.to_owned())));
+    assert_eq!(checked(&mut world, Verdict::Up, Some(9)), NONE, "once a day");
+    assert_eq!(checked(&mut world, Verdict::Up, Some(8)).len(), 2);
+    // A refused connection shows no certificate.
+    let refused = Verdict::Down(CheckFailure::Refused);
+    checked(&mut world, refused, None);
+    assert_eq!(shown(&world), (false, Some("its certificate ends in 8 days".to_owned())));
+    let renewed = checked(&mut world, Verdict::Up, None);
+    assert!(renewed.iter().all(|event| event.ends_with(" is up")), "{renewed:?}");
+    assert_eq!(shown(&world), (true, None));
+}
+
 /// The list of checks of a director that says `standby_checks = "active"`.
 fn following(services: Vec<VirtualService>) -> Input {
     let director = Director { follow: true, ..director(services) };
@@ -1007,6 +1039,7 @@ fn a_server_is_up_only_while_everything_is_that_it_needs() {
         check: CheckKind::Ping,
         address: at(50).address,
         port: 0,
+        source: None,
     });
     web.reals[0].requires = vec![storage.clone()];
     let mut other = service(2, &[3]);
@@ -1046,7 +1079,7 @@ fn agent_says(world: &mut World, said: Option<&str>) {
         None => Verdict::Down(CheckFailure::Refused),
     };
     world.now = world.now.plus(Duration::from_millis(1));
-    world.tell(Input::Checked(CheckResult { id, verdict, took_us: 1 }));
+    world.tell(Input::Checked(CheckResult { id, verdict, warning: None, took_us: 1 }));
 }
 
 /// The good verdict on the server 1's own check.

@@ -138,6 +138,10 @@ pub struct RealView {
     /// does not say.
     #[serde(default)]
     pub hindered: Option<String>,
+    /// What its last check warns of, though it may be up: a certificate that is near its end. An
+    /// older daemon does not say.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// Percent of its weight that its agent asks for; `None` without an agent.
     #[serde(default)]
     pub agent_percent: Option<u16>,
@@ -277,6 +281,7 @@ impl Control {
             since_ms: millis(now.since(standing.since)),
             failures: standing.failures,
             hindered: standing.hindered,
+            warning: standing.warning.map(|warning| warning.to_string()),
             agent_percent: real.agent.as_ref().map(|_| standing.percent),
             agent_silent: standing.silent,
             requires: real.requires.iter().map(|it| it.name.clone()).collect(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::lvs::exchange::Password;
+use crate::lvs::exchange::{Encryption, Password, Tls};
 use crate::lvs::model::Protocol;
 
 /// Who logs in, and with what.
@@ -17,8 +17,8 @@ pub struct Login {
 /// A mailbox server, IMAP or POP3.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MailCheck {
-    /// TLS first, with the same rules as for HTTPS.
-    pub tls: bool,
+    /// TLS, with the same rules as for HTTPS.
+    pub encryption: Encryption,
     /// TLS server name.
     pub host: Option<String>,
     /// Without one the greeting is enough.
@@ -31,6 +31,10 @@ pub struct MailCheck {
 pub struct SmtpCheck {
     /// The port for mail programs instead of that for servers.
     pub submission: bool,
+    /// STARTTLS must be taken, and then EHLO again.
+    pub starttls: Option<Tls>,
+    /// TLS server name.
+    pub host: Option<String>,
 }
 
 /// A text that is sent as it is, and what must come back.

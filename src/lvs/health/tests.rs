@@ -115,7 +115,7 @@ fn what_hinders_our_own_checks_is_no_verdict_on_a_server_that_has_one() {
     let id = health.specs()[0].id;
     let why = "Too many open files".to_owned();
     let verdict = Verdict::Down(CheckFailure::Local(why.clone()));
-    let hindered = CheckResult { id, verdict, took_us: 1 };
+    let hindered = CheckResult { id, verdict, warning: None, took_us: 1 };
     assert!(health.record(T(1), &hindered), "a server that was never seen is not taken in");
     assert!(health.record(T(2), &up(id)));
     for at in 3..10 {

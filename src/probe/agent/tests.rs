@@ -1,11 +1,14 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::Context;
 use super::*;
 use crate::lvs::check::{CheckId, CheckKind};
 use crate::lvs::model::Pace;
 use crate::lvs::program::{ProgramCheck, Told};
+use crate::probe::tls::Trust;
 
 /// What an agent says that does this with its connection.
 fn asked(
@@ -26,9 +29,10 @@ fn ask_at(check: &AgentCheck, port: u16, timeout: Duration) -> Result<Advice, Ch
     let kind = CheckKind::Agent(check.clone());
     let address = [127, 0, 0, 1].into();
     let (id, interval, pace) = (CheckId(1), timeout, Pace::default());
-    let spec = CheckSpec { id, kind, address, port, interval, timeout, pace };
+    let spec = CheckSpec { id, kind, address, port, source: None, interval, timeout, pace };
+    let context = Context::new(Arc::new(Trust::none()), &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(ask(check, &spec, Deadline::after(timeout)))
+    runtime.block_on(async { ask(check, &spec, &Run::new(&spec, &context)).await })
 }
 
 const LONG: Duration = Duration::from_secs(20);

@@ -57,6 +57,7 @@ fn spec(kind: CheckKind, target: &str, timeout: Duration) -> CheckSpec {
         kind,
         address,
         port,
+        source: None,
         interval: timeout,
         timeout,
         pace: crate::lvs::model::Pace::default(),
@@ -65,7 +66,7 @@ fn spec(kind: CheckKind, target: &str, timeout: Duration) -> CheckSpec {
 
 async fn verdict(spec: &CheckSpec) -> Verdict {
     let context = Context::new(Arc::new(tls::Trust::none()), std::slice::from_ref(spec));
-    probe(spec, &context).await
+    probe(spec, &context).await.verdict
 }
 
 fn run_once(check: ProgramCheck, timeout: Duration) -> Verdict {
@@ -188,7 +189,7 @@ fn a_check_that_is_no_longer_wanted_leaves_no_program_behind() {
     let hung = spec(CheckKind::External(hung), "192.0.2.3:80", PATIENCE);
     wait(async {
         let context = Context::new(Arc::new(tls::Trust::none()), std::slice::from_ref(&hung));
-        let task = tokio::spawn(async move { probe(&hung, &context).await });
+        let task = tokio::spawn(async move { probe(&hung, &context).await.verdict });
         while !place.read("own").ends_with('\n') {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lvs::check::CheckFailure;
-use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod};
+use crate::lvs::exchange::{Exchange, HttpCheck, HttpMethod, Wanted};
 use crate::lvs::model::{Pace, Protocol, Retry};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -14,6 +14,7 @@ fn spec(id: u32, interval: Duration) -> CheckSpec {
         kind: CheckKind::Ping,
         address: [192, 0, 2, 1].into(),
         port: 0,
+        source: None,
         interval,
         timeout: SECOND,
         pace: Pace::default(),
@@ -85,6 +86,27 @@ fn each_check_comes_once_an_interval_and_all_are_spread_over_it() {
         tenths[usize::try_from(start.as_nanos() / 100_000_000 - 500).unwrap()] += 1;
     }
     assert!(tenths.iter().all(|count| (8..=12).contains(count)), "{tenths:?}");
+}
+
+/// The seconds in which checks of two intervals start: each has its share, give or take a tenth.
+#[test]
+fn two_thousand_checks_are_spread_and_no_second_has_many_more_than_another() {
+    let mut schedule = Schedule::default();
+    let interval = |id: u32| if id.is_multiple_of(2) { 10 * SECOND } else { 4 * SECOND };
+    schedule.replace(ms(123), (0..2000).map(|id| spec(id, interval(id))).collect());
+    let starts = play(&mut schedule, ms(80_000));
+    let mut seconds = vec![0u32; 80];
+    for start in starts.values().flatten() {
+        let second = usize::try_from(start.as_nanos() / 1_000_000_000).unwrap();
+        seconds[second.min(79)] += 1;
+    }
+    // A thousand in ten seconds, and a thousand in four.
+    let share = 1000 / 10 + 1000 / 4;
+    let steady = &seconds[30..79];
+    assert!(steady.iter().all(|count| count.abs_diff(share) <= share / 10), "{steady:?}");
+    // All of them once in the first second, and then none twice before half an interval.
+    assert!(seconds[..2].iter().sum::<u32>() >= 2000, "{seconds:?}");
+    assert!(seconds[2..].iter().all(|count| *count <= 2 * share), "{seconds:?}");
 }
 
 #[test]
@@ -169,11 +191,13 @@ fn a_zero_interval_is_no_busy_loop() {
 #[test]
 fn a_check_alternates_and_negotiates_after_a_failure() {
     let negotiate = Exchange::Http(HttpCheck {
-        tls: false,
+        tls: None,
         method: HttpMethod::Get,
         path: "/".to_owned(),
         host: None,
-        receive: None,
+        headers: Vec::new(),
+        login: None,
+        want: Wanted::default(),
     });
     let kind = CheckKind::Alternate { connects: 2, negotiate };
     let mut schedule = Schedule::default();

@@ -36,3 +36,37 @@ pub(super) fn mysql(bytes: &[u8]) -> bool {
 pub(super) fn pgsql(bytes: &[u8]) -> bool {
     judged(&replay::pgsql(bytes))
 }
+
+pub(super) fn ftp(bytes: &[u8]) -> bool {
+    judged(&replay::ftp(bytes))
+}
+
+pub(super) fn grpc(bytes: &[u8]) -> bool {
+    judged(&replay::grpc(bytes))
+}
+
+pub(super) fn imap(bytes: &[u8]) -> bool {
+    judged(&replay::imap(bytes))
+}
+
+pub(super) fn nntp(bytes: &[u8]) -> bool {
+    judged(&replay::nntp(bytes))
+}
+
+pub(super) fn pop(bytes: &[u8]) -> bool {
+    judged(&replay::pop(bytes))
+}
+
+pub(super) fn sip(bytes: &[u8]) -> bool {
+    let datagram = replay::sip_datagram(bytes).is_some_and(|verdict| judged(&verdict));
+    judged(&replay::sip(bytes)) || datagram
+}
+
+pub(super) fn smtp(bytes: &[u8]) -> bool {
+    judged(&replay::smtp(bytes))
+}
+
+pub(super) fn text(bytes: &[u8]) -> bool {
+    let datagram = judged(&replay::text_datagram(bytes));
+    judged(&replay::text(bytes)) || datagram
+}

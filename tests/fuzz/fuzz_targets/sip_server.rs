@@ -1,0 +1,9 @@
+//! See `sip_server` in `decoders`.
+#![no_main]
+
+#[path = "../decoders/mod.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    decoders::run("sip_server", bytes);
+});

@@ -1,0 +1,9 @@
+//! See `text_server` in `decoders`.
+#![no_main]
+
+#[path = "../decoders/mod.rs"]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    decoders::run("text_server", bytes);
+});
