@@ -102,7 +102,10 @@ impl Pools {
         let servers = service.pools().zip(reals.iter_mut().chain(&mut backup));
         for (real, weight) in servers {
             let before = memory.and_then(|memory| memory.traces.get(&real.key)).copied();
-            if let Some(trace) = Trace::of(service, real, wish, *weight, before) {
+            let kept = panic && fails(service, real, wish);
+            let trace = Trace::of(service, real, wish, *weight, before);
+            // One that is kept in is not new.
+            if let Some(trace) = trace.map(|trace| if kept { trace.whole() } else { trace }) {
                 traces.insert(real.key, trace);
                 *weight = weight.map(|full| trace.weight(full, service, real, wish));
             }
@@ -158,6 +161,10 @@ impl Trace {
         let came = before.is_some_and(|before| !before.serves).then_some(wish.now);
         let since = before.and_then(|before| before.grows_since).or(came);
         Some(Self { serves, grows_since: since.filter(|_| serves).filter(grows) })
+    }
+
+    fn whole(self) -> Self {
+        Self { grows_since: None, ..self }
     }
 
     /// Its weight now. One that an operator has ordered is whole at once.

@@ -230,7 +230,7 @@ fn write_real(out: &mut String, real: &RealView) -> fmt::Result {
         write!(out, ", {percent} % by its agent")?;
     }
     if let Some(why) = &real.agent_silent {
-        write!(out, ", its agent can't be asked: {why}")?;
+        write!(out, ", its agent is silent ({why})")?;
     }
     if real.flapping {
         write!(out, ", FLAPS: {} changes in ten minutes", real.changes)?;

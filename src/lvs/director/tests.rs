@@ -975,6 +975,7 @@ fn orders_and_a_growing_weight_compose() {
 fn when_too_many_fail_at_once_those_stay_in_until_they_are_fewer_or_none_is_left() {
     let mut web = heavy(4);
     web.policy.panic = Some(50);
+    web.policy.slow_start = Some(Duration::from_secs(100));
     let mut world = World::configured(vec![web]);
     (1..5).for_each(|n| world.verdict(n, true));
     (1..3).for_each(|n| world.verdict(n, false));
@@ -992,7 +993,9 @@ fn when_too_many_fail_at_once_those_stay_in_until_they_are_fewer_or_none_is_left
     operator(&mut world, "disable");
     assert_eq!(world.pool(1), [2, 3, 4].map(|n| (at(n), 100)), "what is disabled does not count");
     world.verdict(3, true);
-    assert_eq!(world.pool(1), [(at(3), 100), (at(4), 100)]);
+    assert_eq!(world.pool(1), [(at(3), 100), (at(4), 100)], "it was in all the time");
+    world.verdict(2, true);
+    assert_eq!(world.pool(1)[0], (at(2), 5), "it was out");
 }
 
 #[test]
