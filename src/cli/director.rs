@@ -104,10 +104,12 @@ fn called(word: &str, paths: &Paths) -> Result<Call, String> {
         None => std::path::absolute(path).map_err(|e| format!("{word}: {e}"))?,
     };
     let home = Home::new(name, &Paths { config: file.clone(), ..paths.clone() });
-    Ok(Call { home, file })
+    Ok(Call { base: paths.clone(), home, file })
 }
 
 struct Call {
+    /// What was said of directories.
+    base: Paths,
     home: Home,
     file: PathBuf,
 }
@@ -131,7 +133,7 @@ impl Call {
             (Verb::Status, _) => self.status(running),
             (Verb::Start, Some(_)) | (Verb::Stop | Verb::TryRestart, None) => Code::Well,
             (Verb::Start | Verb::Restart, None) => self.start(debug),
-            (Verb::Stop, Some(pid)) => self.stop(pid),
+            (Verb::Stop, Some(pid)) => self.stop_with_others(pid),
             (Verb::Reload, Some(pid)) => self.reload(pid),
             (Verb::Reload, None) => self.status_line(Code::Failed),
             (Verb::Restart | Verb::TryRestart, Some(pid)) => self.restart(pid, debug),
@@ -175,6 +177,31 @@ impl Call {
         }
     }
 
+    /// Those that the file names with `execute` stop with it; which they are can't be known when
+    /// the file is faulty now.
+    fn stop_with_others(&self, pid: Pid) -> Code {
+        let (config, _not_about_a_stop) = self.home.load();
+        let code = self.stop(pid);
+        let others = config.map(|config| config.execute).unwrap_or_default();
+        self.others(&others, Verb::Stop, code)
+    }
+
+    /// Does the same with the directors of other files. One that runs, or does not, already is left
+    /// alone, so that files may name each other.
+    fn others(&self, files: &[String], verb: Verb, own: Code) -> Code {
+        let mut code = own;
+        for file in files {
+            let done = match called(file, &self.base) {
+                Ok(call) => call.perform(verb, false),
+                Err(why) => out::fault(Code::Failed, &why),
+            };
+            if code == Code::Well && done != Code::Well {
+                code = Code::Failed;
+            }
+        }
+        code
+    }
+
     /// A file with faults is not handed on: what runs goes on as it is.
     fn reload(&self, pid: Pid) -> Code {
         match self.config().map(|_| Home::reload(pid)) {
@@ -189,7 +216,7 @@ impl Call {
         if let Err(code) = self.config() {
             return code;
         }
-        match self.stop(pid) {
+        match self.stop_with_others(pid) {
             Code::Well => self.start(debug),
             failed => failed,
         }
@@ -201,8 +228,13 @@ impl Call {
             Err(code) => return code,
         };
         if !debug && !config.supervised {
-            return self.spawn();
+            let code = self.spawn();
+            return match code {
+                Code::Well => self.others(&config.execute, Verb::Start, code),
+                failed => failed,
+            };
         }
+        let _told_of_each = self.others(&config.execute, Verb::Start, Code::Well);
         let level = if debug { 1 } else { 0 };
         let log = crate::config::Log { debug: level, ..crate::config::Log::default() };
         super::exit::of_daemon(alone::run(&self.home, Alone { log, ..config }, || {}))

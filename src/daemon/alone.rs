@@ -24,8 +24,10 @@ use crate::cluster::event::Outcome;
 use crate::config::alone::{self, Alone};
 use crate::config::diag::Diagnostic;
 use crate::daemon::director::{self, DirectorHandle};
-use crate::daemon::{Fatal, Paths, chronicle};
-use crate::lvs::director::STOP_LIMIT;
+use crate::daemon::watch::Watch;
+use crate::daemon::{Fatal, Paths, chronicle, hooks};
+use crate::lvs::director::{RUN_LIMIT, STOP_LIMIT};
+use crate::lvs::notify::Program;
 use crate::names::DirectorName;
 use crate::sys::files::Machine;
 use crate::sys::log;
@@ -181,6 +183,8 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let director = director::start(&home.paths, vec![config.director], chronicle::log_only());
     let director = director.map_err(system)?;
     director.lead(&home.name, true).await;
+    let mut habits = (config.auto_reload, config.callback);
+    let mut watch = Watch::new(home.paths.config.clone());
     let mut checker = Checker::Due(Instant::now());
     let mut ready = Some(ready);
     let mut warm = Box::pin(director.warm(START_MAX));
@@ -189,7 +193,12 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = quit.recv() => break,
-            _ = hangup.recv() => reload(home, &director).await,
+            _ = hangup.recv() => {
+                if let Some(new) = reload(home, &director).await {
+                    habits = new;
+                }
+            }
+            () = watch.changed() => habits = changed(home, &director, habits).await,
             outcome = &mut warm, if ready.is_some() => match outcome {
                 Outcome::Failed(why) => return Err(Fatal::System(why)),
                 Outcome::Done => {
@@ -211,22 +220,51 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     Ok(())
 }
 
+/// `autoreload` and `callback`.
+type Habits = (bool, Option<Program>);
+
+/// The file has changed on the disk.
+async fn changed(home: &Home, director: &DirectorHandle, mut habits: Habits) -> Habits {
+    let file = home.paths.config.display().to_string();
+    if habits.0 {
+        info!("{file} has changed on the disk, and is read again");
+        habits = reload(home, director).await.unwrap_or(habits);
+    } else {
+        info!("{file} has changed on the disk; `reload` takes it over");
+    }
+    if let Some(callback) = &habits.1 {
+        let program = callback.with([file]);
+        tokio::task::spawn_local(async move {
+            let command = program.to_string();
+            match hooks::told(program, RUN_LIMIT).await {
+                Ok(()) => info!("callback {command} is done"),
+                Err(why) => warn!("callback {command} failed: {why}"),
+            }
+        });
+    }
+    habits
+}
+
 /// Takes the file over as it is now, or leaves everything as it is.
-async fn reload(home: &Home, director: &DirectorHandle) {
+async fn reload(home: &Home, director: &DirectorHandle) -> Option<Habits> {
     log::reopen();
     let reader = home.clone();
     let Ok((config, found)) = tokio::task::spawn_blocking(move || reader.load()).await else {
-        return error!("the configuration can't be read; everything goes on as before");
+        error!("the configuration can't be read; everything goes on as before");
+        return None;
     };
     found.iter().for_each(log::diagnostic);
     let Some(config) = config else {
-        return error!("not reloaded; everything goes on as before");
+        error!("not reloaded; everything goes on as before");
+        return None;
     };
-    log::configure(&config.log);
-    match director.configure(vec![config.director]) {
-        Ok(()) => info!("reloaded"),
-        Err(why) => error!("not reloaded: {why}"),
+    if let Err(why) = director.configure(vec![config.director]) {
+        error!("not reloaded: {why}");
+        return None;
     }
+    log::configure(&config.log);
+    info!("reloaded");
+    Some((config.auto_reload, config.callback))
 }
 
 /// The director's checker.

@@ -28,6 +28,7 @@ mod successor;
 pub mod supervisor;
 mod switch;
 mod sync;
+mod watch;
 mod watchdog;
 mod work;
 

@@ -39,6 +39,10 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
     }
     let negotiates = matches!(method, Some(Method::Negotiate { .. }));
     let timeout = if negotiates { from.negotiate_timeout } else { from.check_timeout };
+    let timeout = match (from.check.kind, from.settings.check_count) {
+        (CheckType::Ping, Some(count)) => timeout.saturating_mul(count).min(section::SECONDS_MAX),
+        _ => timeout,
+    };
     let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
     let settings = &from.settings;
     VirtualService {

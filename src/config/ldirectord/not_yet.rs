@@ -37,7 +37,6 @@ const fn both(directive: &'static str, consequence: &'static str) -> Row {
 }
 
 const MAIL: &str = " yet: no mail is sent";
-const COMMAND: &str = " yet: the command is not run";
 
 /// Directives.
 pub(super) const ROWS: &[Row] = &[
@@ -49,24 +48,22 @@ pub(super) const ROWS: &[Row] = &[
     both("emailalertstatus", MAIL),
     both("smtp", MAIL),
     global("emailalertfrom", |_| true, MAIL),
-    global("callback", |_| true, COMMAND),
-    Row {
-        directive: "checkcount",
-        in_globals: |globals| globals.settings.check_count.is_some_and(|count| count > 1),
-        in_section: |section| section.settings.check_count.is_some_and(|count| count > 1),
-        consequence: " yet: a ping check is one echo; use failurecount",
-    },
+    global("callback", |_| true, " in a cluster yet: the command is not run"),
     global(
         "logfile",
         |_| true,
-        " yet: everything goes to the standard error, which systemd keeps, and to the `logfile` \
+        " in a cluster yet: everything goes to the standard error, which systemd keeps, and to the `logfile` \
          of ha.cf",
     ),
-    global("execute", |_| true, " yet: name that file in haresources too, `ldirectord::FILE`"),
+    global(
+        "execute",
+        |_| true,
+        " in a cluster yet: name that file in haresources too, `ldirectord::FILE`",
+    ),
     global(
         "autoreload",
         |globals| globals.auto_reload == Some(true),
-        " yet: a change takes effect with `pairbeat reload`",
+        " in a cluster yet: a change takes effect with `pairbeat reload`",
     ),
 ];
 

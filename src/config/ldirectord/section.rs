@@ -14,7 +14,7 @@ use crate::lvs::model::{Forwarding, Protocol, SchedFlags};
 /// Longest persistence, in seconds (ipvsadm's limit of 31 days).
 pub(in crate::config) const PERSISTENT_MAX: u32 = 31 * 24 * 3600;
 /// Longest interval and timeout, in seconds.
-const SECONDS_MAX: u32 = 24 * 3600;
+pub(super) const SECONDS_MAX: u32 = 24 * 3600;
 /// Longest scheduler name, in bytes: `IP_VS_SCHEDNAME_MAXLEN` without its NUL (linux/ip_vs.h).
 const SCHEDULER_LEN_MAX: usize = 15;
 /// The schedulers of Linux 6.18.

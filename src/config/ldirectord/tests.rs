@@ -404,13 +404,7 @@ fn what_is_not_acted_on_yet_is_named_where_it_is_asked_for_and_stops_nothing() {
          virtual=10.0.0.1:81\n\treal=10.0.0.2:81 gate\n\tchecktype=ping\n\tcheckcount=3\n",
     );
     assert_eq!(services.len(), 2);
-    assert_eq!(
-        brief(&found),
-        [
-            "1 warning: `emailalert` is not acted on yet: no mail is sent",
-            "9 warning: `checkcount` is not acted on yet: a ping check is one echo; use failurecount",
-        ]
-    );
+    assert_eq!(brief(&found), ["1 warning: `emailalert` is not acted on yet: no mail is sent"]);
 }
 
 #[test]
@@ -453,4 +447,20 @@ fn a_meaning_of_our_own_is_said_once_with_the_count_of_the_others() {
         brief(&found),
         ["2 warning: this server's own request and receive are used (3 times more below)"]
     );
+}
+
+#[test]
+fn a_ping_check_has_as_many_times_its_limit_as_checkcount_says() {
+    let timeout = |lines: &str| section(lines).0[0].timeout.as_secs();
+    assert_eq!(timeout("\tchecktype=ping\n\tchecktimeout=2\n\tcheckcount=3\n"), 6);
+    assert_eq!(timeout("\tchecktype=connect\n\tchecktimeout=2\n\tcheckcount=3\n"), 2);
+    assert_eq!(timeout("\tchecktype=ping\n\tchecktimeout=2\n"), 2);
+}
+
+#[test]
+fn the_fallbackcommand_of_a_section_counts_before_that_of_the_file() {
+    let command = |text: &str| load(text).0[0].notify.fallback_command.clone().unwrap().to_string();
+    let text = "fallbackcommand=/bin/all\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n";
+    assert_eq!(command(text), "/bin/all");
+    assert_eq!(command(&format!("{text}\tfallbackcommand=\"/bin/own -v\"\n")), "/bin/own -v");
 }

@@ -1,0 +1,122 @@
+//! Notices that a configuration file has changed on the disk: by what is in it, and not before it
+//! has stayed the same for a whole pause, so that nobody reads what somebody is still writing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::time::sleep;
+
+use crate::config::FILE_LEN_MAX;
+
+/// From one look to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A file that is looked at.
+pub(super) struct Watch {
+    file: PathBuf,
+    seen: Seen,
+    every: Duration,
+}
+
+impl Watch {
+    /// From the first look on.
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self { file, seen: Seen::default(), every: LOOK_EVERY }
+    }
+
+    /// Waits until it has changed. A file that is not there has not.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            let file = self.file.clone();
+            // A disk that hangs holds up nobody but this watch.
+            let content = tokio::task::spawn_blocking(move || content(&file)).await;
+            if self.seen.is_changed(content.ok().flatten()) {
+                return;
+            }
+            sleep(self.every).await;
+        }
+    }
+}
+
+fn content(file: &Path) -> Option<Content> {
+    let size = std::fs::metadata(file).ok()?.len();
+    // One that long is refused by its readers.
+    let fits = usize::try_from(size).is_ok_and(|size| size <= FILE_LEN_MAX);
+    let bytes = fits.then(|| std::fs::read(file).ok()).flatten()?;
+    Some(Sha256::digest(bytes).into())
+}
+
+type Content = [u8; 32];
+
+/// What was there at the last looks.
+#[derive(Debug, Default)]
+struct Seen {
+    /// What the last change was to.
+    known: Option<Content>,
+    /// What may become the next.
+    new: Option<Content>,
+}
+
+impl Seen {
+    fn is_changed(&mut self, content: Option<Content>) -> bool {
+        let before = std::mem::replace(&mut self.new, content);
+        match (self.known, content) {
+            (None, _) => {
+                self.known = content;
+                false
+            }
+            (Some(known), Some(content)) if known != content && before == Some(content) => {
+                self.known = Some(content);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_one_that_stays() {
+        let (a, b, c) = (Some([1; 32]), Some([2; 32]), Some([3; 32]));
+        let mut seen = Seen::default();
+        for (content, changed) in [
+            (a, false),
+            (a, false),
+            (b, false),
+            (b, true),
+            (b, false),
+            (c, false),
+            (a, false),
+            (c, false),
+            (b, false),
+            (b, false),
+            (None, false),
+            (None, false),
+            (b, false),
+            (b, false),
+            (None, false),
+            (a, false),
+            (a, true),
+        ] {
+            assert_eq!(seen.is_changed(content), changed, "{content:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_replaced_is_noticed_and_one_that_is_touched_is_not() {
+        let file = std::env::temp_dir().join(format!("pairbeat-watch-{}", std::process::id()));
+        std::fs::write(&file, "checkinterval=1\n").unwrap();
+        let mut watch = Watch { every: Duration::from_millis(5), ..Watch::new(file.clone()) };
+        let limit = Duration::from_millis(200);
+        assert!(tokio::time::timeout(limit, watch.changed()).await.is_err(), "nothing has changed");
+        std::fs::write(&file, "checkinterval=1\n").unwrap();
+        assert!(tokio::time::timeout(limit, watch.changed()).await.is_err(), "nor now");
+        std::fs::write(&file, "checkinterval=2\n").unwrap();
+        tokio::time::timeout(limit * 50, watch.changed()).await.unwrap();
+        std::fs::remove_file(file).unwrap();
+    }
+}
