@@ -56,7 +56,7 @@ step_setup() {
     /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd socat:socat \
     dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d /usr/lib/postfix/sbin/master:postfix vsftpd:vsftpd squid:squid nginx:nginx-light \
     dnsmasq:dnsmasq-base /usr/lib/python3/dist-packages/grpc:python3-grpcio freeradius:freeradius redis-server:redis-server slapd:slapd mariadbd:mariadb-server \
-    /usr/lib/postgresql:postgresql
+    /usr/lib/postgresql:postgresql kamailio:kamailio leafnode:leafnode
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
