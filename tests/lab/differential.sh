@@ -8,7 +8,7 @@
 # the tables differ on purpose; STEP may be `*`. An exception that does not happen is a failure, too. ONLY: a pattern of names.
 # SHARE: `1/2` plays every second file, from the first on.
 #
-# `judged` names the files that have been run so far, with what came of them.
+# `judged` says what came of each file when it was run last.
 #
 # A file may use 10.9.0.10 and [2001:db8:9::10] as virtual addresses, and as real servers 10.9.1.1 to .3 and [2001:db8:9:1::1] to
 # ::3, ports 80 and 8080; their page is `server1` and so on. /run/differential/alive is a program for `external`.
