@@ -61,7 +61,14 @@ pub(super) fn read(path: &Path, world: &World<'_>, remarks: &mut Remarks) -> Res
         let value = value.trim().trim_matches('"');
         match name.trim() {
             "LVS_TYPE" => forwarding = method(value, &at, remarks),
-            "VIP" => vips.extend(vip(value, &at, world, remarks)),
+            "VIP" => {
+                let found = vip(value, &at, world, remarks);
+                let known = |ip: IpAddr| vips.iter().any(|(other, _)| *other == ip);
+                match found.filter(|(ip, _)| !known(*ip)) {
+                    Some(found) => vips.push(found),
+                    None => remarks.left_out(&at, format!("`VIP={value}`: not taken over")),
+                }
+            }
             "SERVICE" => lines.push(Line { at, words: value.split_whitespace().collect() }),
             name => {
                 let why = LEFT_OUT.iter().find(|(known, _)| *known == name).map(|(_, why)| *why);

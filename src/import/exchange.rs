@@ -10,6 +10,8 @@ use crate::lvs::program::{ProgramCheck, Told};
 
 /// perl(1), which runs what `external-perl` names.
 const PERL: &str = "/usr/bin/perl";
+/// Most failures in a row, and connect checks between two others, that pairbeat.toml takes.
+const COUNT_MAX: u32 = 1000;
 /// Finds a program that is named without its path.
 const ENV: &str = "/usr/bin/env";
 
@@ -38,7 +40,8 @@ pub(super) fn check(
             typed("connect")
         }
         CheckKind::Alternate { connects, negotiate } => {
-            spoken(negotiate, at, secrets, remarks).with("connects", *connects)
+            let connects = counted("checktype", *connects, at, remarks);
+            spoken(negotiate, at, secrets, remarks).with("connects", connects)
         }
     };
     if real.check_address != real.key.address {
@@ -53,6 +56,14 @@ pub(super) fn check(
         table.put("port", u32::from(real.check_port));
     }
     table
+}
+
+/// What pairbeat.toml takes of a count.
+pub(super) fn counted(what: &str, count: u32, at: &At, remarks: &mut Remarks) -> u32 {
+    if count > COUNT_MAX {
+        remarks.changed(at, format!("a {what} of {count}: {COUNT_MAX}, the most there is"));
+    }
+    count.min(COUNT_MAX)
 }
 
 fn typed(kind: &str) -> Table {

@@ -274,10 +274,11 @@ fn of_model(
     service.flags = flags(&from.scheduler, from.flags.0);
     service.quiescent = from.quiescent;
     service.clean_stop = from.clean_stop;
+    service.fit(&place, remarks);
     service.rhythm = Table::default()
         .with("interval", from.interval)
         .with("timeout", from.timeout)
-        .with("fall", from.fall)
+        .with("fall", exchange::counted("failurecount", from.fall, &place, remarks))
         .with("rise", from.rise);
     service.reals =
         from.reals.iter().map(|it| real(&from.key, it, &place, secrets, remarks)).collect();

@@ -30,13 +30,13 @@ impl Place {
     pub fn words(self) -> &'static str {
         match self {
             Self::Top => "outside of all blocks",
-            Self::Global => "`global_defs`",
-            Self::Instance => "`vrrp_instance`",
-            Self::SyncGroup => "`vrrp_sync_group`",
-            Self::Server => "`virtual_server`",
-            Self::Real => "`real_server`",
-            Self::Check => "a checker",
-            Self::Url => "`url`",
+            Self::Global => "in `global_defs`",
+            Self::Instance => "in `vrrp_instance`",
+            Self::SyncGroup => "in `vrrp_sync_group`",
+            Self::Server => "in `virtual_server`",
+            Self::Real => "in `real_server`",
+            Self::Check => "in a checker",
+            Self::Url => "in `url`",
         }
     }
 }
@@ -218,7 +218,7 @@ const ROWS: &[Rows] = &[
         "preempt version native_ipv6 mcast_src_ip mcast_dst_ip unicast_ttl unicast_fault_no_peer old_unicast_checksum \
          check_unicast_src skip_check_adv_addr strict_mode lower_prio_no_advert higher_prio_send_advert \
          owner_ignore_adverts accept no_accept down_timer_adverts no_virtual_ipaddress thread_timer_expired \
-         v3_checksum_as_v2 timer_expired_backup kernel_rx_buf_size lvs_sync_daemon_inteface",
+         v3_checksum_as_v2 timer_expired_backup kernel_rx_buf_size",
         VRRP,
     ),
     left(Instance, "promote_secondaries", KERNEL),
@@ -371,7 +371,7 @@ pub(super) fn rest(place: Place, node: &Node, remarks: &mut Remarks) {
             let near = nearest(word, known)
                 .map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
             let text =
-                format!("`{text}` is no keyword in {}, keepalived ignores it{near}", place.words());
+                format!("`{text}` is no keyword {}, keepalived ignores it{near}", place.words());
             remarks.unknown(&node.at, text);
             inner(node, word, secret, remarks);
         }
