@@ -233,6 +233,10 @@ fn by_look(text: &str) -> Option<Format> {
         (Format::Piranha, 0),
         (Format::Ldirectord, 0),
     ];
+    // Our own, whose `real = [` looks like a line of another's.
+    if text.lines().any(|line| line.trim_end() == "[cluster]") {
+        return None;
+    }
     for line in text.lines().map(str::trim) {
         let word = line
             .split(|c: char| c.is_whitespace() || c == '=' || c == '{')

@@ -145,19 +145,20 @@ const ROWS: &[Rows] = &[
     left(
         Global,
         "script_user enable_script_security use_symlink_paths set_supplementary_groups startup_script \
-         startup_script_timeout shutdown_script shutdown_script_timeout max_auto_priority min_auto_priority_delay \
-         vrrp_priority checker_priority bfd_priority vrrp_no_swap checker_no_swap bfd_no_swap vrrp_rt_priority \
-         checker_rt_priority bfd_rt_priority vrrp_rlimit_rttime checker_rlimit_rttime bfd_rlimit_rttime \
-         vrrp_rlimit_rtime checker_rlimit_rtime bfd_rlimit_rtime vrrp_cpu_affinity checker_cpu_affinity \
-         bfd_cpu_affinity vrrp_process_name checker_process_name bfd_process_name process_name \
-         vrrp_netlink_cmd_rcv_bufs vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs \
+         startup_script_timeout shutdown_script shutdown_script_timeout max_auto_priority \
+         min_auto_priority_delay vrrp_priority checker_priority bfd_priority vrrp_no_swap \
+         checker_no_swap bfd_no_swap vrrp_rt_priority checker_rt_priority bfd_rt_priority \
+         vrrp_rlimit_rttime checker_rlimit_rttime bfd_rlimit_rttime vrrp_rlimit_rtime \
+         checker_rlimit_rtime bfd_rlimit_rtime vrrp_cpu_affinity checker_cpu_affinity bfd_cpu_affinity \
+         vrrp_process_name checker_process_name bfd_process_name process_name vrrp_netlink_cmd_rcv_bufs \
+         vrrp_netlink_cmd_rcv_bufs_force vrrp_netlink_monitor_rcv_bufs \
          vrrp_netlink_monitor_rcv_bufs_force lvs_netlink_cmd_rcv_bufs lvs_netlink_cmd_rcv_bufs_force \
          lvs_netlink_monitor_rcv_bufs lvs_netlink_monitor_rcv_bufs_force process_monitor_rcv_bufs \
          process_monitor_rcv_bufs_force rs_init_notifies dynamic_interfaces allow_if_changes \
          promote_secondaries use_pid_dir umask child_wait_time instance net_namespace net_namespace_ipvs \
-         namespace_with_ipsets process_names reload_repeat reload_time_file reload_check_config reload_file \
-         config_save_dir tmp_config_directory include_check vrrp_higher_prio_send_advert random_seed \
-         data_use_instance json_version iproute_usr_dir iproute_etc_dir",
+         namespace_with_ipsets process_names reload_repeat reload_time_file reload_check_config \
+         reload_file config_save_dir tmp_config_directory include_check random_seed data_use_instance \
+         json_version iproute_usr_dir iproute_etc_dir",
         PROCESS,
     ),
     left(
