@@ -237,7 +237,8 @@ impl Core {
         for group in resumed.held.iter().filter_map(|name| work::group_id(&self.config, name)) {
             self.keeper.serves(group);
             self.sync.serves(group);
-            for director in work::directors(&self.config, group) {
+            let config = self.config.groups.get(usize::from(group.0));
+            for director in config.into_iter().flat_map(work::directors) {
                 self.director.lead(director, true).await;
             }
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
-use crate::config::FILE_LEN_MAX;
+use crate::config::{Environment, FILE_LEN_MAX};
+use crate::sys::files::Machine;
 
 /// From one look to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,11 +41,10 @@ impl Watch {
 }
 
 fn content(file: &Path) -> Option<Content> {
-    let size = std::fs::metadata(file).ok()?.len();
-    // One that long is refused by its readers.
-    let fits = usize::try_from(size).is_ok_and(|size| size <= FILE_LEN_MAX);
-    let bytes = fits.then(|| std::fs::read(file).ok()).flatten()?;
-    Some(Sha256::digest(bytes).into())
+    let found = Machine::default().read(file).ok()?;
+    // A longer one is refused by its readers.
+    let fits = found.bytes.len() <= FILE_LEN_MAX;
+    fits.then(|| Sha256::digest(found.bytes).into())
 }
 
 type Content = [u8; 32];

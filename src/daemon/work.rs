@@ -164,9 +164,8 @@ pub(crate) async fn perform(
 }
 
 /// The directors of a group.
-pub(crate) fn directors(config: &Config, group: GroupId) -> impl Iterator<Item = &DirectorName> {
-    let group = config.groups.get(usize::from(group.0)).into_iter();
-    group.flat_map(|group| &group.resources).filter_map(|resource| match &resource.kind {
+pub(crate) fn directors(group: &Group) -> impl Iterator<Item = &DirectorName> {
+    group.resources.iter().filter_map(|resource| match &resource.kind {
         ResourceKind::Director(name) => Some(name),
         _ => None,
     })
@@ -181,7 +180,7 @@ async fn bounded(resource: &Resource, order: impl Future<Output = Outcome>) -> O
 }
 
 fn has_director(group: &Group) -> bool {
-    group.resources.iter().any(|resource| matches!(resource.kind, ResourceKind::Director(_)))
+    directors(group).next().is_some()
 }
 
 /// What scripts are told about where they run.

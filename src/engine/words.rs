@@ -39,15 +39,15 @@ impl Telling {
 
     /// The verdicts of now.
     pub(super) fn judge(&mut self, verdicts: Verdicts) {
-        let parts = |verdicts: &Verdicts| verdicts.states.len().div_ceil(VERDICT_BYTES_MAX);
+        let parts = verdicts.states.chunks(VERDICT_BYTES_MAX);
+        self.changed.retain(|n| *n < parts.len());
         let same = self.verdicts.list == verdicts.list;
-        let part = |verdicts: &Verdicts, n| {
-            verdicts.states.chunks(VERDICT_BYTES_MAX).nth(n).map(<[u8]>::to_vec)
-        };
-        let news = (0..parts(&verdicts))
-            .filter(|n| !same || part(&self.verdicts, *n) != part(&verdicts, *n));
-        self.changed.extend(news);
-        self.changed.retain(|n| *n < parts(&verdicts));
+        let mut before = self.verdicts.states.chunks(VERDICT_BYTES_MAX).filter(|_| same);
+        for (n, part) in parts.enumerate() {
+            if before.next() != Some(part) {
+                self.changed.insert(n);
+            }
+        }
         self.verdicts = verdicts;
     }
 

@@ -1,6 +1,6 @@
 //! What is checked and what came of it: the typed messages between the core and the checker.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,23 @@ pub struct CheckSpec {
     pub timeout: Duration,
     /// When it is made beside its interval.
     pub pace: Pace,
+}
+
+impl CheckSpec {
+    /// A check that is made once and has no number: at the kernel's choice of address, with `limit`
+    /// for interval and timeout.
+    pub fn once(kind: CheckKind, at: SocketAddr, limit: Duration) -> Self {
+        Self {
+            id: CheckId(0),
+            kind,
+            address: at.ip(),
+            port: at.port(),
+            source: None,
+            interval: limit,
+            timeout: limit,
+            pace: Pace::default(),
+        }
+    }
 }
 
 /// How a server is checked.

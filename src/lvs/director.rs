@@ -254,6 +254,12 @@ impl Control {
         Some((service, service.servers().nth(place.2)?))
     }
 
+    /// Everything that a check is about.
+    fn members_of(&self, id: CheckId) -> impl Iterator<Item = (&VirtualService, &RealServer)> {
+        let places = self.members.get(&id).into_iter().flatten();
+        places.filter_map(|place| self.member(*place))
+    }
+
     fn checked(&mut self, now: Instant, result: &CheckResult) {
         if self.health.note(result)
             && let Some(warning) = &result.warning
@@ -270,18 +276,16 @@ impl Control {
     /// A check says something else than before.
     fn turned(&mut self, now: Instant, id: CheckId) {
         self.unsettle();
-        self.untold = true;
-        let places = self.members.get(&id).into_iter().flatten();
-        let members = places.filter_map(|place| self.member(*place));
+        self.untold |= self.following.tells(id);
+        let members = self.members_of(id);
         let events: Vec<_> =
             members.flat_map(|(service, real)| turned(now, &self.health, service, real)).collect();
         events.into_iter().for_each(|event| self.report(event));
     }
 
     fn warned(&mut self, id: CheckId, warning: &CheckWarning) {
-        let places = self.members.get(&id).into_iter().flatten();
-        let members = places.filter_map(|place| self.member(*place));
-        let events: Vec<_> = members
+        let events: Vec<_> = self
+            .members_of(id)
             .map(|(service, real)| DirectorEvent::RealWarning {
                 service: service.key,
                 real: real.key,
@@ -432,6 +436,12 @@ impl Control {
         self.outputs.push_back(Output::Apply { order, ops: due });
     }
 
+    /// What the table is made of, at this moment.
+    fn wish(&self, now: Instant) -> Wish<'_> {
+        let Self { directors, health, overrides, memory, .. } = self;
+        Wish { directors, health, overrides, memory, now }
+    }
+
     fn wanted(&mut self, now: Instant) -> Table {
         let empty = Table::default();
         let have = self.kernel.have().unwrap_or(&empty);
@@ -440,8 +450,7 @@ impl Control {
             let stay = stay.filter_map(|service| have.0.get_key_value(&service.key));
             return Table(stay.map(|(key, entry)| (*key, entry.clone())).collect());
         }
-        let Self { directors, health, overrides, memory, .. } = &*self;
-        let pools = look(Wish { directors, health, overrides, memory, now }, have);
+        let pools = look(self.wish(now), have);
         let turned = self.memory.note(now, &self.directors, &pools);
         self.pools = pools;
         turned.into_iter().for_each(|(service, what)| self.pool_turned(service, what));

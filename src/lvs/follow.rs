@@ -53,6 +53,8 @@ pub(super) struct Following {
     open: BTreeSet<CheckId>,
     /// Checks that are followed, and until when.
     heard: BTreeMap<CheckId, Instant>,
+    /// No verdict lapses before; `None`: none is followed.
+    lapses: Option<Instant>,
 }
 
 impl Following {
@@ -100,25 +102,38 @@ impl Following {
         let heard = ids.zip(unpack(&verdicts.states));
         let said = heard.filter_map(|(id, said)| Some((id, said?)));
         let said: Vec<_> = said.filter(|(id, _)| self.open.contains(id)).collect();
-        self.heard.extend(said.iter().map(|(id, _)| (*id, now.plus(FOLLOW_LIMIT))));
+        let until = now.plus(FOLLOW_LIMIT);
+        if !said.is_empty() {
+            self.lapses.get_or_insert(until);
+        }
+        self.heard.extend(said.iter().map(|(id, _)| (*id, until)));
         said
     }
 
     /// Forgets what was told too long ago; true when something was.
     pub(super) fn lapse(&mut self, now: Instant) -> bool {
+        if self.deadline() > now {
+            return false;
+        }
         let before = self.heard.len();
         self.heard.retain(|_, until| *until > now);
+        self.lapses = self.heard.values().min().copied();
         self.heard.len() != before
     }
 
-    /// When the next verdict lapses.
+    /// When the next verdict may lapse.
     pub(super) fn deadline(&self) -> Instant {
-        self.heard.values().min().copied().unwrap_or(Instant::NEVER)
+        self.lapses.unwrap_or(Instant::NEVER)
     }
 
     /// Whether the other node's word counts for this check.
     pub(super) fn is_heard(&self, id: CheckId) -> bool {
         self.heard.contains_key(&id)
+    }
+
+    /// Whether the other node is told of this check.
+    pub(super) fn tells(&self, id: CheckId) -> bool {
+        self.told.contains(&id)
     }
 
     /// How many checks are followed.
@@ -136,9 +151,7 @@ impl Following {
             Some(false) => DOWN,
             None => NOTHING,
         };
-        let pack = |ids: &[CheckId]| {
-            ids.iter().rev().fold(0, |byte, id| (byte << (u8::BITS / 4)) | state(id))
-        };
+        let pack = |ids: &[CheckId]| ids.iter().rev().fold(0, |byte, id| (byte << 2) | state(id));
         let states = self.order.chunks(STATES_PER_BYTE).map(pack).collect();
         Verdicts { list: self.list, first: 0, states }
     }

@@ -224,7 +224,8 @@ fn panics(service: &VirtualService, wish: Wish<'_>) -> bool {
 fn keep_failed(service: &VirtualService, wish: Wish<'_>, weights: &mut [Option<u32>]) {
     for (real, weight) in service.reals.iter().zip(weights) {
         if fails(service, real, wish) {
-            *weight = asked(service, real, wish);
+            let percent = wish.health.standing(service, real).percent;
+            *weight = asked(service, real, wish, percent);
         }
     }
 }
@@ -261,11 +262,12 @@ fn weight(
     wish: Wish<'_>,
     present: Option<&ServiceEntry>,
 ) -> Option<u32> {
-    let full = asked(service, real, wish)?;
+    let standing = wish.health.standing(service, real);
+    let full = asked(service, real, wish, standing.percent)?;
     if wish.overrides.on(&service.key, &real.key) == Some(Override::Maintenance) {
         return service.quiescent.then_some(0);
     }
-    match wish.health.standing(service, real).state {
+    match standing.state {
         State::Up => Some(full),
         State::Down(_) => service.quiescent.then_some(0),
         State::Unknown => as_before(real, full, present),
@@ -273,9 +275,9 @@ fn weight(
 }
 
 /// The weight of a server that is up, by configuration, agent and operator; `None`: it is disabled.
-fn asked(service: &VirtualService, real: &RealServer, wish: Wish<'_>) -> Option<u32> {
+fn asked(service: &VirtualService, real: &RealServer, wish: Wish<'_>, percent: u16) -> Option<u32> {
     match wish.overrides.on(&service.key, &real.key) {
-        None => Some(share(real.weight, wish.health.standing(service, real).percent)),
+        None => Some(share(real.weight, percent)),
         Some(Override::Weight(weight)) => Some(weight),
         Some(Override::Drain { until }) if wish.now < until => Some(0),
         Some(Override::Drain { .. } | Override::Disable) => None,

@@ -13,8 +13,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::timeout;
 
 use crate::config::{Arbiter, ArbiterKind, Needed};
-use crate::lvs::check::{CheckId, CheckKind, CheckSpec, Verdict};
-use crate::lvs::model::{Pace, Protocol};
+use crate::lvs::check::{CheckKind, CheckSpec, Verdict};
+use crate::lvs::model::Protocol;
 use crate::names::{GroupName, NodeName};
 use crate::outside::etcd::{self, EtcdError, Tenure};
 use crate::probe::{Context, probe, tls::Trust};
@@ -103,26 +103,13 @@ async fn within<T>(
     timeout(limit, asked).await.unwrap_or(Err(EtcdError::Late { limit }))
 }
 
-fn spec(address: IpAddr, port: u16, kind: CheckKind, timeout: Duration) -> CheckSpec {
-    CheckSpec {
-        id: CheckId(0),
-        kind,
-        address,
-        port,
-        source: None,
-        interval: timeout,
-        timeout,
-        pace: Pace::default(),
-    }
-}
-
 async fn ping(ip: IpAddr, limit: Duration) -> bool {
-    reaches(spec(ip, 0, CheckKind::Ping, limit)).await
+    reaches(CheckSpec::once(CheckKind::Ping, (ip, 0).into(), limit)).await
 }
 
 async fn connect(target: SocketAddr, limit: Duration) -> bool {
     let kind = CheckKind::Connect(Protocol::Tcp);
-    reaches(spec(target.ip(), target.port(), kind, limit)).await
+    reaches(CheckSpec::once(kind, target, limit)).await
 }
 
 /// Whether one address answers.

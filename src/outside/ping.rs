@@ -9,8 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::config::PingNode;
-use crate::lvs::check::{CheckId, CheckKind, CheckSpec};
-use crate::lvs::model::Pace;
+use crate::lvs::check::{CheckKind, CheckSpec};
 use crate::outside::arbiter::reaches;
 use crate::time::Instant;
 
@@ -66,14 +65,8 @@ impl Pinged {
 pub async fn ask(node: &PingNode, interval: Duration) -> bool {
     let timeout = interval.max(ANSWER_MIN);
     let members = node.members.iter().map(|ip| CheckSpec {
-        id: CheckId(0),
-        kind: CheckKind::Ping,
-        address: *ip,
-        port: 0,
-        source: None,
         interval,
-        timeout,
-        pace: Pace::default(),
+        ..CheckSpec::once(CheckKind::Ping, (*ip, 0).into(), timeout)
     });
     let mut asked: FuturesUnordered<_> = members.map(reaches).collect();
     while let Some(answers) = asked.next().await {

@@ -14,8 +14,9 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, TE, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::stream::open_h2;
-use super::{Phase, Run, tls};
+use super::stream::open_for;
+use super::tls::{self, Spoken};
+use super::{Phase, Run};
 use crate::lvs::check::{CheckFailure, shown};
 use crate::lvs::exchange::GrpcCheck;
 use crate::time::millis;
@@ -33,7 +34,7 @@ const STATUS: u64 = 0x08;
 
 /// Connects and asks.
 pub(super) async fn check(check: &GrpcCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
-    let stream = open_h2(run, check.tls.as_ref(), check.host.as_deref()).await?;
+    let stream = open_for(Spoken::Http2, run, check.tls.as_ref(), check.host.as_deref()).await?;
     run.bound(Phase::Answer, exchange(stream, check, run)).await
 }
 

@@ -124,28 +124,25 @@ pub struct Probed {
 /// [`Alternate`](CheckKind::Alternate) negotiates; the change between the two is `schedule`'s.
 pub async fn probe(spec: &CheckSpec, context: &Context) -> Probed {
     let run = Run::new(spec, context);
-    let verdict = match &spec.kind {
-        CheckKind::Agent(agent) => agent::ask(agent, spec, &run).await.map(Verdict::Said),
-        _ => checked(spec, &run).await.map(|()| Verdict::Up),
-    };
-    let verdict = verdict.unwrap_or_else(Verdict::Down);
+    let verdict = checked(spec, &run).await.unwrap_or_else(Verdict::Down);
     Probed { verdict, warning: run.warning.into_inner() }
 }
 
-async fn checked(spec: &CheckSpec, run: &Run<'_>) -> Result<(), CheckFailure> {
+async fn checked(spec: &CheckSpec, run: &Run<'_>) -> Result<Verdict, CheckFailure> {
     match &spec.kind {
         // It says more than well or not.
-        CheckKind::Agent(agent) => agent::ask(agent, spec, run).await.map(drop),
-        CheckKind::External(check) => program::check(check, spec).await,
-        CheckKind::File(check) => file::check(check, run).await,
-        CheckKind::On => Ok(()),
-        CheckKind::Off => Err(CheckFailure::Local("switched off".to_owned())),
-        CheckKind::Connect(Protocol::Tcp) => tcp::check(run).await,
-        CheckKind::Connect(Protocol::Udp) | CheckKind::Ping => icmp::check(run).await,
+        CheckKind::Agent(agent) => return agent::ask(agent, spec, run).await.map(Verdict::Said),
+        CheckKind::External(check) => program::check(check, spec).await?,
+        CheckKind::File(check) => file::check(check, run).await?,
+        CheckKind::On => (),
+        CheckKind::Off => return Err(CheckFailure::Local("switched off".to_owned())),
+        CheckKind::Connect(Protocol::Tcp) => tcp::check(run).await?,
+        CheckKind::Connect(Protocol::Udp) | CheckKind::Ping => icmp::check(run).await?,
         CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
-            negotiate(exchange, run).await
+            negotiate(exchange, run).await?;
         }
     }
+    Ok(Verdict::Up)
 }
 
 async fn negotiate(exchange: &Exchange, run: &Run<'_>) -> Result<(), CheckFailure> {

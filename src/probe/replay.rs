@@ -16,12 +16,12 @@ use super::{
     Context, Deadline, Run, dns, ftp, grpc, imap, ldap, mysql, nntp, pgsql, pop, radius, redis,
     sip, smtp, text,
 };
-use crate::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict, receive_pattern};
+use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern};
 use crate::lvs::exchange::{
     DnsCheck, DnsRecord, Encryption, LdapCheck, Login, MailCheck, Password, RadiusCheck,
     RedisCheck, SmtpCheck, SqlCheck,
 };
-use crate::lvs::model::{Pace, Protocol};
+use crate::lvs::model::Protocol;
 
 /// An answer to the question for the address of `www.example.com`, which must match `192.0.2`:
 /// a datagram with id 0x7062. `None`: it answers no question of ours.
@@ -209,19 +209,8 @@ fn in_lines(
     };
     let _clock = runtime.enter();
     let context = Context::new(Arc::new(Trust::none()), &[]);
-    let run = Run::new(&spec(), &context);
+    let nowhere = (Ipv4Addr::LOCALHOST, 0).into();
+    let spec = CheckSpec::once(CheckKind::On, nowhere, LIMIT);
+    let run = Run::new(&spec, &context);
     over(said, |stream, deadline| exchange(Lines::new(stream, limits, deadline), &run))
-}
-
-fn spec() -> CheckSpec {
-    CheckSpec {
-        id: CheckId(0),
-        kind: CheckKind::On,
-        address: Ipv4Addr::LOCALHOST.into(),
-        port: 0,
-        source: None,
-        interval: LIMIT,
-        timeout: LIMIT,
-        pace: Pace::default(),
-    }
 }

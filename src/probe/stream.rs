@@ -2,7 +2,8 @@
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Run, tcp, tls};
+use super::tls::{self, Spoken};
+use super::{Run, tcp};
 use crate::lvs::check::CheckFailure;
 use crate::lvs::exchange::{Encryption, MailCheck, Tls};
 
@@ -17,25 +18,19 @@ pub(super) async fn open(
     tls: Option<&Tls>,
     host: Option<&str>,
 ) -> Result<Box<dyn Stream>, CheckFailure> {
-    let stream = tcp::connect(run.target, run).await?;
-    match tls {
-        Some(tls) => Ok(Box::new(tls::handshake(stream, tls, host, run).await?)),
-        None => Ok(Box::new(stream)),
-    }
+    open_for(Spoken::Other, run, tls, host).await
 }
 
-/// The same for HTTP/2, which TLS has to agree on.
-pub(super) async fn open_h2(
+/// The same for a protocol that TLS may have to agree on.
+pub(super) async fn open_for(
+    spoken: Spoken,
     run: &Run<'_>,
     tls: Option<&Tls>,
     host: Option<&str>,
 ) -> Result<Box<dyn Stream>, CheckFailure> {
     let stream = tcp::connect(run.target, run).await?;
     match tls {
-        Some(tls) => {
-            let spoken = tls::Spoken::Http2;
-            Ok(Box::new(tls::handshake_for(spoken, stream, (tls, host), run).await?))
-        }
+        Some(tls) => Ok(Box::new(tls::handshake_for(spoken, stream, (tls, host), run).await?)),
         None => Ok(Box::new(stream)),
     }
 }

@@ -5,7 +5,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::black_hole::BlackHole;
 use super::*;
-use crate::lvs::check::CheckId;
 use crate::lvs::exchange::{HttpCheck, HttpMethod, Wanted};
 
 /// Long enough for a busy machine, for checks that do not end by their timeout.
@@ -34,17 +33,7 @@ fn receive(text: &str) -> HttpCheck {
 }
 
 fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
-    let (address, port) = (target.ip(), target.port());
-    CheckSpec {
-        id: CheckId(1),
-        kind,
-        address,
-        port,
-        source: None,
-        interval: timeout,
-        timeout,
-        pace: crate::lvs::model::Pace::default(),
-    }
+    CheckSpec::once(kind, target, timeout)
 }
 
 async fn verdict(spec: &CheckSpec, trust: tls::Trust) -> Verdict {

@@ -14,7 +14,6 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::lvs::check::CheckId;
 use crate::lvs::exchange::{HttpCheck, HttpMethod, Wanted};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,17 +28,7 @@ fn skip(reason: &str) {
 }
 
 fn spec(kind: CheckKind, target: SocketAddr, timeout: Duration) -> CheckSpec {
-    let (address, port) = (target.ip(), target.port());
-    CheckSpec {
-        id: CheckId(1),
-        kind,
-        address,
-        port,
-        source: None,
-        interval: timeout,
-        timeout,
-        pace: crate::lvs::model::Pace::default(),
-    }
+    CheckSpec::once(kind, target, timeout)
 }
 
 async fn verdict(spec: &CheckSpec, trust: tls::Trust) -> Verdict {

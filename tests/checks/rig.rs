@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use pairbeat::lvs::check::{CheckFailure, CheckId, CheckKind, CheckSpec, Verdict};
+use pairbeat::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict};
 use pairbeat::lvs::exchange::{Authority, Exchange, Login, Password, Tls};
-use pairbeat::lvs::model::Pace;
 use pairbeat::probe::tls::Trust;
 use pairbeat::probe::{Context, probe};
 use rustix::process::{Pid, Signal, kill_process};
@@ -207,18 +206,7 @@ pub(crate) fn run<T>(work: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn spec(exchange: Exchange, target: SocketAddr, timeout: Duration) -> CheckSpec {
-    let (address, port) = (target.ip(), target.port());
-    let kind = CheckKind::Negotiate(exchange);
-    CheckSpec {
-        id: CheckId(1),
-        kind,
-        address,
-        port,
-        source: None,
-        interval: timeout,
-        timeout,
-        pace: Pace::default(),
-    }
+    CheckSpec::once(CheckKind::Negotiate(exchange), target, timeout)
 }
 
 /// What comes of one check.

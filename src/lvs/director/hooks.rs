@@ -11,7 +11,6 @@ use super::{Control, DirectorEvent, Output, Phase};
 use crate::lvs::model::ServiceKey;
 use crate::lvs::notify::{Program, RunFailure, told_of};
 use crate::lvs::pool::is_lost;
-use crate::lvs::table::Wish;
 use crate::time::Instant;
 
 /// Longest run of a program; then it is killed with its process group. Long enough to restart a
@@ -170,10 +169,8 @@ impl Control {
         if self.phase != Phase::Running {
             return BTreeMap::new();
         }
-        let (directors, health) = (self.directors.as_slice(), &self.health);
-        let (overrides, memory) = (&self.overrides, &self.memory);
-        let wish = Wish { directors, health, overrides, memory, now };
-        let leading = directors.iter().filter(|director| self.following.leads(&director.name));
+        let wish = self.wish(now);
+        let leading = self.directors.iter().filter(|director| self.following.leads(&director.name));
         let services = leading.flat_map(|director| &director.services);
         let topics = services.filter_map(|service| {
             let command = service.notify.fallback_command.as_ref()?;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::super::Context;
 use super::*;
-use crate::lvs::check::{CheckId, CheckKind};
-use crate::lvs::model::Pace;
+use crate::lvs::check::CheckKind;
 use crate::lvs::program::{ProgramCheck, Told};
 use crate::probe::tls::Trust;
 
@@ -27,9 +26,7 @@ fn asked(
 
 fn ask_at(check: &AgentCheck, port: u16, timeout: Duration) -> Result<Advice, CheckFailure> {
     let kind = CheckKind::Agent(check.clone());
-    let address = [127, 0, 0, 1].into();
-    let (id, interval, pace) = (CheckId(1), timeout, Pace::default());
-    let spec = CheckSpec { id, kind, address, port, source: None, interval, timeout, pace };
+    let spec = CheckSpec::once(kind, ([127, 0, 0, 1], port).into(), timeout);
     let context = Context::new(Arc::new(Trust::none()), &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { ask(check, &spec, &Run::new(&spec, &context)).await })

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::lvs::check::{CheckId, CheckKind, Verdict};
+use crate::lvs::check::{CheckKind, Verdict};
 use crate::lvs::program::FileCheck;
 use crate::probe::{Context, probe, tls};
 
@@ -51,17 +51,7 @@ fn wait<T>(task: impl Future<Output = T>) -> T {
 
 fn spec(kind: CheckKind, target: &str, timeout: Duration) -> CheckSpec {
     let target: SocketAddr = target.parse().unwrap();
-    let (address, port) = (target.ip(), target.port());
-    CheckSpec {
-        id: CheckId(1),
-        kind,
-        address,
-        port,
-        source: None,
-        interval: timeout,
-        timeout,
-        pace: crate::lvs::model::Pace::default(),
-    }
+    CheckSpec::once(kind, target, timeout)
 }
 
 async fn verdict(spec: &CheckSpec) -> Verdict {
