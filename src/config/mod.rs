@@ -28,6 +28,10 @@ mod timing;
 pub mod toml;
 mod value;
 
+pub(crate) use self::ldirectord::section::{PERSISTENT_MAX, SCHED_FLAGS, SCHEDULERS};
+pub(crate) use self::toml::{CHECK_TIME_MAX, CHECK_TIME_MIN, COUNT_MAX};
+pub(crate) use self::value::{INTERFACE_LEN_MAX, is_interface, prefix};
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

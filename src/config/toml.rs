@@ -25,6 +25,7 @@
 mod agent;
 mod arbiter;
 mod check;
+pub(crate) use self::check::{COUNT_MAX, TIME_MAX as CHECK_TIME_MAX, TIME_MIN as CHECK_TIME_MIN};
 mod damping;
 mod director;
 mod exchange;

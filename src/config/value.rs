@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// Longest interface name and address label: `IFNAMSIZ` without its NUL (linux/if.h).
-pub(super) const INTERFACE_LEN_MAX: usize = 15;
+pub(crate) const INTERFACE_LEN_MAX: usize = 15;
 
 /// A boolean of ha.cf: true, on, yes, y, 1 and false, off, no, n, 0, in any case.
 pub(super) fn boolean(text: &str) -> Option<bool> {
@@ -75,7 +75,7 @@ pub(super) fn time_text(time: Duration) -> String {
 }
 
 /// A prefix length of 1 to `max`, or a dotted netmask where `max` is 32.
-pub(super) fn prefix(text: &str, max: u8) -> Option<u8> {
+pub(crate) fn prefix(text: &str, max: u8) -> Option<u8> {
     if max == 32
         && let Ok(mask) = text.parse::<Ipv4Addr>()
     {
@@ -92,7 +92,7 @@ pub(super) fn prefix_max(ip: IpAddr) -> u8 {
 }
 
 /// Whether the kernel would take it as an interface name.
-pub(super) fn is_interface(text: &str) -> bool {
+pub(crate) fn is_interface(text: &str) -> bool {
     (1..=INTERFACE_LEN_MAX).contains(&text.len())
         && text != "."
         && text != ".."

@@ -4,12 +4,11 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::config::Family;
+use crate::config::{Family, INTERFACE_LEN_MAX, SCHEDULERS};
 use crate::import::World;
 use crate::import::document::{Table, Value};
 use crate::import::model::{
-    Director, Group, Pair, Preferred, Real, SCHEDULERS, Service, is_interface, is_usable, netmask,
-    plain_check,
+    Director, Group, Pair, Preferred, Real, Service, is_interface, is_usable, netmask, plain_check,
 };
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
@@ -139,7 +138,7 @@ fn vip(value: &str, at: &At, world: &World<'_>, remarks: &mut Remarks) -> Option
     let interface = device.split(':').next().unwrap_or_default();
     if is_interface(interface) {
         table.put("interface", interface);
-        if device.len() > interface.len() + 1 && device.len() <= 15 {
+        if device.len() > interface.len() + 1 && device.len() <= INTERFACE_LEN_MAX {
             table.put("label", device);
         }
     } else {

@@ -1,5 +1,6 @@
 //! A check of ldirectord's, as it is read from its file, in the words of pairbeat.toml.
 
+use crate::config::COUNT_MAX;
 use crate::import::document::Table;
 use crate::import::model::Secrets;
 use crate::import::remark::{At, Remarks};
@@ -10,10 +11,8 @@ use crate::lvs::program::{ProgramCheck, Told};
 
 /// perl(1), which runs what `external-perl` names.
 const PERL: &str = "/usr/bin/perl";
-/// Most failures in a row, and connect checks between two others, that pairbeat.toml takes.
-const COUNT_MAX: u32 = 1000;
 /// Finds a program that is named without its path.
-const ENV: &str = "/usr/bin/env";
+pub(super) const ENV: &str = "/usr/bin/env";
 
 /// The check of a server.
 pub(super) fn check(
@@ -47,11 +46,7 @@ pub(super) fn check(
     if real.check_address != real.key.address {
         table.put("address", real.check_address.to_string());
     }
-    let own = match key {
-        ServiceKey::Address { port, .. } => *port,
-        ServiceKey::Mark { .. } => 0,
-    };
-    let default = if real.key.port > 0 { real.key.port } else { own };
+    let default = if real.key.port > 0 { real.key.port } else { key.port() };
     if real.check_port > 0 && real.check_port != default {
         table.put("port", u32::from(real.check_port));
     }

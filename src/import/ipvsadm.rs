@@ -3,11 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use crate::config::SCHEDULERS;
 use crate::import::World;
 use crate::import::document::Table;
-use crate::import::model::{
-    Pair, Real, SCHEDULERS, Service, alone, is_usable, netmask, plain_check,
-};
+use crate::import::model::{Pair, Real, Service, alone, is_usable, netmask, plain_check};
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
 

@@ -11,11 +11,9 @@ use crate::import::document::{Block, Table, Value};
 use crate::import::model::{Director, Group, Pair, Preferred, Real, Secrets, Service, alone, name};
 use crate::import::remark::{At, Done, Remarks};
 use crate::import::{Refused, World, exchange, source};
-use crate::lvs::model::{RealKey, RealServer, ServiceKey, VirtualService};
+use crate::lvs::model::{self, RealKey, RealServer, ServiceKey, VirtualService};
 use crate::names::{DirectorName, NodeName};
 
-/// Finds a program that is named without its path.
-const ENV: &str = "/usr/bin/env";
 /// The director's name where the file's says nothing.
 const NAME: &str = "lvs";
 
@@ -38,13 +36,18 @@ pub(super) fn ldirectord(
     let at = At::new(path, 0);
     let mut pair = alone(services, NAME, &at, remarks);
     for director in &mut pair.directors {
-        let maintenance = draft.director.maintenance.as_ref();
-        director
-            .settings
-            .put_some("maintenance_dir", maintenance.map(|it| it.display().to_string()));
+        director.settings = settings(&draft.director);
     }
     pair.secrets = secrets;
     Ok(pair)
+}
+
+/// What a director says for all its services.
+fn settings(director: &model::Director) -> Table {
+    let mut settings = Table::default();
+    let maintenance = director.maintenance.as_ref();
+    settings.put_some("maintenance_dir", maintenance.map(|it| it.display().to_string()));
+    settings
 }
 
 /// What the reader of that file says is what becomes of it.
@@ -67,7 +70,8 @@ pub(super) fn ha_d(
     remarks: &mut Remarks,
 ) -> Result<Pair, Refused> {
     let ha_cf = directory.join("ha.cf");
-    let Some(node) = first_node(&world.text(&ha_cf)?) else {
+    let text = world.text(&ha_cf)?;
+    let Some(node) = first_node(&text) else {
         return Err(Refused::Because(format!("{}: no `node`", ha_cf.display())));
     };
     let (config, found) = config::load(directory, &node, world.environment);
@@ -87,7 +91,6 @@ pub(super) fn ha_d(
     ];
     pair.links = config.links.iter().map(|it| (Vec::new(), link(it))).collect();
     pair.blocks = blocks(&config);
-    let text = world.text(&ha_cf)?;
     no_words(&config, &text, &ha_cf, remarks);
     for group in &config.groups {
         let used: Vec<&str> = pair.groups.iter().map(|group| group.name.as_str()).collect();
@@ -98,13 +101,14 @@ pub(super) fn ha_d(
         pair.groups.push(Group { comments: Vec::new(), name, preferred, resources });
     }
     for (name, director) in &config.directors {
-        let mut settings = Table::default();
-        let maintenance = director.maintenance.as_ref();
-        settings.put_some("maintenance_dir", maintenance.map(|it| it.display().to_string()));
         let path = directory.join(name.as_str());
         let mut of = |service| of_model(service, None, &path, &mut pair.secrets, remarks);
         let services = director.services.iter().map(&mut of).collect();
-        pair.directors.push(Director { name: name.to_string(), settings, services });
+        pair.directors.push(Director {
+            name: name.to_string(),
+            settings: settings(director),
+            services,
+        });
     }
     let at = At::new(&directory.join("authkeys"), 0);
     remarks.changed(&at, "the keys are not taken over: pairbeat.toml has a key file of its own");
@@ -287,7 +291,7 @@ fn of_model(
         (real.text(), sorry.forwarding)
     });
     service.fallback_command = from.notify.fallback_command.as_ref().map(|it| {
-        let path = (!it.program.starts_with('/')).then(|| ENV.to_owned());
+        let path = (!it.program.starts_with('/')).then(|| exchange::ENV.to_owned());
         path.into_iter().chain([it.program.clone()]).chain(it.args.iter().cloned()).collect()
     });
     service

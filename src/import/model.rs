@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::config::{self, PERSISTENT_MAX, SCHED_FLAGS};
 use crate::import::Options;
 use crate::import::document::{Block, Table, Value, key};
 use crate::import::remark::{At, Remarks};
@@ -123,7 +124,7 @@ impl Service {
             remarks.left_out(at, "one-packet scheduling is for UDP only");
             self.one_packet = false;
         }
-        let known = |flags: &String| flags.split(',').all(|flag| FLAGS.contains(&flag));
+        let known = |flags: &String| flags.split(',').all(|flag| SCHED_FLAGS.contains(&flag));
         if let Some(flags) = self.flags.take_if(|flags| !known(flags)) {
             remarks.left_out(at, format!("the scheduler's flags `{flags}` are not known"));
         }
@@ -164,19 +165,10 @@ impl Service {
     }
 }
 
-/// Longest persistence, in seconds (31 days).
-const PERSISTENT_MAX: u32 = 2_678_400;
 /// Persistence of a service of all ports where none is written.
 const PERSISTENT_ALL: u32 = 300;
 /// Most real servers of one service that are taken over.
 const REALS_MAX: usize = 1_000;
-/// The kernel's schedulers.
-pub(super) const SCHEDULERS: &[&str] = &[
-    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
-];
-/// Their flags.
-const FLAGS: &[&str] =
-    &["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"];
 
 /// Whether a service or a server can have it.
 pub(super) fn is_usable(ip: IpAddr) -> bool {
@@ -195,28 +187,16 @@ pub(super) fn plain_check(key: &ServiceKey) -> &'static str {
     }
 }
 
-/// Longest name of an interface (linux/if.h).
-pub(super) const INTERFACE_MAX: usize = 15;
-
-/// Whether the kernel could have an interface of that name.
+/// Whether the kernel could have an interface of that name, and nobody would wonder at it.
 pub fn is_interface(text: &str) -> bool {
     let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    (1..=INTERFACE_MAX).contains(&text.len())
-        && text.chars().all(fit)
-        && text != "."
-        && text != ".."
+    config::is_interface(text) && text.chars().all(fit)
 }
 
 /// A prefix length, or dotted; `None` for the whole address, and what is no mask.
 pub(super) fn netmask(text: &str, ipv6: bool) -> Option<u8> {
     let max = if ipv6 { 128 } else { 32 };
-    let dotted = |text: &str| {
-        let bits = text.parse::<std::net::Ipv4Addr>().ok()?.to_bits();
-        let length = bits.leading_ones();
-        (bits.checked_shl(length).unwrap_or(0) == 0).then(|| u8::try_from(length).ok())?
-    };
-    let length = text.parse().ok().or_else(|| dotted(text).filter(|_| !ipv6))?;
-    (1..max).contains(&length).then_some(length)
+    config::prefix(text, max).filter(|length| *length < max)
 }
 
 /// A real server.
@@ -234,13 +214,9 @@ pub(super) struct Real {
 
 impl Real {
     pub(super) fn new(address: IpAddr, port: Option<u16>, key: &ServiceKey) -> Self {
-        let own = match key {
-            ServiceKey::Address { port, .. } => *port,
-            ServiceKey::Mark { .. } => 0,
-        };
         Self {
             address,
-            port: port.filter(|port| *port > 0 && *port != own),
+            port: port.filter(|port| *port > 0 && *port != key.port()),
             forwarding: Forwarding::Gate,
             weight: 1,
             thresholds: Thresholds::default(),
@@ -377,9 +353,7 @@ fn links(pair: &mut Pair, options: &Options<'_>, at: &At, remarks: &mut Remarks)
     let interface = options.interface.clone();
     if let Some((one, other)) = &options.peers {
         let mut link = Table::default();
-        let known = pair.links.first().and_then(|(_, link)| {
-            link.0.iter().find(|(key, _)| key == "interface").map(|(_, value)| value.clone())
-        });
+        let known = pair.links.first().and_then(|(_, link)| link.get("interface").cloned());
         link.put_some("interface", interface.map(Value::from).or(known));
         link.put("peers", vec![one.to_string(), other.to_string()]);
         pair.links = vec![(Vec::new(), link)];

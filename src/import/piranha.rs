@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::{INTERFACE_LEN_MAX, SCHEDULERS};
 use crate::import::World;
 use crate::import::document::{Table, Value};
 use crate::import::model::{
-    Director, Group, Pair, Preferred, Real, SCHEDULERS, Service, is_interface, is_usable, netmask,
-    plain_check,
+    Director, Group, Pair, Preferred, Real, Service, is_interface, is_usable, netmask, plain_check,
 };
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
@@ -286,7 +286,11 @@ fn vip(block: &mut Block, ip: IpAddr, device: Option<&str>) -> Table {
         if is_interface(interface) {
             vip.put("interface", interface);
         }
-        if device.contains(':') && device.len() <= 15 && ip.is_ipv4() && is_interface(interface) {
+        if device.contains(':')
+            && device.len() <= INTERFACE_LEN_MAX
+            && ip.is_ipv4()
+            && is_interface(interface)
+        {
             vip.put("label", device);
         }
     }

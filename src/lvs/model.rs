@@ -200,6 +200,14 @@ impl ServiceKey {
             Self::Mark { ipv6, .. } => *ipv6,
         }
     }
+
+    /// Its own port; 0 where that is every port, and with a mark.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Address { port, .. } => *port,
+            Self::Mark { .. } => 0,
+        }
+    }
 }
 
 /// As in `ipvsadm -Ln`: `192.168.2.110:80`, `[2001:db8::1]:80`; with `tcp `/`udp ` in front only

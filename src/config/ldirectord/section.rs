@@ -12,17 +12,17 @@ use crate::lvs::exchange::HttpMethod;
 use crate::lvs::model::{Forwarding, Protocol, SchedFlags};
 
 /// Longest persistence, in seconds (ipvsadm's limit of 31 days).
-pub(in crate::config) const PERSISTENT_MAX: u32 = 31 * 24 * 3600;
+pub(crate) const PERSISTENT_MAX: u32 = 31 * 24 * 3600;
 /// Longest interval and timeout, in seconds.
 pub(super) const SECONDS_MAX: u32 = 24 * 3600;
 /// Longest scheduler name, in bytes: `IP_VS_SCHEDNAME_MAXLEN` without its NUL (linux/ip_vs.h).
 const SCHEDULER_LEN_MAX: usize = 15;
 /// The schedulers of Linux 6.18.
-const SCHEDULERS: &[&str] = &[
+pub(crate) const SCHEDULERS: &[&str] = &[
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
 ];
 /// The flags of schedulers that ipvsadm knows by name.
-const SCHED_FLAGS: &[&str] =
+pub(crate) const SCHED_FLAGS: &[&str] =
     &["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"];
 /// What they are in the kernel.
 const SCHED_BITS: &[u8] = &[1, 2, 1, 2, 1, 2, 4];

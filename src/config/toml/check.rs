@@ -22,11 +22,11 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(10);
 /// Longest check where nothing is said.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest interval and timeout. A check costs the server a connection.
-const TIME_MIN: Duration = Duration::from_millis(50);
+pub(crate) const TIME_MIN: Duration = Duration::from_millis(50);
 /// Longest interval and timeout.
-const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Most failures or successes in a row that can be asked for.
-const COUNT_MAX: u32 = 1000;
+pub(crate) const COUNT_MAX: u32 = 1000;
 
 /// `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

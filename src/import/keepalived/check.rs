@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::config::{CHECK_TIME_MAX, CHECK_TIME_MIN, COUNT_MAX};
 use crate::import::document::{Table, Value};
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::lvs::of_type;
@@ -24,11 +25,6 @@ const CHECKS: &[&str] = &[
     "FILE_CHECK",
     "BFD_CHECK",
 ];
-/// What pairbeat takes for an interval and a limit.
-const TIME_MIN: Duration = Duration::from_millis(50);
-const TIME_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Most failures in a row until a server is out.
-const FALL_MAX: u32 = 1000;
 
 /// keepalived's times.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -68,7 +64,7 @@ impl Timing {
     }
 
     fn interval(&self) -> Duration {
-        self.loops.unwrap_or(Duration::from_secs(60)).clamp(TIME_MIN, TIME_MAX)
+        self.loops.unwrap_or(Duration::from_secs(60)).clamp(CHECK_TIME_MIN, CHECK_TIME_MAX)
     }
 
     fn limit(&self) -> Duration {
@@ -76,7 +72,7 @@ impl Timing {
             Kind::Misc => self.interval(),
             Kind::Plain | Kind::Http | Kind::Dns => Duration::from_secs(5),
         };
-        self.timeout.unwrap_or(default).clamp(TIME_MIN, TIME_MAX)
+        self.timeout.unwrap_or(default).clamp(CHECK_TIME_MIN, CHECK_TIME_MAX)
     }
 
     /// One failure more than there are retries.
@@ -86,7 +82,7 @@ impl Timing {
             Kind::Plain | Kind::Http => 1,
             Kind::Dns => 3,
         };
-        self.retry.unwrap_or(default).saturating_add(1).min(FALL_MAX)
+        self.retry.unwrap_or(default).saturating_add(1).min(COUNT_MAX)
     }
 
     fn again(&self) -> Duration {
@@ -99,10 +95,13 @@ impl Timing {
         table.put("interval", self.interval());
         table.put("timeout", self.limit());
         table.put("fall", self.fall());
-        let again =
-            Some(self.again()).filter(|it| (TIME_MIN..=TIME_MAX).contains(it) && self.fall() > 1);
+        let again = Some(self.again())
+            .filter(|it| (CHECK_TIME_MIN..=CHECK_TIME_MAX).contains(it) && self.fall() > 1);
         table.put_some("retry", again);
-        table.put_some("warmup", self.warmup.filter(|it| (TIME_MIN..=TIME_MAX).contains(it)));
+        table.put_some(
+            "warmup",
+            self.warmup.filter(|it| (CHECK_TIME_MIN..=CHECK_TIME_MAX).contains(it)),
+        );
         table
     }
 }
@@ -215,7 +214,7 @@ pub(super) fn of(checks: &[&Node], base: &Base<'_>, real: &Node, remarks: &mut R
             plain(fallback, &rest, remarks)
         }
     };
-    let port = base.has_port() || common.0.iter().any(|(key, _)| key == "port");
+    let port = base.has_port() || common.get("port").is_some();
     if !port && matches!(kind(&check), "connect" | "udp") {
         remarks.changed(&best.at, "no port to check at: `ping`");
         check = of_type("ping");
@@ -233,11 +232,10 @@ fn setting<'n>(
     remarks: &mut Remarks,
 ) {
     let value = line.word(1).unwrap_or_default();
-    let known = |key: &str, table: &Table| table.0.iter().any(|(name, _)| name == key);
     match line.keyword() {
         _ if timing.setting(line) => {}
         "connect_port" => match value.parse::<u16>() {
-            Ok(port @ 1..) if !known("port", common) => {
+            Ok(port @ 1..) if common.get("port").is_none() => {
                 if port != base.port || matches!(base.key, ServiceKey::Mark { .. }) {
                     common.put("port", u32::from(port));
                 }
@@ -245,7 +243,7 @@ fn setting<'n>(
             _ => remarks.left_out(&line.at, format!("`{}` is no port", line.text())),
         },
         "connect_ip" => match value.parse::<std::net::IpAddr>() {
-            Ok(ip) if ip.is_ipv6() == base.key.is_ipv6() && !known("address", common) => {
+            Ok(ip) if ip.is_ipv6() == base.key.is_ipv6() && common.get("address").is_none() => {
                 common.put("address", ip.to_string());
             }
             _ => remarks.left_out(

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::config::SCHEDULERS;
 use crate::import::document::Table;
 use crate::import::keepalived::check::{self, Checked, Timing};
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::table::{self, Place};
-use crate::import::model::{Real, SCHEDULERS, Service, endpoint, is_usable, netmask};
+use crate::import::model::{Real, Service, endpoint, is_usable, netmask};
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
 

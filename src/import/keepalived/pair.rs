@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use crate::cluster::message::LINKS_MAX;
 use crate::import::document::{Table, Value};
 use crate::import::keepalived::View;
 use crate::import::keepalived::vrrp::{Instance, Vip};
@@ -13,8 +14,6 @@ use crate::names::NodeName;
 
 /// Adverts that may be missing until a node is dead (`down_timer_adverts`).
 const ADVERTS: u32 = 3;
-/// Most heartbeat links of a pair.
-const LINKS_MAX: usize = 8;
 /// Most groups of a pair.
 const GROUPS_MAX: usize = 32;
 /// Most resources of a group, without its director and sync.
@@ -147,9 +146,8 @@ fn links(pair: &mut Pair, first: &View, second: Option<&View>, remarks: &mut Rem
             }
         }
         let same = |(_, known): &(Vec<String>, Table)| {
-            let interface =
-                |table: &Table| table.0.iter().find(|(key, _)| key == "interface").cloned();
-            *known == link || interface(known).is_some() && interface(known) == interface(&link)
+            let interface = known.get("interface");
+            *known == link || interface.is_some() && interface == link.get("interface")
         };
         if !pair.links.iter().any(same) && pair.links.len() < LINKS_MAX {
             let comment =

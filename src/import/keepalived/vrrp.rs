@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use crate::config::INTERFACE_LEN_MAX;
 use crate::import::document::Table;
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::table::{self, Place};
-use crate::import::model::{INTERFACE_MAX, is_interface, is_usable};
+use crate::import::model::{is_interface, is_usable};
 use crate::import::remark::{At, Remarks};
 
 /// `priority` where none is good.
@@ -211,7 +212,7 @@ fn vip(line: &Node, own: Option<&str>, remarks: &mut Remarks) -> Option<Vip> {
         let interface = vip.interface.as_deref().unwrap_or_default();
         let rest = label.strip_prefix(interface).and_then(|rest| rest.strip_prefix(':'));
         rest.is_some_and(is_interface)
-            && label.len() <= INTERFACE_MAX
+            && label.len() <= INTERFACE_LEN_MAX
             && !ip.is_ipv6()
             && !interface.is_empty()
     };
