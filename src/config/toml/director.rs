@@ -50,7 +50,7 @@ struct Defaults<'d> {
     requires: Vec<Word<'d>>,
     agent: Option<agent::Written<'d>>,
     fallback: Option<Item<'d>>,
-    fallback_command: Option<Program>,
+    notify: Notify,
 }
 
 impl<'d> Defaults<'d> {
@@ -65,7 +65,7 @@ impl<'d> Defaults<'d> {
             requires: requires::names(fields, walk),
             agent: fields.take("agent").and_then(|item| agent::read(item, walk)),
             fallback: fields.take("fallback"),
-            fallback_command: fields.take("fallback_command").and_then(|it| program(it, walk)),
+            notify: notify(fields, walk),
         }
     }
 
@@ -81,7 +81,7 @@ impl<'d> Defaults<'d> {
             requires: [farther.requires.as_slice(), &self.requires].concat(),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
-            fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
+            notify: self.notify.or(&farther.notify),
         }
     }
 }
@@ -166,10 +166,19 @@ fn service(
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
         policy: Policy { pace: own.check.pace(), ..Policy::default() },
-        notify: Notify { fallback_command: own.fallback_command.clone() },
+        notify: own.notify.clone(),
     };
     service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
+}
+
+fn notify(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Notify {
+    let mut told = |name| fields.take(name).and_then(|item| program(item, walk));
+    Notify {
+        fallback_command: told("fallback_command"),
+        quorum_up: told("quorum_up"),
+        quorum_down: told("quorum_down"),
+    }
 }
 
 /// A program that is told something: no shell.
