@@ -492,7 +492,7 @@ fn director(reals: u16) -> Director {
         policy: Policy::default(),
     };
     let name = DirectorName::new("web").unwrap();
-    Director { name, services: vec![web], maintenance: None, follow: false }
+    Director { name, services: vec![web], maintenance: None, follow: false, adopt: false }
 }
 
 fn started(reals: u16) -> Loop {

@@ -198,6 +198,9 @@ fn write_director(out: &mut String, director: &Director) -> fmt::Result {
     if director.follow {
         writeln!(out, "standby_checks active")?;
     }
+    if director.adopt {
+        writeln!(out, "hand_made adopt")?;
+    }
     for service in &director.services {
         write_service(out, service)?;
     }

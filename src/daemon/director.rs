@@ -446,6 +446,12 @@ impl Task {
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }
+                Output::Adopt(target, command) => {
+                    if let Err(full) = self.book.order(target, command) {
+                        warn!("what was ordered by hand is put back: {full}");
+                    }
+                    self.control.handle(clock::now(), Input::Override(self.overrides()));
+                }
                 Output::Tell(verdicts) => self.book.judge(verdicts),
                 Output::Run { id, program } => {
                     let answer = self.answers.0.clone();

@@ -97,6 +97,7 @@ pub(super) fn read(
     let maintenance = fields.take("maintenance_dir").and_then(|item| item.text(walk));
     let maintenance = maintenance.map(|word| PathBuf::from(word.text));
     let follow = fields.take("standby_checks").is_some_and(|item| follow(item, walk));
+    let adopt = fields.take("hand_made").is_some_and(|item| adopt(item, walk));
     let items = fields.take("service").map_or_else(Vec::new, |item| item.items(walk));
     if items.is_empty() {
         let help = format!("`[[director.{name}.service]]` with `address = \"192.168.2.110:80\"`");
@@ -112,7 +113,8 @@ pub(super) fn read(
             marks.push(mark);
         }
     }
-    DraftDirector { director: Director { name, services, maintenance, follow }, services: marks }
+    let director = Director { name, services, maintenance, follow, adopt };
+    DraftDirector { director, services: marks }
 }
 
 fn service(
@@ -266,16 +268,22 @@ fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
 
 /// Whether a standby goes by the active node's verdicts.
 fn follow(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    either(item, ["own", "active"], "not whose checks a standby goes by", walk)
+}
+
+/// Whether changes of the kernel's table by hand are orders.
+fn adopt(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    either(item, ["correct", "adopt"], "nothing to do with changes made by hand", walk)
+}
+
+/// Whether the second of two words is said.
+fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -> bool {
     let Some(word) = item.text(walk) else { return false };
-    match word.text {
-        "active" => true,
-        "own" => false,
-        other => {
-            let message = format!("`{other}` is not whose checks a standby goes by");
-            walk.faults.fault(item.span, message).help("own, active");
-            false
-        }
+    if !words.contains(&word.text) {
+        let message = format!("`{}` is {is_not}", word.text);
+        walk.faults.fault(item.span, message).help(words.join(", "));
     }
+    word.text == words[1]
 }
 
 fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {
