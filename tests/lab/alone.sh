@@ -15,6 +15,7 @@ cd "$place"
 ip link set lo up
 
 director() { "$PAIRBEAT" --runtime-dir "$place/run" --state-dir "$place/state" director "$@" >>"$place/said" 2>&1; }
+# shellcheck disable=SC2120 # its argument comes by eval
 seen() { "$PAIRBEAT" --runtime-dir "$place/run" status --director web.cf "$@" 2>>"$place/said"; }
 shows() { seen | grep -qF -- "$1"; }
 orders() { "$PAIRBEAT" --runtime-dir "$place/run" real --director web.cf "$@" >>"$place/said" 2>&1; }
