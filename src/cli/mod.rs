@@ -12,6 +12,7 @@ mod import;
 mod keygen;
 mod out;
 mod real;
+mod realserver;
 mod replay;
 mod restart;
 
@@ -54,6 +55,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Explain { group, json } => explain::explain(&paths, group, json),
         Command::Replay { file, all } => replay::replay(&file, all),
         Command::Real { order } => real::real(&paths, &order),
+        Command::Realserver { order } => realserver::realserver(&paths, &order),
         Command::Check => check::check(&paths),
         Command::Director(words) => director::director(&paths, &words),
         Command::Import(words) => import::import(&paths, &words),
