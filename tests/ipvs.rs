@@ -181,6 +181,39 @@ fn every_kind_of_entry_reads_back_as_it_was_ordered() {
 }
 
 #[test]
+fn every_kind_of_tunnel_reads_back_changes_in_place_and_is_what_ipvsadm_says() {
+    in_namespace(
+        "every_kind_of_tunnel_reads_back_changes_in_place_and_is_what_ipvsadm_says",
+        || {
+            let mut ipvs = Ipvs::open().unwrap();
+            let key = service(Protocol::Tcp, "10.0.0.1", 80);
+            for (method, words) in [
+                ("gue:6080", "--tun-type gue --tun-port 6080 --tun-nocsum"),
+                ("gue:6081,csum", "--tun-type gue --tun-port 6081 --tun-csum"),
+                ("gue:6081,remcsum", "--tun-type gue --tun-port 6081 --tun-remcsum"),
+                ("gre", "--tun-type gre --tun-nocsum"),
+                ("gre,csum", "--tun-type gre --tun-csum"),
+                ("ipip", "--tun-type ipip"),
+                ("gate", ""),
+                ("gue:9", "--tun-type gue --tun-port 9 --tun-nocsum"),
+            ] {
+                let want = Table(
+                    [(key, entry("rr", &[("10.0.1.6", 80, method.parse().unwrap(), 1)]))].into(),
+                );
+                let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]));
+                all_obeyed(&mut ipvs, &ops);
+                assert_eq!(ipvs.dump().unwrap(), want);
+                assert!(saved().concat().ends_with(words), "{method}: {:?}", saved());
+                let rules = run("ipvsadm", &["-Sn"]);
+                run("ipvsadm", &["-C"]);
+                restore(&rules);
+                assert_eq!(ipvs.dump().unwrap(), want, "made by ipvsadm");
+            }
+        },
+    );
+}
+
+#[test]
 fn thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place() {
     in_namespace("thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place", || {
         let mut ipvs = Ipvs::open().unwrap();

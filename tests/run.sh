@@ -16,7 +16,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director alone serial sync watchdog faults measure)
+steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director forwarding alone serial sync watchdog faults measure)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -31,6 +31,7 @@ declare -A about=(
   [lab-tests]="the integration tests that need a kernel as Debian has it"
   [story]="the demonstration, every claim checked"
   [director]="the director's second day: reload, tampering, black holes, open connections"
+  [forwarding]="every forwarding method, followed packet by packet"
   [alone]="a director without a cluster: what it tells programs, and a file that changes"
   [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared"
   [serial]="heartbeats over a serial line of the virtual machine"
@@ -41,11 +42,11 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [alone]=60 [differential]=2700 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=60 [alone]=60 [differential]=2700 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [alone]=300 [differential]=5400 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=600 [alone]=300 [differential]=5400 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
-spoken=" lab-self story director alone differential serial sync watchdog faults measure "
+spoken=" lab-self story director forwarding alone differential serial sync watchdog faults measure "
 # Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
 # where the lab runs.
 lab_tests=(ipvs lease)
@@ -128,6 +129,11 @@ step_story() {
 step_director() {
   build_for_lab
   in_lab "${most[director]}" director.sh
+}
+
+step_forwarding() {
+  build_for_lab
+  in_lab "${most[forwarding]}" forwarding.sh
 }
 
 step_alone() {

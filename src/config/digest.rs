@@ -24,8 +24,7 @@ use crate::lvs::exchange::{
     SqlCheck, TextCheck, Tls, Wanted,
 };
 use crate::lvs::model::{
-    Agent, Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds,
-    VirtualService,
+    Agent, Dependency, Director, Pace, Policy, Quorum, RealServer, Thresholds, VirtualService,
 };
 use crate::lvs::notify::{Notify, Program};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
@@ -223,7 +222,7 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
         writeln!(out, "{when} {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
     }
     if let Some(fallback) = &service.fallback {
-        write!(out, "fallback {} {}", fallback.key, forwarding(fallback.forwarding))?;
+        write!(out, "fallback {} {}", fallback.key, fallback.forwarding)?;
         if fallback.check != CheckKind::On {
             out.write_char(' ')?;
             write_check(out, &fallback.check)?;
@@ -261,7 +260,7 @@ fn write_policy(out: &mut String, policy: &Policy) -> fmt::Result {
 fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Result {
     for real in reals {
         let (address, port) = (real.check_address, real.check_port);
-        write!(out, "{pool} {} {} {} ", real.key, forwarding(real.forwarding), real.weight)?;
+        write!(out, "{pool} {} {} {} ", real.key, real.forwarding, real.weight)?;
         write_check(out, &real.check)?;
         writeln!(out, " {address} {port}")?;
         let Thresholds { upper, lower } = real.thresholds;
@@ -280,15 +279,6 @@ fn write_reals(out: &mut String, pool: &str, reals: &[RealServer]) -> fmt::Resul
         }
     }
     Ok(())
-}
-
-fn forwarding(forwarding: Forwarding) -> &'static str {
-    match forwarding {
-        Forwarding::Gate => "gate",
-        Forwarding::Masq => "masq",
-        Forwarding::Ipip => "ipip",
-        Forwarding::Local => "local",
-    }
 }
 
 fn write_check(out: &mut String, check: &CheckKind) -> fmt::Result {

@@ -8,7 +8,7 @@ use crate::import::World;
 use crate::import::document::Table;
 use crate::import::model::{Pair, Real, Service, alone, is_usable, netmask, plain_check};
 use crate::import::remark::{At, Remarks};
-use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
+use crate::lvs::model::{Checksum, Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
 
 /// Persistence where `-p` has no number, in seconds (ipvsadm(8)).
 const PERSISTENT: u32 = 300;
@@ -163,6 +163,27 @@ fn service(words: &[&str], at: &At, services: &mut Vec<Service>, remarks: &mut R
     services.push(service);
 }
 
+/// The kind of a tunnel.
+fn tunnel(words: &mut Words<'_>, at: &At, remarks: &mut Remarks) -> Forwarding {
+    let kind = words.take(&["--tun-type"]).flatten().unwrap_or("ipip").to_owned();
+    let port = words.number(&["--tun-port"]);
+    let _none = words.take(&["--tun-nocsum"]);
+    let checksum = match (words.take(&["--tun-csum"]), words.take(&["--tun-remcsum"])) {
+        (_, Some(_)) => Checksum::Remote,
+        (Some(_), None) => Checksum::Whole,
+        (None, None) => Checksum::None,
+    };
+    match (kind.as_str(), port.and_then(|port: u32| u16::try_from(port).ok())) {
+        ("ipip", _) => Forwarding::Ipip,
+        ("gre", _) => Forwarding::Gre { checksum: checksum != Checksum::None },
+        ("gue", Some(port @ 1..)) => Forwarding::Gue { port, checksum },
+        _ => {
+            remarks.left_out(at, format!("a tunnel of type {kind} without a port: ipip"));
+            Forwarding::Ipip
+        }
+    }
+}
+
 fn server(words: &[&str], at: &At, services: &mut [Service], remarks: &mut Remarks) {
     let mut words = Words::of(words);
     let Some(key) = key(&mut words, at, remarks) else { return };
@@ -182,7 +203,7 @@ fn server(words: &[&str], at: &At, services: &mut [Service], remarks: &mut Remar
     real.forwarding = if masq {
         Forwarding::Masq
     } else if ipip {
-        Forwarding::Ipip
+        tunnel(&mut words, at, remarks)
     } else {
         Forwarding::Gate
     };

@@ -3,6 +3,8 @@
 //! Neighbours: `config` makes these values, `lvs::health` and `lvs::plan` work on them, `kernel`
 //! puts the resulting [`Table`] into IPVS. This module does no IO and knows no file format.
 
+mod forwarding;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::forwarding::{Checksum, Forwarding, GUE_PORT, NotForwarding};
 
 use crate::lvs::check::CheckKind;
 use crate::lvs::notify::Notify;
@@ -255,7 +259,7 @@ pub const WEIGHT_MAX: u32 = 65_535;
 /// A real server of one virtual service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealServer {
-    /// Where it is in IPVS. With gate and ipip the port is the virtual service's; with
+    /// Where it is in IPVS. With gate and tunnels the port is the virtual service's; with
     /// a mark it is 0, unless masq maps every marked connection to one port.
     pub key: RealKey,
     /// How packets get there.
@@ -339,33 +343,6 @@ impl RealServer {
 
 /// Weight of a sorry server, as in ldirectord.
 pub const FALLBACK_WEIGHT: u32 = 1;
-
-/// Forwarding method, in ldirectord's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Forwarding {
-    /// Direct routing: the MAC is rewritten, nothing else.
-    Gate,
-    /// NAT.
-    Masq,
-    /// IP in IP.
-    Ipip,
-    /// Delivered on this machine. Never asked for; where the address is the kernel's own it
-    /// delivers so whatever the method, and may say so in a dump (6.1 was seen to report the
-    /// method that was asked for).
-    Local,
-}
-
-impl fmt::Display for Forwarding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gate => "gate",
-            Self::Masq => "masq",
-            Self::Ipip => "ipip",
-            Self::Local => "local",
-        })
-    }
-}
 
 /// The IPVS entries that should be, or are, in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

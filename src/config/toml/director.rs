@@ -20,8 +20,8 @@ use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::{Family, value};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{
-    Director, Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
-    VirtualService, WEIGHT_MAX,
+    Director, Forwarding, NotForwarding, Policy, Protocol, RealKey, RealServer, ServiceKey,
+    Thresholds, VirtualService, WEIGHT_MAX,
 };
 use crate::lvs::notify::{Notify, Program};
 use crate::names::DirectorName;
@@ -288,7 +288,14 @@ fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -
 
 fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {
     let word = item.text(walk)?;
-    address::forwarding(word, &mut walk.faults)
+    match word.text.parse() {
+        Ok(forwarding) if forwarding != Forwarding::Local => Some(forwarding),
+        _ => {
+            let message = format!("`{}` is not a forwarding method", word.text);
+            walk.faults.fault(item.span, message).help(NotForwarding.to_string());
+            None
+        }
+    }
 }
 
 fn persistent(item: Item<'_>, walk: &mut Walk<'_>) -> Option<u32> {

@@ -10,7 +10,7 @@ use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::table::{self, Place};
 use crate::import::model::{Real, Service, endpoint, is_usable, netmask};
 use crate::import::remark::{At, Remarks};
-use crate::lvs::model::{Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
+use crate::lvs::model::{Checksum, Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
 
 /// Persistence where `persistence_timeout` has no number, in seconds.
 const PERSISTENT: u32 = 360;
@@ -445,9 +445,13 @@ fn scheduler(value: &str, at: &At, remarks: &mut Remarks) -> String {
 
 fn method(line: &Node, remarks: &mut Remarks) -> Forwarding {
     let value = line.word(1).unwrap_or_default();
-    let extra = line.words.get(2..).unwrap_or_default().join(" ");
-    if !extra.is_empty() && extra != "type ipip" {
-        remarks.left_out(&line.at, format!("`{extra}`: tunnels are IP in IP"));
+    let extra: Vec<&str> = line.words.iter().skip(2).map(String::as_str).collect();
+    let tunnel = if value == "TUN" { tunnel(&extra) } else { None };
+    if let Some(tunnel) = tunnel {
+        return tunnel;
+    }
+    if !extra.is_empty() {
+        remarks.left_out(&line.at, format!("`{}`: not understood", extra.join(" ")));
     }
     match value {
         "NAT" => Forwarding::Masq,
@@ -457,6 +461,26 @@ fn method(line: &Node, remarks: &mut Remarks) -> Forwarding {
             remarks.changed(&line.at, format!("`{value}` is no method: NAT, as keepalived does"));
             Forwarding::Masq
         }
+    }
+}
+
+/// `type ipip`, `type gue port 6080 csum`, `type gre csum`.
+fn tunnel(words: &[&str]) -> Option<Forwarding> {
+    let (words, checksum) = match words {
+        [words @ .., "nocsum"] => (words, Checksum::None),
+        [words @ .., "csum"] => (words, Checksum::Whole),
+        [words @ .., "remcsum"] => (words, Checksum::Remote),
+        words => (words, Checksum::None),
+    };
+    match (words, checksum) {
+        ([] | ["type", "ipip"], Checksum::None) => Some(Forwarding::Ipip),
+        (["type", "gue", "port", port], checksum) => {
+            let port = port.parse().ok().filter(|port| *port > 0)?;
+            Some(Forwarding::Gue { port, checksum })
+        }
+        (["type", "gre"], Checksum::None) => Some(Forwarding::Gre { checksum: false }),
+        (["type", "gre"], Checksum::Whole) => Some(Forwarding::Gre { checksum: true }),
+        _ => None,
     }
 }
 

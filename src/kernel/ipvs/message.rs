@@ -11,7 +11,8 @@ use super::ConnectionCount;
 use crate::kernel::genl::{Batch, attribute, text, u16_at, u32_at};
 use crate::lvs::fault::OpError;
 use crate::lvs::model::{
-    DestEntry, Forwarding, Protocol, RealKey, SchedFlags, ServiceEntry, ServiceKey, Thresholds,
+    Checksum, DestEntry, Forwarding, Protocol, RealKey, SchedFlags, ServiceEntry, ServiceKey,
+    Thresholds,
 };
 use crate::lvs::plan::{Op, ServiceSettings};
 
@@ -55,6 +56,18 @@ mod dst {
     pub(super) const INACT_CONNS: u16 = 8;
     pub(super) const PERSIST_CONNS: u16 = 9;
     pub(super) const ADDR_FAMILY: u16 = 11;
+    pub(super) const TUN_TYPE: u16 = 13;
+    pub(super) const TUN_PORT: u16 = 14;
+    pub(super) const TUN_FLAGS: u16 = 15;
+}
+
+/// `IP_VS_CONN_F_TUNNEL_TYPE_*` and `IP_VS_TUNNEL_ENCAP_FLAG_*`.
+mod tunnel {
+    pub(super) const IPIP: u8 = 0;
+    pub(super) const GUE: u8 = 1;
+    pub(super) const GRE: u8 = 2;
+    pub(super) const CHECKSUM: u16 = 1;
+    pub(super) const REMOTE_CHECKSUM: u16 = 2;
 }
 
 /// `IP_VS_SVC_F_PERSISTENT`. The kernel adds `IP_VS_SVC_F_HASHED` (2), which is its own business.
@@ -153,6 +166,7 @@ fn put_real(batch: &mut Batch, real: &RealKey) {
 
 fn put_dest(batch: &mut Batch, dest: &DestEntry) {
     batch.put_u32(dst::FWD_METHOD, method_number(dest.forwarding));
+    put_tunnel(batch, dest.forwarding);
     batch.put_u32(dst::WEIGHT, dest.weight);
     batch.put_u32(dst::U_THRESH, dest.thresholds.upper);
     batch.put_u32(dst::L_THRESH, dest.thresholds.lower);
@@ -176,12 +190,53 @@ fn protocol_number(protocol: Protocol) -> u16 {
     }
 }
 
+/// `IP_VS_CONN_F_*`.
 fn method_number(forwarding: Forwarding) -> u32 {
     match forwarding {
         Forwarding::Masq => 0,
         Forwarding::Local => 1,
-        Forwarding::Ipip => 2,
+        Forwarding::Ipip | Forwarding::Gue { .. } | Forwarding::Gre { .. } => 2,
         Forwarding::Gate => 3,
+    }
+}
+
+/// Kernels before 5.2 (GUE) and 5.3 (GRE) know IP in IP only.
+fn put_tunnel(batch: &mut Batch, forwarding: Forwarding) {
+    let (kind, flags) = match forwarding {
+        Forwarding::Gue { port, checksum } => {
+            batch.put(dst::TUN_PORT, &port.to_be_bytes());
+            let flags = match checksum {
+                Checksum::None => 0,
+                Checksum::Whole => tunnel::CHECKSUM,
+                Checksum::Remote => tunnel::REMOTE_CHECKSUM,
+            };
+            (tunnel::GUE, flags)
+        }
+        Forwarding::Gre { checksum } => (tunnel::GRE, if checksum { tunnel::CHECKSUM } else { 0 }),
+        Forwarding::Gate | Forwarding::Masq | Forwarding::Ipip | Forwarding::Local => return,
+    };
+    batch.put(dst::TUN_TYPE, &[kind]);
+    batch.put_u16(dst::TUN_FLAGS, flags);
+}
+
+/// A kind that we never make reads as GUE with port 0, which nobody can ask for.
+fn read_tunnel(attrs: &[u8]) -> Forwarding {
+    let kind = attribute(attrs, dst::TUN_TYPE).and_then(|payload| payload.first().copied());
+    let flags = attribute(attrs, dst::TUN_FLAGS).and_then(|payload| u16_at(payload, 0));
+    let flags = flags.unwrap_or(0);
+    match kind.unwrap_or(tunnel::IPIP) {
+        tunnel::IPIP => Forwarding::Ipip,
+        tunnel::GRE => Forwarding::Gre { checksum: flags & tunnel::CHECKSUM != 0 },
+        kind => {
+            let port = attribute(attrs, dst::TUN_PORT).and_then(read_port);
+            let port = port.filter(|_| kind == tunnel::GUE).unwrap_or(0);
+            let checksum = match flags {
+                flags if flags & tunnel::REMOTE_CHECKSUM != 0 => Checksum::Remote,
+                flags if flags & tunnel::CHECKSUM != 0 => Checksum::Whole,
+                _ => Checksum::None,
+            };
+            Forwarding::Gue { port, checksum }
+        }
     }
 }
 
@@ -247,7 +302,7 @@ pub(super) fn read_dest(
     let forwarding = match number(dst::FWD_METHOD)? {
         0 => Forwarding::Masq,
         1 => Forwarding::Local,
-        2 => Forwarding::Ipip,
+        2 => read_tunnel(attrs),
         _ => Forwarding::Gate,
     };
     let count = ConnectionCount {
