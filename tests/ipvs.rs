@@ -425,7 +425,7 @@ impl Loop {
                     self.checks = checks;
                     continue;
                 }
-                Output::Tell(_) => continue,
+                Output::Tell(_) | Output::Monitor { .. } => continue,
                 Output::Report(event) => {
                     if self.checks.len() < 10 {
                         println!("{} {event}", self.now);

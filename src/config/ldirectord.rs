@@ -17,6 +17,7 @@ mod exchange;
 pub mod file;
 pub(super) mod http;
 mod lines;
+pub(super) mod mail;
 mod not_yet;
 pub(super) mod section;
 pub(super) mod server;
@@ -93,9 +94,10 @@ pub(super) fn reading_but<'s>(
     let mut services = Vec::new();
     let mut marks = Vec::new();
     for section in &file.virtuals {
-        services.push(build::service(section, &mut context));
+        services.push(build::service(section, &file.globals, &mut context));
         marks.push(context.faults.mark(section.head));
     }
+    mail::check(&file.globals, &file.virtuals, &mut context);
     let mut rest = source.faults(Excerpts::Shown);
     not_yet::say(&file, acted_on, &mut rest);
     let maintenance = file.globals.maintenance.map(|word| PathBuf::from(word.text));

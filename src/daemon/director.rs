@@ -26,6 +26,7 @@ use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
 use crate::daemon::hooks;
 use crate::daemon::maintenance::{self, Marks};
+use crate::daemon::monitor::Monitor;
 use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
@@ -110,6 +111,7 @@ pub(crate) fn start(
         prepared: false,
         stopping: None,
         tell,
+        monitor: Monitor::default(),
     };
     tokio::task::spawn_local(task.run(directors, received));
     Ok(DirectorHandle { orders, standing: watched, ipvs })
@@ -254,6 +256,8 @@ struct Task {
     stopping: Option<oneshot::Sender<()>>,
     /// Whom to tell what happens.
     tell: Tell,
+    /// Writes down what checks come to.
+    monitor: Monitor,
 }
 
 /// What wakes the task.
@@ -454,6 +458,7 @@ impl Task {
                         let _task_ended = answer.send(Input::Ran { id, result }).await;
                     });
                 }
+                Output::Monitor { file, line } => self.monitor.put(file, &line),
                 Output::Report(event) => (self.tell)(chronicle::of_director(&event)),
                 Output::Stopped { left } => {
                     self.stopped(&left);
@@ -478,6 +483,7 @@ impl Task {
             warn!("{} virtual services could not be taken out of the kernel", left.len());
         }
         self.save_owned();
+        self.monitor.close();
         if let Some(reply) = self.stopping.take() {
             let _gone = reply.send(());
         }

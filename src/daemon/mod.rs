@@ -19,6 +19,7 @@ mod looks;
 mod maintenance;
 mod memory;
 pub mod messages;
+mod monitor;
 mod notices;
 mod outside;
 mod picture;

@@ -85,6 +85,8 @@ pub(super) struct Service {
     pub(super) fallback: Option<(String, Forwarding)>,
     /// Program and arguments.
     pub(super) fallback_command: Option<Vec<String>>,
+    /// `name`, `comment`, `monitor_file` and `mail`.
+    pub(super) notify: Table,
 }
 
 impl Service {
@@ -104,6 +106,7 @@ impl Service {
             reals: Vec::new(),
             fallback: None,
             fallback_command: None,
+            notify: Table::default(),
         }
     }
 
@@ -425,6 +428,7 @@ fn service_block(header: &str, service: Service) -> Block {
         }),
     );
     table.put_some("fallback_command", service.fallback_command);
+    table.0.extend(service.notify.0);
     let method = common(&service.reals, |real| real.forwarding);
     table.put_some("forwarding", method.map(|it| it.to_string()));
     let common_check = common(&service.reals, |real| real.check.clone());

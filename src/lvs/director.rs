@@ -266,6 +266,7 @@ impl Control {
         {
             self.warned(result.id, warning);
         }
+        self.monitor(result);
         // A check of ours that was under way when the other node's word began to count.
         if self.following.is_heard(result.id) || !self.health.record(now, result) {
             return;

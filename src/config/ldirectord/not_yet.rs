@@ -40,9 +40,6 @@ const MAIL: &str = " yet: no mail is sent";
 
 /// Directives.
 pub(super) const ROWS: &[Row] = &[
-    section("monitorfile", |_| true, " yet: checks are not written to a file"),
-    section("servicename", |_| true, MAIL),
-    section("comment", |_| true, MAIL),
     both("emailalert", MAIL),
     both("emailalertfreq", MAIL),
     both("emailalertstatus", MAIL),

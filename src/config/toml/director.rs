@@ -14,6 +14,7 @@ use crate::config::ldirectord::server::range;
 use crate::config::ldirectord::{address, build::server_port};
 use crate::config::toml::agent;
 use crate::config::toml::check::{self, Check, Level};
+use crate::config::toml::mail;
 use crate::config::toml::policy;
 use crate::config::toml::requires::{self, Dependencies};
 use crate::config::toml::walk::{Fields, Item, Walk};
@@ -23,7 +24,7 @@ use crate::lvs::model::{
     Director, Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
     VirtualService, WEIGHT_MAX,
 };
-use crate::lvs::notify::{Notify, Program};
+use crate::lvs::notify::Program;
 use crate::names::DirectorName;
 
 /// The kernel's usual choice: new connections by weight.
@@ -51,6 +52,7 @@ struct Defaults<'d> {
     agent: Option<agent::Written<'d>>,
     fallback: Option<Item<'d>>,
     fallback_command: Option<Program>,
+    mail: mail::Said,
 }
 
 impl<'d> Defaults<'d> {
@@ -66,6 +68,7 @@ impl<'d> Defaults<'d> {
             agent: fields.take("agent").and_then(|item| agent::read(item, walk)),
             fallback: fields.take("fallback"),
             fallback_command: fields.take("fallback_command").and_then(|it| program(it, walk)),
+            mail: fields.take("mail").map_or_else(mail::Said::default, |it| mail::read(it, walk)),
         }
     }
 
@@ -82,6 +85,7 @@ impl<'d> Defaults<'d> {
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
             fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
+            mail: self.mail.or(&farther.mail),
         }
     }
 }
@@ -135,6 +139,9 @@ fn service(
         let word = item.text(walk)?;
         sched_flags(word, &mut walk.faults)
     });
+    let mut notify = mail::notify(&mut fields, walk);
+    notify.fallback_command.clone_from(&own.fallback_command);
+    notify.mail = own.mail.build(walk);
     let reals = fields.take("real").map_or_else(Vec::new, |item| item.items(walk));
     let backup = fields.take("backup").map_or_else(Vec::new, |item| item.items(walk));
     let span = fields.span;
@@ -166,7 +173,7 @@ fn service(
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
         policy: Policy { pace: own.check.pace(), ..Policy::default() },
-        notify: Notify { fallback_command: own.fallback_command.clone() },
+        notify,
     };
     service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))

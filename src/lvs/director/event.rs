@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -103,6 +104,13 @@ pub enum Output {
         id: RunId,
         /// With all its arguments.
         program: Program,
+    },
+    /// A check has ended: append a line to a file. There is no answer.
+    Monitor {
+        /// The file.
+        file: PathBuf,
+        /// The line, but for when and by which process.
+        line: String,
     },
     /// For the journal and the log.
     Report(DirectorEvent),

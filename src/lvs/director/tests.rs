@@ -35,6 +35,8 @@ struct World {
     /// The last one that does.
     running: Option<RunId>,
     stopped: Option<Vec<ServiceKey>>,
+    /// Lines on checks, with their files.
+    monitored: Vec<String>,
     told: Verdicts,
     /// Services that were served, must stay so, and were not after some order.
     emptied: Vec<String>,
@@ -59,6 +61,7 @@ impl World {
             deaf: false,
             running: None,
             stopped: None,
+            monitored: Vec::new(),
             told: Verdicts::default(),
             emptied: Vec::new(),
         }
@@ -91,6 +94,9 @@ impl World {
             Output::Check(specs) => self.checks = specs,
             Output::Tell(verdicts) => self.told = verdicts,
             Output::Report(event) => self.events.push(event.to_string()),
+            Output::Monitor { file, line } => {
+                self.monitored.push(format!("{}: {line}", file.display()));
+            }
             Output::Stopped { left } => self.stopped = Some(left),
             Output::Run { id, program } => {
                 self.runs.push((id, program.to_string()));
@@ -1135,4 +1141,31 @@ fn an_agent_that_was_never_there_keeps_nobody_out() {
     agent_says(&mut world, None);
     assert_eq!(world.pool(1), [(at(1), 100)]);
     assert!(world.control.converged());
+}
+
+#[test]
+fn each_check_of_a_service_is_written_down_and_those_of_its_dependencies_are_not() {
+    let mut watched = service(1, &[2]);
+    watched.notify.monitor = Some("/var/log/checks".into());
+    let storage = Dependency {
+        name: "storage".to_owned(),
+        check: CheckKind::Ping,
+        address: at(50).address,
+        port: 0,
+        source: None,
+    };
+    watched.reals[0].requires = vec![std::sync::Arc::new(storage)];
+    // The same check, and nobody wants to know of it.
+    let mut world = World::configured(vec![watched, service(3, &[2])]);
+    for id in world.checks.iter().map(|spec| spec.id).collect::<Vec<_>>() {
+        world.tell(Input::Checked(up(id)));
+        world.tell(Input::Checked(down(id)));
+    }
+    assert_eq!(
+        world.monitored,
+        [
+            "/var/log/checks: connect tcp 10.0.1.2 80 1 gate [up] -",
+            "/var/log/checks: connect tcp 10.0.1.2 80 1 gate [down] connection refused",
+        ]
+    );
 }
