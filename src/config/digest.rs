@@ -199,6 +199,9 @@ fn write_director(out: &mut String, director: &Director) -> fmt::Result {
     if director.follow {
         writeln!(out, "standby_checks active")?;
     }
+    if director.adopt {
+        writeln!(out, "hand_made adopt")?;
+    }
     for service in &director.services {
         write_service(out, service)?;
     }
@@ -231,9 +234,12 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
 
 /// Files, senders and relays may differ from node to node.
 fn write_notify(out: &mut String, notify: &Notify) -> fmt::Result {
-    let Notify { name, comment, mail, monitor: _, fallback_command } = notify;
-    if let Some(Program { program, args }) = fallback_command {
-        writeln!(out, "told {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
+    let Notify { name, comment, mail, monitor: _, fallback_command, quorum_up, quorum_down } =
+        notify;
+    let told = [("told", fallback_command), ("quorum_up", quorum_up), ("quorum_down", quorum_down)];
+    for (when, program) in told {
+        let Some(Program { program, args }) = program else { continue };
+        writeln!(out, "{when} {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
     }
     if name.is_some() || comment.is_some() {
         writeln!(out, "called {name:?} {comment:?}")?;

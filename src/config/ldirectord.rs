@@ -101,7 +101,8 @@ pub(super) fn reading_but<'s>(
     let mut rest = source.faults(Excerpts::Shown);
     not_yet::say(&file, acted_on, &mut rest);
     let maintenance = file.globals.maintenance.map(|word| PathBuf::from(word.text));
-    let director = Director { name: name.clone(), services, maintenance, follow: false };
+    let director =
+        Director { name: name.clone(), services, maintenance, follow: false, adopt: false };
     let director = DraftDirector { director, services: marks };
     Reading { file, director, found: faults.into_list(), not_yet: rest.into_list() }
 }

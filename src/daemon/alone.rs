@@ -5,6 +5,8 @@
 //! the next start goes on from there. One lock file says whether it runs: held as long as it lives, with its
 //! number in it. Nobody else ever removes that or the pid file.
 
+mod answers;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -17,12 +19,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::cluster::event::Outcome;
 use crate::config::alone::{self, Alone};
 use crate::config::diag::Diagnostic;
+use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::watch::Watch;
 use crate::daemon::{Fatal, Paths, chronicle, hooks};
@@ -133,7 +137,8 @@ pub fn run(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), Fatal
     let end = local.block_on(&runtime, async {
         let _lock = lock(home).await?;
         let end = serve(home, config, ready).await;
-        for file in [home.paths.checker_socket(), home.pid_file.clone()] {
+        let sockets = [home.paths.checker_socket(), home.paths.control_socket()];
+        for file in sockets.into_iter().chain([home.pid_file.clone()]) {
             let _gone = std::fs::remove_file(file);
         }
         end
@@ -183,6 +188,10 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let director = director::start(&home.paths, vec![config.director], chronicle::log_only());
     let director = director.map_err(system)?;
     director.lead(&home.name, true).await;
+    let listener = server::listen(&home.paths.control_socket());
+    let listener = listener.map_err(|e| Fatal::System(e.to_string()))?;
+    let (calls, mut asked) = mpsc::channel(server::CALLS_MAX);
+    let _server = Server::start(listener, calls, answers::takes);
     let mut habits = (config.auto_reload, config.callback);
     let mut watch = Watch::new(home.paths.config.clone());
     let mut checker = Checker::Due(Instant::now());
@@ -198,6 +207,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
                     habits = new;
                 }
             }
+            Some(asked) = asked.recv() => answers::answer(asked, home, &director),
             () = watch.changed() => habits = changed(home, &director, habits).await,
             outcome = &mut warm, if ready.is_some() => match outcome {
                 Outcome::Failed(why) => return Err(Fatal::System(why)),

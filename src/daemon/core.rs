@@ -23,14 +23,14 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, warn};
 
 use self::reload::{Adjusted, Loaded, Reloading};
-use self::replies::{hasty, send};
+use self::replies::hasty;
 use self::restart::{Checked, UnderWay};
 use self::resume::Resumed;
 use self::telling::Curious;
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, Ordered, RealOrder};
-use crate::control::server::{self, Asked, Server};
+use crate::control::protocol::{Call, RealOrder};
+use crate::control::server::{self, Asked, Server, send};
 use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::chronicle::Chronicle;
@@ -76,7 +76,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     local.block_on(&runtime, async {
         let (mut core, listener) = Core::start(paths, config, force).await?;
         let (calls, asked) = mpsc::channel(server::CALLS_MAX);
-        let server = Server::start(listener, calls);
+        let server = Server::start(listener, calls, |_| Ok(()));
         let ended = core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
         log::flush();
@@ -482,13 +482,7 @@ impl Core {
     /// Hands an order about real servers to the director.
     fn order_real(&self, order: RealOrder, reply: oneshot::Sender<Vec<u8>>) {
         let director = self.director.clone();
-        tokio::task::spawn_local(async move {
-            let ordered = match director.command(order.target, order.command).await {
-                Ok(servers) => Ordered::Done { servers },
-                Err(why) => Ordered::Refused { why },
-            };
-            send(reply, &ordered);
-        });
+        tokio::task::spawn_local(async move { send(reply, &director.order(order).await) });
     }
 
     fn request(

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 
 use tokio::net::UdpSocket;
 
 use super::{Deadline, Phase, Run, tcp};
 use crate::lvs::check::CheckFailure;
+use crate::sys::datagram::hear_errors;
 
 /// Times that a question is asked within one deadline, evenly spread.
 const ASKED_MAX: u32 = 3;
@@ -20,6 +22,7 @@ pub(super) const ANSWER_MAX: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Conversation {
     socket: UdpSocket,
+    target: SocketAddr,
     deadline: Deadline,
 }
 
@@ -36,9 +39,10 @@ impl Conversation {
             None => CheckFailure::Local(error.to_string()),
         };
         let socket = UdpSocket::bind((run.source.unwrap_or(any), 0)).await.map_err(local)?;
-        let failure = |error: io::Error| deadline.failure(Phase::Connect, &error);
+        hear_errors(socket.as_fd(), target.is_ipv6()).map_err(local)?;
+        let failure = |error: io::Error| deadline.icmp(target, Phase::Connect, &error);
         socket.connect(target).await.map_err(failure)?;
-        Ok(Self { socket, deadline })
+        Ok(Self { socket, target, deadline })
     }
 
     /// The address and port from which we ask.
@@ -59,7 +63,7 @@ impl Conversation {
         judge: impl Fn(&[u8]) -> Option<Result<(), CheckFailure>>,
     ) -> Result<(), CheckFailure> {
         let pause = self.deadline.timeout / ASKED_MAX;
-        let failure = |error: io::Error| self.deadline.failure(Phase::Answer, &error);
+        let failure = |error: io::Error| self.failure(&error);
         let asking = async {
             for _ in 1..ASKED_MAX {
                 self.socket.send(question).await.map_err(failure)?;
@@ -82,7 +86,7 @@ impl Conversation {
         let mut buffer = vec![0; ANSWER_MAX + 1];
         loop {
             let received = self.socket.recv(&mut buffer).await;
-            let len = received.map_err(|error| self.deadline.failure(Phase::Answer, &error))?;
+            let len = received.map_err(|error| self.failure(&error))?;
             if len > ANSWER_MAX {
                 return Err(CheckFailure::TooLarge(ANSWER_MAX));
             }
@@ -90,5 +94,9 @@ impl Conversation {
                 return verdict;
             }
         }
+    }
+
+    fn failure(&self, error: &io::Error) -> CheckFailure {
+        self.deadline.icmp(self.target, Phase::Answer, error)
     }
 }

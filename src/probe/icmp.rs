@@ -7,14 +7,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::{Deadline, Phase, Run, tcp};
+use super::{Phase, Run, tcp};
 use crate::lvs::check::CheckFailure;
+use crate::sys::datagram::hear_errors;
 
 /// Echo requests within one deadline, evenly spread.
 const ECHOES: u16 = 3;
@@ -33,19 +34,15 @@ pub(super) async fn check(run: &Run<'_>) -> Result<(), CheckFailure> {
     let address = run.target.ip();
     let socket = EchoSocket::open(address, run.source)?;
     let echo = Echo::random(address).map_err(|error| CheckFailure::Local(error.to_string()))?;
-    run.bound(Phase::Answer, exchange(&socket, &echo, run.deadline)).await
+    run.bound(Phase::Answer, exchange(&socket, &echo, run)).await
 }
 
-async fn exchange(
-    socket: &EchoSocket,
-    echo: &Echo,
-    deadline: Deadline,
-) -> Result<(), CheckFailure> {
-    let pause = deadline.timeout / u32::from(ECHOES);
+async fn exchange(socket: &EchoSocket, echo: &Echo, run: &Run<'_>) -> Result<(), CheckFailure> {
+    let pause = run.deadline.timeout / u32::from(ECHOES);
     let mut sequence = 0;
     loop {
         sequence += 1;
-        let failure = |error: io::Error| deadline.failure(Phase::Answer, &error);
+        let failure = |error: io::Error| run.deadline.icmp(run.target, Phase::Answer, &error);
         socket.send(&echo.request(sequence)).await.map_err(failure)?;
         match tokio::time::timeout(pause, socket.await_reply(echo, sequence)).await {
             Ok(answered) => return answered.map_err(failure),
@@ -123,6 +120,8 @@ impl EchoSocket {
             opened => (opened, Kind::Ping),
         };
         let socket = socket.map_err(|error| no_socket(&error))?;
+        let heard = hear_errors(socket.as_fd(), address.is_ipv6());
+        heard.map_err(|error| CheckFailure::Local(error.to_string()))?;
         if let Some(source) = source {
             let bound = socket.bind(&SocketAddr::new(source, 0).into());
             bound.map_err(|error| tcp::unbound(source, &error))?;

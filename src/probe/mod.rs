@@ -287,13 +287,27 @@ impl Deadline {
         match Errno::from_io_error(error) {
             Some(Errno::CONNREFUSED) => CheckFailure::Refused,
             // icmp(7) errors as the kernel hands them on, and a missing route.
-            Some(Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::HOSTDOWN | Errno::NOPROTOOPT) => {
-                CheckFailure::Unreachable
-            }
+            Some(
+                Errno::HOSTUNREACH
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::NOPROTOOPT
+                | Errno::PROTO,
+            ) => CheckFailure::Unreachable,
             Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => CheckFailure::Closed,
             Some(Errno::TIMEDOUT) => self.missed(phase),
             _ => CheckFailure::Local(error.to_string()),
         }
+    }
+
+    /// The same for a socket that hears ICMP errors. EACCES is ICMPv6 "administratively prohibited"
+    /// (RFC 4443 section 3.1, code 1) with IPv6; with IPv4 it only ever comes from this machine.
+    fn icmp(self, target: SocketAddr, phase: Phase, error: &io::Error) -> CheckFailure {
+        if target.is_ipv6() && Errno::from_io_error(error) == Some(Errno::ACCESS) {
+            return CheckFailure::Unreachable;
+        }
+        self.failure(phase, error)
     }
 }
 

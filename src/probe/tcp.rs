@@ -3,10 +3,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::{Deadline, Phase, Run};
+use super::{Phase, Run};
 use crate::lvs::check::CheckFailure;
 
 /// Connects and closes.
@@ -19,7 +18,8 @@ pub(super) async fn check(run: &Run<'_>) -> Result<(), CheckFailure> {
 pub(super) async fn connect(target: SocketAddr, run: &Run<'_>) -> Result<TcpStream, CheckFailure> {
     let socket = socket(target, run.source)?;
     let connected = async {
-        socket.connect(target).await.map_err(|error| refusal(target, run.deadline, &error))
+        let connected = socket.connect(target).await;
+        connected.map_err(|error| run.deadline.icmp(target, Phase::Connect, &error))
     };
     let stream = run.bound(Phase::Connect, connected).await?;
     if is_own_echo(&stream) { Err(CheckFailure::Refused) } else { Ok(stream) }
@@ -39,15 +39,6 @@ fn socket(target: SocketAddr, source: Option<IpAddr>) -> Result<TcpSocket, Check
 /// A source that is no address of this machine is our own fault, whatever the server does.
 pub(super) fn unbound(source: IpAddr, error: &io::Error) -> CheckFailure {
     CheckFailure::Local(format!("checks from {source}: {error}"))
-}
-
-/// EACCES is ICMPv6 "administratively prohibited" (RFC 4443 section 3.1, code 1) with IPv6; with
-/// IPv4 it only ever comes from this machine.
-fn refusal(target: SocketAddr, deadline: Deadline, error: &io::Error) -> CheckFailure {
-    if target.is_ipv6() && Errno::from_io_error(error) == Some(Errno::ACCESS) {
-        return CheckFailure::Unreachable;
-    }
-    deadline.failure(Phase::Connect, error)
 }
 
 /// Where this director is its own real server and nobody listens at a port of the local range, the

@@ -1,4 +1,4 @@
-//! Datagrams with the moment at which the kernel received them.
+//! Datagrams with the moment at which the kernel received them, and the ICMP errors for them.
 //!
 //! SO_TIMESTAMPNS (socket(7), `Documentation/networking/timestamping.rst`): each datagram comes
 //! with the wall-clock time of its arrival, taken in the kernel before our own lateness.
@@ -28,21 +28,31 @@ type Control = [u64; 8];
 ///
 /// # Errors
 /// As setsockopt(2).
-#[expect(unsafe_code, reason = "no safe wrapper of SO_TIMESTAMPNS among our crates")]
 pub fn stamp_arrivals(socket: BorrowedFd<'_>) -> io::Result<()> {
+    switch_on(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)
+}
+
+/// Has the next call on this socket fail with whatever ICMP error comes for what it has sent, also
+/// with those that ip(7) calls transient: host and network unreachable (`IP_RECVERR`).
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn hear_errors(socket: BorrowedFd<'_>, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        switch_on(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+    } else {
+        switch_on(socket, libc::IPPROTO_IP, libc::IP_RECVERR)
+    }
+}
+
+#[expect(unsafe_code, reason = "no safe wrapper of these options among our crates")]
+fn switch_on(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(0);
     // SAFETY: the descriptor is open while borrowed; the option value is a valid c_int of the
     // length given, and is only read.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_TIMESTAMPNS,
-            (&raw const on).cast(),
-            len,
-        )
-    };
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), len) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -17,13 +17,13 @@ use crate::script::Act::{self, *};
 use crate::script::{Scripted, acceptor};
 
 /// Of each check here.
-const TIMEOUT: Duration = Duration::from_millis(400);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(400);
 /// What may come on top where the machine is ours alone, and is counted.
 const OVER: Duration = Duration::from_millis(100);
 /// What may come on top on a machine that does many other things.
 const OVER_MAX: Duration = Duration::from_secs(10);
 /// Checks at the same time.
-const AT_ONCE: usize = 24;
+pub(crate) const AT_ONCE: usize = 24;
 /// Most memory that all of it may take, the servers included; see docs/MEASURED.md.
 const MEMORY_MAX_KB: u64 = 192 * 1024;
 
@@ -36,17 +36,17 @@ pub(crate) struct Case {
 }
 
 /// What a server does instead of what it should say.
-struct Behaviour {
-    name: &'static str,
-    acts: fn(&Dialog, &[u8]) -> Vec<Act>,
-    causes: &'static [&'static str],
+pub(crate) struct Behaviour {
+    pub(crate) name: &'static str,
+    pub(crate) acts: fn(&Dialog, &[u8]) -> Vec<Act>,
+    pub(crate) causes: &'static [&'static str],
 }
 
 const ANY_ANSWER: &[&str] = &["protocol", "answer", "login", "no match", "closed", "timeout"];
 const TOO_MUCH: &[&str] =
     &["too large", "too many lines", "protocol", "no match", "answer", "login", "timeout"];
 
-const BEHAVIOURS: &[Behaviour] = &[
+pub(crate) const BEHAVIOURS: &[Behaviour] = &[
     Behaviour { name: "is silent", acts: |_, _| vec![Stay], causes: &["timeout"] },
     Behaviour { name: "reads nothing", acts: |_, _| vec![Freeze], causes: &["timeout"] },
     Behaviour { name: "closes", acts: |_, _| vec![Close], causes: &["closed"] },
@@ -136,7 +136,7 @@ fn half(good: &[u8]) -> Vec<u8> {
 }
 
 /// The same bytes in every run, no good beginning of anything.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let next = |_| {
         state ^= state << 13;
@@ -147,7 +147,7 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(next).collect()
 }
 
-fn cause(verdict: &Verdict) -> &'static str {
+pub(crate) fn cause(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Said(advice) => panic!("{advice:?} of no agent"),
         Verdict::Up => "up",
@@ -210,7 +210,11 @@ async fn tried(
     (verdict, took)
 }
 
-async fn judged_at(exchange: &Exchange, at: SocketAddr, trust: Trust) -> (Verdict, Duration) {
+pub(crate) async fn judged_at(
+    exchange: &Exchange,
+    at: SocketAddr,
+    trust: Trust,
+) -> (Verdict, Duration) {
     let spec = spec(exchange.clone(), at, TIMEOUT);
     let begun = Instant::now();
     let verdict = outcome(&spec, trust).await;
@@ -260,24 +264,39 @@ fn whatever_a_server_does_its_check_ends_in_time_with_a_cause_and_little_memory(
     let authority = place.certificate();
     let mut cases = cases();
     cases.extend(crate::special::cases());
-    let count = cases.len();
-    let results: Vec<(Case, Verdict, Duration)> = run(async {
+    let results: Vec<Outcome> = run(async {
         let tried = cases.into_iter().map(|case| async {
             let (verdict, took) =
                 tried(&case, acceptor(&place.path), &|| Trust::file(&authority)).await;
-            (case, verdict, took)
+            Outcome { name: case.name, causes: case.causes, verdict, took }
         });
         futures_util::stream::iter(tried).buffer_unordered(AT_ONCE).collect().await
     });
+    sound(&results);
+}
+
+/// What came of one case.
+pub(crate) struct Outcome {
+    pub(crate) name: String,
+    pub(crate) causes: &'static [&'static str],
+    pub(crate) verdict: Verdict,
+    pub(crate) took: Duration,
+}
+
+/// Says how late and how large all of them were.
+///
+/// # Panics
+/// Where one has another cause, or took too long, or all of them too much memory.
+pub(crate) fn sound(results: &[Outcome]) {
     let mut wrong = Vec::new();
-    for (case, verdict, took) in &results {
-        if !case.causes.contains(&cause(verdict)) || *took > TIMEOUT + OVER_MAX {
-            wrong.push(format!("{}: {verdict:?} in {took:?}", case.name));
+    for Outcome { name, causes, verdict, took } in results {
+        if !causes.contains(&cause(verdict)) || *took > TIMEOUT + OVER_MAX {
+            wrong.push(format!("{name}: {verdict:?} in {took:?}"));
         }
     }
-    let over = results.iter().map(|(_, _, took)| took.saturating_sub(TIMEOUT)).max().unwrap();
-    let late = results.iter().filter(|(_, _, took)| *took > TIMEOUT + OVER).count();
-    let memory = peak_kb();
+    let (count, memory) = (results.len(), peak_kb());
+    let over = results.iter().map(|it| it.took.saturating_sub(TIMEOUT)).max().unwrap();
+    let late = results.iter().filter(|it| it.took > TIMEOUT + OVER).count();
     eprintln!(
         "{count} cases: at most {over:?} over the timeout, {late} over it by more than {OVER:?}; \
          {memory} kB of memory at most"

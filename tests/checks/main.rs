@@ -12,12 +12,18 @@
 
 #[path = "../common/needs.rs"]
 mod needs;
+#[path = "../common/nets.rs"]
+#[expect(dead_code, reason = "not every test connects namespaces")]
+mod nets;
 mod rig;
 
 mod dns;
 mod ftp;
 mod grpc;
 mod hostile;
+mod hostile_ftp;
+mod hostile_icmp;
+mod hostile_udp;
 mod http;
 mod ldap;
 mod mail;

@@ -80,6 +80,7 @@ fn notify(from: &Virtual<'_>, globals: &Globals<'_>) -> Notify {
         mail: mail::of(&from.settings, globals.mail_from),
         monitor: from.monitor_file.map(|word| PathBuf::from(word.text)),
         fallback_command: line.and_then(|line| Program::of_line(line.text)),
+        ..Notify::default()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::lvs::model::{
     Director, Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds,
     VirtualService, WEIGHT_MAX,
 };
-use crate::lvs::notify::Program;
+use crate::lvs::notify::{Notify, Program};
 use crate::names::DirectorName;
 
 /// The kernel's usual choice: new connections by weight.
@@ -51,7 +51,7 @@ struct Defaults<'d> {
     requires: Vec<Word<'d>>,
     agent: Option<agent::Written<'d>>,
     fallback: Option<Item<'d>>,
-    fallback_command: Option<Program>,
+    notify: Notify,
     mail: mail::Said,
 }
 
@@ -67,7 +67,7 @@ impl<'d> Defaults<'d> {
             requires: requires::names(fields, walk),
             agent: fields.take("agent").and_then(|item| agent::read(item, walk)),
             fallback: fields.take("fallback"),
-            fallback_command: fields.take("fallback_command").and_then(|it| program(it, walk)),
+            notify: notify(fields, walk),
             mail: fields.take("mail").map_or_else(mail::Said::default, |it| mail::read(it, walk)),
         }
     }
@@ -84,7 +84,7 @@ impl<'d> Defaults<'d> {
             requires: [farther.requires.as_slice(), &self.requires].concat(),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
-            fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
+            notify: self.notify.or(&farther.notify),
             mail: self.mail.or(&farther.mail),
         }
     }
@@ -101,6 +101,7 @@ pub(super) fn read(
     let maintenance = fields.take("maintenance_dir").and_then(|item| item.text(walk));
     let maintenance = maintenance.map(|word| PathBuf::from(word.text));
     let follow = fields.take("standby_checks").is_some_and(|item| follow(item, walk));
+    let adopt = fields.take("hand_made").is_some_and(|item| adopt(item, walk));
     let items = fields.take("service").map_or_else(Vec::new, |item| item.items(walk));
     if items.is_empty() {
         let help = format!("`[[director.{name}.service]]` with `address = \"192.168.2.110:80\"`");
@@ -116,7 +117,8 @@ pub(super) fn read(
             marks.push(mark);
         }
     }
-    DraftDirector { director: Director { name, services, maintenance, follow }, services: marks }
+    let director = Director { name, services, maintenance, follow, adopt };
+    DraftDirector { director, services: marks }
 }
 
 fn service(
@@ -139,8 +141,7 @@ fn service(
         let word = item.text(walk)?;
         sched_flags(word, &mut walk.faults)
     });
-    let mut notify = mail::notify(&mut fields, walk);
-    notify.fallback_command.clone_from(&own.fallback_command);
+    let mut notify = mail::named(&mut fields, walk).or(&own.notify);
     notify.mail = own.mail.build(walk);
     let reals = fields.take("real").map_or_else(Vec::new, |item| item.items(walk));
     let backup = fields.take("backup").map_or_else(Vec::new, |item| item.items(walk));
@@ -177,6 +178,16 @@ fn service(
     };
     service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
+}
+
+fn notify(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Notify {
+    let mut told = |name| fields.take(name).and_then(|item| program(item, walk));
+    Notify {
+        fallback_command: told("fallback_command"),
+        quorum_up: told("quorum_up"),
+        quorum_down: told("quorum_down"),
+        ..Notify::default()
+    }
 }
 
 /// A program that is told something: no shell.
@@ -264,16 +275,22 @@ fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
 
 /// Whether a standby goes by the active node's verdicts.
 fn follow(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    either(item, ["own", "active"], "not whose checks a standby goes by", walk)
+}
+
+/// Whether changes of the kernel's table by hand are orders.
+fn adopt(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    either(item, ["correct", "adopt"], "nothing to do with changes made by hand", walk)
+}
+
+/// Whether the second of two words is said.
+fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -> bool {
     let Some(word) = item.text(walk) else { return false };
-    match word.text {
-        "active" => true,
-        "own" => false,
-        other => {
-            let message = format!("`{other}` is not whose checks a standby goes by");
-            walk.faults.fault(item.span, message).help("own, active");
-            false
-        }
+    if !words.contains(&word.text) {
+        let message = format!("`{}` is {is_not}", word.text);
+        walk.faults.fault(item.span, message).help(words.join(", "));
     }
+    word.text == words[1]
 }
 
 fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {

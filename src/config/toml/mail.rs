@@ -67,7 +67,7 @@ pub(super) fn read(item: Item<'_>, walk: &mut Walk<'_>) -> Said {
 }
 
 /// `name`, `comment` and `monitor_file` of a service.
-pub(super) fn notify(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Notify {
+pub(super) fn named(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Notify {
     let mut line = |key| {
         let item: Item<'_> = fields.take(key)?;
         let word = item.text(walk)?;

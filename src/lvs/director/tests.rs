@@ -1,3 +1,4 @@
+mod adopt;
 mod hooks;
 
 use super::*;
@@ -38,6 +39,7 @@ struct World {
     /// Lines on checks, with their files.
     monitored: Vec<String>,
     told: Verdicts,
+    book: Book,
     /// Services that were served, must stay so, and were not after some order.
     emptied: Vec<String>,
 }
@@ -63,6 +65,7 @@ impl World {
             stopped: None,
             monitored: Vec::new(),
             told: Verdicts::default(),
+            book: Book::default(),
             emptied: Vec::new(),
         }
     }
@@ -93,6 +96,10 @@ impl World {
         match output {
             Output::Check(specs) => self.checks = specs,
             Output::Tell(verdicts) => self.told = verdicts,
+            Output::Adopt(target, command) => {
+                self.book.order(target, command, 0).unwrap();
+                return Some(Input::Override(Overrides::of(&self.book, self.now, 0)));
+            }
             Output::Report(event) => self.events.push(event.to_string()),
             Output::Monitor { file, line } => {
                 self.monitored.push(format!("{}: {line}", file.display()));
