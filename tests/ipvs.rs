@@ -432,6 +432,7 @@ impl Loop {
                     }
                     continue;
                 }
+                Output::Mail { id, .. } => Input::Mailed { id, result: Ok(()) },
                 Output::Run { id, .. } => Input::Ran { id, result: Ok(()) },
                 Output::Stopped { left } => {
                     self.stopped = left.is_empty();

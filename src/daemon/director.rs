@@ -28,10 +28,11 @@ use crate::daemon::chronicle::{self, Tell};
 use crate::daemon::hooks;
 use crate::daemon::maintenance::{self, Marks};
 use crate::daemon::monitor::Monitor;
+use crate::daemon::post;
 use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
-use crate::lvs::director::{Control, DirectorEvent, Input, Output, RUN_LIMIT, View};
+use crate::lvs::director::{Control, DirectorEvent, Input, MAIL_LIMIT, Output, RUN_LIMIT, View};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Overrides, Target};
@@ -462,6 +463,13 @@ impl Task {
                     tokio::task::spawn_local(async move {
                         let result = hooks::told(program, RUN_LIMIT).await;
                         let _task_ended = answer.send(Input::Ran { id, result }).await;
+                    });
+                }
+                Output::Mail { id, letter } => {
+                    let answer = self.answers.0.clone();
+                    tokio::task::spawn_local(async move {
+                        let result = post::send(&letter, MAIL_LIMIT).await;
+                        let _task_ended = answer.send(Input::Mailed { id, result }).await;
                     });
                 }
                 Output::Monitor { file, line } => self.monitor.put(file, &line),

@@ -23,6 +23,7 @@ mod monitor;
 mod notices;
 mod outside;
 mod picture;
+mod post;
 mod respawn;
 mod service;
 mod successor;

@@ -31,20 +31,8 @@ const fn section(
     Row { directive, in_globals: |_| false, in_section, consequence }
 }
 
-/// Either, whatever it says.
-const fn both(directive: &'static str, consequence: &'static str) -> Row {
-    Row { directive, in_globals: |_| true, in_section: |_| true, consequence }
-}
-
-const MAIL: &str = " yet: no mail is sent";
-
 /// Directives.
 pub(super) const ROWS: &[Row] = &[
-    both("emailalert", MAIL),
-    both("emailalertfreq", MAIL),
-    both("emailalertstatus", MAIL),
-    both("smtp", MAIL),
-    global("emailalertfrom", |_| true, MAIL),
     global("callback", |_| true, " in a cluster yet: the command is not run"),
     global(
         "logfile",

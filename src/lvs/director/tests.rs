@@ -1,9 +1,11 @@
 mod adopt;
 mod hooks;
+mod mails;
 
 use super::*;
 use crate::lvs::agent::AgentCheck;
 use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict};
+use crate::lvs::mail::{Letter, MailFailure};
 use crate::lvs::model::{
     Agent, ConnectionCount, Dependency, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
 };
@@ -14,6 +16,14 @@ use crate::lvs::table::{desired, is_served};
 use crate::lvs::testing::{at, director, down, key, real, service, up};
 
 const NONE: [&str; 0] = [];
+
+/// What becomes of letters.
+#[derive(Debug, Clone)]
+enum Relay {
+    Well,
+    Refuses(MailFailure),
+    Silent,
+}
 
 /// The control with a kernel that obeys at once, unless it is told not to.
 struct World {
@@ -36,6 +46,10 @@ struct World {
     /// The last one that does.
     running: Option<RunId>,
     stopped: Option<Vec<ServiceKey>>,
+    /// What has been mailed, and when.
+    letters: Vec<(Instant, Letter)>,
+    posting: Option<LetterId>,
+    relay: Relay,
     /// Lines on checks, with their files.
     monitored: Vec<String>,
     told: Verdicts,
@@ -63,6 +77,9 @@ impl World {
             deaf: false,
             running: None,
             stopped: None,
+            letters: Vec::new(),
+            posting: None,
+            relay: Relay::Well,
             monitored: Vec::new(),
             told: Verdicts::default(),
             book: Book::default(),
@@ -101,6 +118,16 @@ impl World {
                 return Some(Input::Override(Overrides::of(&self.book, self.now, 0)));
             }
             Output::Report(event) => self.events.push(event.to_string()),
+            Output::Mail { id, letter } => {
+                self.letters.push((self.now, letter));
+                self.posting = Some(id);
+                let result = match self.relay.clone() {
+                    Relay::Silent => return None,
+                    Relay::Well => Ok(()),
+                    Relay::Refuses(failure) => Err(failure),
+                };
+                return Some(Input::Mailed { id, result });
+            }
             Output::Monitor { file, line } => {
                 self.monitored.push(format!("{}: {line}", file.display()));
             }
