@@ -138,6 +138,12 @@ pub(super) enum Command {
         #[command(subcommand)]
         order: super::real::Real,
     },
+    /// Make this machine a real server for a director that sends packets on with their destination
+    /// (direct routing, tunnels), and put back what was there. Needs no daemon (docs/REALSERVER.md)
+    Realserver {
+        #[command(subcommand)]
+        order: super::realserver::Order,
+    },
     /// Read the configuration and print every fault with file:line:column
     Check,
     /// A director without a cluster: ldirectord's command line, and its exit codes

@@ -12,6 +12,7 @@ mod import;
 mod keygen;
 mod out;
 mod real;
+mod realserver;
 mod replay;
 mod restart;
 
@@ -56,6 +57,7 @@ pub fn main(argv: Vec<OsString>) -> Code {
         }
         Command::Explain { group, json } => explain::explain(&paths, group, json),
         Command::Replay { file, all } => replay::replay(&file, all),
+        Command::Realserver { order } => realserver::realserver(&paths, &order),
         Command::Real { director: None, order } => real::real(&paths, &order),
         Command::Real { director: Some(file), order } => director::real(&file, &paths, &order),
         Command::Check => check::check(&paths),

@@ -2,8 +2,8 @@
 //!
 //! `lines` cuts the text into globals and sections, `section` and `server` read the values,
 //! `service` puts them together: a [`File`], which says everything that the text does. From it
-//! `build` makes the [`VirtualService`]s that the director runs, and `not_yet` names what it can't
-//! act on. The reader is more tolerant than ldirectord where a file that people have is refused
+//! `build` makes the [`VirtualService`]s that the director runs, and `needless` names what there is
+//! nothing to do for. The reader is more tolerant than ldirectord where a file that people have is refused
 //! over blanks, comments or quotes, and does what the manual page says where ldirectord does
 //! something else; each such place is a warning. Defaults are those of ldirectord's code
 //! (`quiescent=no`). docs/LDIRECTORD.md is the whole of it, directive by directive.
@@ -18,7 +18,7 @@ pub mod file;
 pub(super) mod http;
 mod lines;
 pub(super) mod mail;
-mod not_yet;
+mod needless;
 pub(super) mod section;
 pub(super) mod server;
 mod service;
@@ -26,15 +26,16 @@ mod service;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config::Environment;
 use crate::config::check::DraftDirector;
-use crate::config::diag::{Diagnostic, Excerpts, Faults, Span};
+use crate::config::diag::{Diagnostic, Excerpts, Faults, Mark, Span};
 use crate::config::source::Source;
+use crate::config::{Environment, Watched};
 use crate::lvs::model::Director;
 #[cfg(doc)]
 use crate::lvs::model::VirtualService;
+use crate::lvs::notify::Program;
 use crate::names::DirectorName;
 
 pub use file::File;
@@ -55,19 +56,53 @@ pub struct Reading<'s> {
     /// What is wrong with it, and where it is read otherwise than by ldirectord.
     pub found: Vec<Diagnostic>,
     /// What it asks for and is not acted on.
-    pub not_yet: Vec<Diagnostic>,
+    pub needless: Vec<Diagnostic>,
+}
+
+/// What a cluster makes of a file.
+#[derive(Debug)]
+pub struct Read {
+    /// The director.
+    pub director: DraftDirector,
+    /// What `autoreload` and `callback` ask for, if they do.
+    pub watched: Option<Watched>,
+    /// Other files that are to be started with this one, and where that is said. `execute`.
+    pub execute: Vec<(DirectorName, Mark)>,
+    /// What is wrong with it, and what is not acted on.
+    pub found: Vec<Diagnostic>,
 }
 
 /// Reads the whole file as the director `name`.
-pub fn read(
-    source: &Source,
-    name: &DirectorName,
-    environment: &dyn Environment,
-) -> (DraftDirector, Vec<Diagnostic>) {
-    let Reading { director, mut found, not_yet, .. } = reading(source, name, environment);
-    found.extend(not_yet);
+pub fn read(source: &Source, name: &DirectorName, environment: &dyn Environment) -> Read {
+    let Reading { file, director, mut found, needless } = reading(source, name, environment);
+    found.extend(needless);
+    let mut faults = source.faults(Excerpts::Shown);
+    let mut execute = Vec::new();
+    for word in &file.globals.execute {
+        match DirectorName::new(word.text) {
+            Ok(name) => execute.push((name, faults.mark(word.span()))),
+            Err(error) => drop(faults.fault(word.span(), error.to_string())),
+        }
+    }
+    found.extend(faults.into_list());
     found.sort_by_key(|diagnostic| (diagnostic.place.line, diagnostic.place.column));
-    (director, found)
+    let watched = Watched::of(&source.file, &file.globals);
+    Read { director, watched: Some(watched).filter(Watched::is_wanted), execute, found }
+}
+
+impl Watched {
+    /// What the globals of a file ask for.
+    pub(super) fn of(file: &Path, globals: &file::Globals<'_>) -> Self {
+        Self {
+            file: file.to_owned(),
+            auto_reload: globals.auto_reload == Some(true),
+            callback: globals.callback.and_then(|line| Program::of_line(line.text)),
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.auto_reload || self.callback.is_some()
+    }
 }
 
 /// The same, with the file as values, and with what is wrong apart from what is not acted on.
@@ -99,12 +134,12 @@ pub(super) fn reading_but<'s>(
     }
     mail::check(&file.globals, &file.virtuals, &mut context);
     let mut rest = source.faults(Excerpts::Shown);
-    not_yet::say(&file, acted_on, &mut rest);
+    needless::say(&file, acted_on, &mut rest);
     let maintenance = file.globals.maintenance.map(|word| PathBuf::from(word.text));
     let director =
         Director { name: name.clone(), services, maintenance, follow: false, adopt: false };
     let director = DraftDirector { director, services: marks };
-    Reading { file, director, found: faults.into_list(), not_yet: rest.into_list() }
+    Reading { file, director, found: faults.into_list(), needless: rest.into_list() }
 }
 
 /// A warning about passwords in a file that everybody may read.

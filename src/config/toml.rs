@@ -119,6 +119,7 @@ pub(super) fn read(
         keys,
         groups,
         directors,
+        watched: Vec::new(),
         outside,
         service,
     })

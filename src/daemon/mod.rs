@@ -24,6 +24,7 @@ mod notices;
 mod outside;
 mod picture;
 mod post;
+pub mod realserver;
 mod respawn;
 mod service;
 mod successor;

@@ -13,7 +13,7 @@ use crate::lvs::mail::{Letter, MailFailure, Relay};
 use crate::lvs::program::ProgramEnd;
 use crate::probe::submit::{Submission, submit};
 use crate::sys::calendar::Moment;
-use crate::sys::clock::{self, Clocks};
+use crate::sys::clock::Clocks;
 use crate::time::Instant;
 
 /// Who letters are from that do not say it: the user that a director usually runs as.
@@ -110,6 +110,7 @@ mod tests {
 
     use super::*;
     use crate::lvs::mail::{Entry, Envelope, Line, MailAddress, Stage};
+    use crate::sys::clock;
 
     fn letter() -> Letter {
         let to = ["root", "ops@example.com"].map(|it| MailAddress::new(it).unwrap());
@@ -156,7 +157,8 @@ mod tests {
         assert!(result.unwrap_err().for_good);
         let (result, _) = sent("hangs", "sleep 600", 500).await;
         assert!(!result.unwrap_err().for_good);
-        let gone = send_by(Path::new("/nonexistent/sendmail"), &letter(), Duration::from_secs(1));
+        let letter = letter();
+        let gone = send_by(Path::new("/nonexistent/sendmail"), &letter, Duration::from_secs(1));
         assert!(!gone.await.unwrap_err().for_good);
     }
 }

@@ -25,7 +25,9 @@ use self::hooks::Hooks;
 pub use self::hooks::{RUN_LIMIT, RunId};
 use self::kernel::Kernel;
 pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
-pub use self::letters::{LetterId, MAIL_LIMIT};
+pub use self::letters::{
+    ENTRIES_MAX, GATHER, LAST_LETTERS, LETTER_PAUSE, LETTERS_MAX, LetterId, MAIL_LIMIT, WAYS_MAX,
+};
 use self::mails::Mails;
 use self::reports::{Serving, turned};
 pub use self::view::{FallbackView, KernelView, QuorumView, RealView, ServiceView, View};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::lvs::check::shown;
+use crate::lvs::check::{CheckFailure, shown};
 use crate::time::Instant;
 
 pub mod text;
@@ -325,3 +325,13 @@ impl MailFailure {
         Self { why: shown(why.as_bytes()), for_good: true }
     }
 }
+
+/// What goes wrong on the way may go well the next time.
+impl From<CheckFailure> for MailFailure {
+    fn from(why: CheckFailure) -> Self {
+        Self::passing(&why.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

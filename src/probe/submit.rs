@@ -50,7 +50,7 @@ async fn connect(relay: &Relay, deadline: Deadline) -> Result<TcpStream, MailFai
         let found = lookup_host((relay.host.as_str(), relay.port)).await;
         found.map_err(|error| CheckFailure::Local(format!("{relay}: {error}")))
     };
-    let found = deadline.bound(Phase::Connect, found).await.map_err(passing)?;
+    let found = deadline.bound(Phase::Connect, found).await?;
     let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
     let mut last = CheckFailure::Local(format!("{relay} has no address"));
     for (place, address) in addresses.iter().enumerate() {
@@ -71,7 +71,7 @@ async fn connect(relay: &Relay, deadline: Deadline) -> Result<TcpStream, MailFai
 
 /// The whole conversation.
 pub(super) async fn talk(mut lines: Lines, mail: &Submission<'_>) -> Result<(), MailFailure> {
-    let greeting = lines.reply(Phase::Greeting).await.map_err(passing)?;
+    let greeting = lines.reply(Phase::Greeting).await?;
     if greeting.code != 220 {
         return Err(MailFailure::passing(&said(&greeting)));
     }
@@ -98,8 +98,8 @@ pub(super) async fn talk(mut lines: Lines, mail: &Submission<'_>) -> Result<(), 
     if data.code != 354 {
         return Err(failure(&data));
     }
-    lines.say(&stuffed(mail.lines), Phase::Answer).await.map_err(passing)?;
-    let end = lines.reply(Phase::Answer).await.map_err(passing)?;
+    lines.say(&stuffed(mail.lines), Phase::Answer).await?;
+    let end = lines.reply(Phase::Answer).await?;
     taken(&end)?;
     lines.farewell("QUIT\r\n").await;
     match refused.into_iter().next() {
@@ -112,8 +112,8 @@ pub(super) async fn talk(mut lines: Lines, mail: &Submission<'_>) -> Result<(), 
 }
 
 async fn ask(lines: &mut Lines, command: &str) -> Result<Reply, MailFailure> {
-    lines.say(&format!("{command}\r\n"), Phase::Answer).await.map_err(passing)?;
-    lines.reply(Phase::Answer).await.map_err(passing)
+    lines.say(&format!("{command}\r\n"), Phase::Answer).await?;
+    Ok(lines.reply(Phase::Answer).await?)
 }
 
 fn taken(reply: &Reply) -> Result<(), MailFailure> {
@@ -127,10 +127,6 @@ fn failure(reply: &Reply) -> MailFailure {
 
 fn said(reply: &Reply) -> String {
     format!("the relay says: {}", shown(&reply.line))
-}
-
-fn passing(why: CheckFailure) -> MailFailure {
-    MailFailure::passing(&why.to_string())
 }
 
 /// The lines as they go over the wire, with the end: one that begins with a dot gets another one (RFC

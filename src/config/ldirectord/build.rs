@@ -1,7 +1,6 @@
 //! The services that the director runs, made from what a file says.
 //!
-//! What can't be made is a fault here only where it is wrong for good; what can't be acted on yet
-//! is a fault of `not_yet`.
+//! What can't be made is a fault.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

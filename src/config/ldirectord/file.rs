@@ -1,7 +1,7 @@
 //! An ldirectord.cf as values: everything that ldirectord 4.12 can say, with its defaults.
 //!
-//! This is what was written, whether the director can act on it or not; `not_yet` names what it
-//! can't, and `build` makes the services that it runs from the rest. Source of the meanings and
+//! This is what was written, whether there is anything to do for it or not; `needless` names what
+//! has nothing, and `build` makes the services that it runs from the rest. Source of the meanings and
 //! defaults: ldirectord(8) and the behaviour of ldirectord 4.12.
 
 use std::net::IpAddr;

@@ -381,15 +381,8 @@ impl fmt::Display for DirectorEvent {
             Self::NotTold { service, why } => {
                 write!(f, "{service:#}: the program that was run failed: {why}")
             }
-            Self::Mailed { to, subject } => write!(f, "mail to {to} is on its way: {subject}"),
-            Self::NotMailed { to, subject, why, again_s: Some(seconds) } => {
-                write!(f, "no mail to {to} yet, next try in {seconds} s: {why}: {subject}")
-            }
-            Self::NotMailed { to, subject, why, again_s: None } => {
-                write!(f, "no mail to {to}, it is dropped: {why}: {subject}")
-            }
-            Self::MailsCrowded { lost } => {
-                write!(f, "{lost} events are in no mail: too many addressees wait for theirs")
+            Self::Mailed { .. } | Self::NotMailed { .. } | Self::MailsCrowded { .. } => {
+                self.write_of_mail(f)
             }
             Self::Healed { services } => write!(f, "{} put back as configured", List(services)),
             Self::Refused { order, why } => write!(f, "the kernel refused to {order}: {why}"),
@@ -401,6 +394,24 @@ impl fmt::Display for DirectorEvent {
             Self::TooManyChecks { checks } => {
                 write!(f, "configuration refused: {checks} checks, at most {CHECKS_MAX} are run")
             }
+        }
+    }
+}
+
+impl DirectorEvent {
+    fn write_of_mail(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mailed { to, subject } => write!(f, "mail to {to} is on its way: {subject}"),
+            Self::NotMailed { to, subject, why, again_s: Some(seconds) } => {
+                write!(f, "no mail to {to} yet, next try in {seconds} s: {why}: {subject}")
+            }
+            Self::NotMailed { to, subject, why, again_s: None } => {
+                write!(f, "no mail to {to}, it is dropped: {why}: {subject}")
+            }
+            Self::MailsCrowded { lost } => {
+                write!(f, "{lost} events are in no mail: too many addressees wait for theirs")
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::letters::{LetterId, Letters, Tried};
 use super::{Control, DirectorEvent, Output, Phase};
 use crate::lvs::health::State;
-use crate::lvs::mail::{About, Entry, Letter, Line, Mail, MailFailure, Stage};
+use crate::lvs::mail::{About, Entry, Line, Mail, MailFailure, Stage};
 use crate::lvs::model::{Director, RealKey, ServiceKey, VirtualService};
 use crate::lvs::overrides::Override;
 use crate::time::Instant;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::lvs::director::letters::{ENTRIES_MAX, GATHER, LAST_LETTERS, LETTER_PAUSE};
 use crate::lvs::mail::{Envelope, Line, Mail, MailAddress, Relay as By, Stages};
+use crate::lvs::overrides::Command;
 use crate::names::DirectorName;
 
 fn mail(to: &str, relay: Option<&str>) -> Mail {

@@ -1,5 +1,5 @@
-//! What a file asks for and the director does not act on: one place, so that what is built next
-//! has its line to remove here. The rest works without it, so it is a warning.
+//! What a file asks for and the director does not act on, because there is nothing to do for it. That is a
+//! warning: who asked for it should know.
 
 use crate::config::diag::Faults;
 use crate::config::ldirectord::file::{File, Globals, Virtual, Written};
@@ -33,27 +33,6 @@ const fn section(
 
 /// Directives.
 pub(super) const ROWS: &[Row] = &[
-    global("callback", |_| true, " in a cluster yet: the command is not run"),
-    global(
-        "logfile",
-        |_| true,
-        " in a cluster yet: everything goes to the standard error, which systemd keeps, and to the `logfile` \
-         of ha.cf",
-    ),
-    global(
-        "execute",
-        |_| true,
-        " in a cluster yet: name that file in haresources too, `ldirectord::FILE`",
-    ),
-    global(
-        "autoreload",
-        |globals| globals.auto_reload == Some(true),
-        " in a cluster yet: a change takes effect with `pairbeat reload`",
-    ),
-];
-
-/// Directives for which there is nothing to do, ever.
-pub(super) const NEEDLESS: &[Row] = &[
     global(
         "supervised",
         |globals| globals.supervised == Some(true),
@@ -68,6 +47,12 @@ pub(super) const NEEDLESS: &[Row] = &[
         "readdquiescent",
         |globals| globals.readd_quiescent == Some(true),
         ": the kernel's table is always made what it should be",
+    ),
+    global(
+        "logfile",
+        |_| true,
+        " in a cluster: everything goes to the standard error, which systemd keeps, and to the `logfile` \
+         of ha.cf",
     ),
     section("load", |_| true, ", nor is it by ldirectord"),
 ];
@@ -92,7 +77,7 @@ pub(super) fn say(file: &File<'_>, acted_on: &[&str], faults: &mut Faults<'_>) {
 }
 
 fn row(written: &Written) -> Option<&'static Row> {
-    ROWS.iter().chain(NEEDLESS).find(|row| row.directive == written.directive)
+    ROWS.iter().find(|row| row.directive == written.directive)
 }
 
 fn warn(row: &Row, written: &Written, faults: &mut Faults<'_>) {
