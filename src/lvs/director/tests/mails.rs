@@ -175,7 +175,7 @@ fn a_letter_that_fails_is_tried_ever_more_rarely_and_then_dropped_and_one_that_i
     world.relay = Relay::Refuses(MailFailure::passing("connection refused"));
     world.verdict(2, false);
     let start = world.now;
-    world.pass(3600 * SECOND);
+    world.pass(900 * SECOND);
     let tries: Vec<u64> = world.letters.iter().map(|(at, _)| at.since(start).as_secs()).collect();
     assert_eq!(tries, [2, 32, 152, 752]);
     let why = |event: &String| event.contains("mail to ops");
@@ -189,7 +189,7 @@ fn a_letter_that_fails_is_tried_ever_more_rarely_and_then_dropped_and_one_that_i
     world.letters.clear();
     world.relay = Relay::Refuses(MailFailure::for_good("the relay says: 550 who"));
     world.verdict(2, true);
-    world.pass(3600 * SECOND);
+    world.pass(900 * SECOND);
     assert_eq!(world.letters.len(), 1);
 }
 
@@ -209,7 +209,7 @@ fn a_dead_mail_relay_stops_nobody_else() {
     world.pass(GATHER);
     assert!(world.mails()[0].starts_with("ops "), "the other way is free");
     // A late answer is nobody's.
-    world.pass(3600 * SECOND);
+    world.pass(300 * SECOND);
     world.take_events();
     world.tell(Input::Mailed { id: late, result: Ok(()) });
     assert_eq!(world.take_events(), NONE);
