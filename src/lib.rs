@@ -12,6 +12,7 @@ pub mod engine;
 pub mod journal;
 pub mod lvs;
 pub mod net;
+pub mod realserver;
 pub mod status;
 pub mod wire;
 // Floor 2: configuration. Text in, values out.

@@ -162,3 +162,18 @@ fn called_as_ldirectord_it_is_that() {
         assert_eq!(code == 255, err.starts_with("usage: ldirectord"), "{words:?} {err}");
     }
 }
+
+#[test]
+fn status_and_real_are_asked_of_the_director_of_a_file_and_say_when_none_runs() {
+    let place = Place::new("asked", GOOD);
+    for words in [
+        &["status", "--director", "web.cf"][..],
+        &["status", "--director", "web.cf", "--json"],
+        &["real", "--director", "web.cf", "drain", "192.0.2.2"],
+        &["real", "drain", "192.0.2.2", "--director", "web.cf"],
+    ] {
+        let (code, out, err) = said(place.call(env!("CARGO_BIN_EXE_pairbeat"), words));
+        assert_eq!((code, out.as_str()), (Some(3), ""), "{words:?} {err}");
+        assert!(err.contains("run/director-web.cf/"), "{err}");
+    }
+}

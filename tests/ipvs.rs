@@ -425,7 +425,7 @@ impl Loop {
                     self.checks = checks;
                     continue;
                 }
-                Output::Tell(_) => continue,
+                Output::Tell(_) | Output::Adopt(..) => continue,
                 Output::Report(event) => {
                     if self.checks.len() < 10 {
                         println!("{} {event}", self.now);
@@ -492,7 +492,7 @@ fn director(reals: u16) -> Director {
         policy: Policy::default(),
     };
     let name = DirectorName::new("web").unwrap();
-    Director { name, services: vec![web], maintenance: None, follow: false }
+    Director { name, services: vec![web], maintenance: None, follow: false, adopt: false }
 }
 
 fn started(reals: u16) -> Loop {

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("engine", 1),
     ("journal", 1),
     ("net", 1),
+    ("realserver", 1),
     ("status", 1),
     // Configuration: text in, values out.
     ("config", 2),

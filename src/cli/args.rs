@@ -46,6 +46,9 @@ pub(super) enum Command {
         /// As JSON (docs/status.schema.json)
         #[arg(long)]
         json: bool,
+        /// Of the director of this file, which runs without a cluster
+        #[arg(long, value_name = "FILE")]
+        director: Option<String>,
     },
     /// Hand groups that are active here to the peer, and wait until it has them
     Standby {
@@ -129,8 +132,17 @@ pub(super) enum Command {
     },
     /// Drain, disable, enable or weigh real servers, on both nodes
     Real {
+        /// At the director of this file, which runs without a cluster
+        #[arg(long, global = true, value_name = "FILE")]
+        director: Option<String>,
         #[command(subcommand)]
         order: super::real::Real,
+    },
+    /// Make this machine a real server for a director that sends packets on with their destination
+    /// (direct routing, tunnels), and put back what was there. Needs no daemon (docs/REALSERVER.md)
+    Realserver {
+        #[command(subcommand)]
+        order: super::realserver::Order,
     },
     /// Read the configuration and print every fault with file:line:column
     Check,

@@ -13,6 +13,15 @@ use crate::daemon::Paths;
 use crate::status::{self, Status};
 
 pub(super) fn status(paths: &Paths, json: bool) -> Code {
+    shown(paths, json, status::render)
+}
+
+/// A status, by whatever renders it for people.
+pub(super) fn shown<T: DeserializeOwned>(
+    paths: &Paths,
+    json: bool,
+    render: impl FnOnce(&T) -> String,
+) -> Code {
     let body = match call(paths, &Call::Status) {
         Ok(body) => body,
         Err(code) => return code,
@@ -21,9 +30,9 @@ pub(super) fn status(paths: &Paths, json: bool) -> Code {
         out::line(&String::from_utf8_lossy(&body));
         return Code::Well;
     }
-    match parse::<Status>(&body) {
+    match parse(&body) {
         Ok(status) => {
-            out::text(&status::render(&status));
+            out::text(&render(&status));
             Code::Well
         }
         Err(code) => code,

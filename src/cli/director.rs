@@ -8,12 +8,15 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
 
+use super::ask;
 use super::exit::Code;
 use super::out;
+use super::real::{self, Real};
 use crate::config::alone::Alone;
 use crate::daemon::Paths;
 use crate::daemon::alone::{self, Home};
 use crate::names::DirectorName;
+use crate::status;
 
 /// The file where none is named.
 const FILE: &str = "ldirectord.cf";
@@ -84,6 +87,22 @@ pub(super) fn director(paths: &Paths, words: &Words) -> Code {
         Ok(call) if words.serve => call.serve(),
         Ok(call) => call.perform(verb, words.debug),
         Err(why) => out::fault(Code::Failed, &why),
+    }
+}
+
+/// `status --director FILE`.
+pub(super) fn full_status(file: &str, paths: &Paths, json: bool) -> Code {
+    match called(file, paths) {
+        Ok(call) => ask::shown(&call.home.paths, json, status::render_alone),
+        Err(why) => out::fault(Code::Usage, &why),
+    }
+}
+
+/// `real --director FILE`.
+pub(super) fn real(file: &str, paths: &Paths, order: &Real) -> Code {
+    match called(file, paths) {
+        Ok(call) => real::alone(&call.home.paths, order),
+        Err(why) => out::fault(Code::Usage, &why),
     }
 }
 

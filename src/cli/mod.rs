@@ -12,6 +12,7 @@ mod import;
 mod keygen;
 mod out;
 mod real;
+mod realserver;
 mod replay;
 mod restart;
 
@@ -36,7 +37,10 @@ pub fn main(argv: Vec<OsString>) -> Code {
         Command::Run { force } => exit::of_daemon(crate::daemon::supervisor::run(&paths, force)),
         Command::Core { force } => exit::of_daemon(crate::daemon::core::run(&paths, force)),
         Command::Checker => exit::of_checker(&crate::daemon::checker::run()),
-        Command::Status { json } => ask::status(&paths, json),
+        Command::Status { json, director: None } => ask::status(&paths, json),
+        Command::Status { json, director: Some(file) } => {
+            director::full_status(&file, &paths, json)
+        }
         Command::Standby { which, no_wait } => ask::standby(&paths, which, no_wait),
         Command::Takeover { which, no_wait } => ask::takeover(&paths, which, no_wait),
         Command::Freeze { except_dead } => ask::freeze(&paths, except_dead),
@@ -53,7 +57,9 @@ pub fn main(argv: Vec<OsString>) -> Code {
         }
         Command::Explain { group, json } => explain::explain(&paths, group, json),
         Command::Replay { file, all } => replay::replay(&file, all),
-        Command::Real { order } => real::real(&paths, &order),
+        Command::Realserver { order } => realserver::realserver(&paths, &order),
+        Command::Real { director: None, order } => real::real(&paths, &order),
+        Command::Real { director: Some(file), order } => director::real(&file, &paths, &order),
         Command::Check => check::check(&paths),
         Command::Director(words) => director::director(&paths, &words),
         Command::Import(words) => import::import(&paths, &words),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 
 use super::ask;
 use super::events;
@@ -11,7 +12,7 @@ use super::exit::Code;
 use super::out;
 use crate::control::protocol::{Call, Ordered, RealOrder};
 use crate::daemon::Paths;
-use crate::lvs::director::RealView;
+use crate::lvs::director::{RealView, ServiceView};
 use crate::lvs::model::{ServiceKey, WEIGHT_MAX};
 use crate::lvs::overrides::{self, Command, Target};
 use crate::status::Status;
@@ -80,8 +81,17 @@ fn span(text: &str) -> Result<Duration, String> {
     events::span(text).ok_or_else(|| "a span such as 90s, 10m, 2h, 1d".to_owned())
 }
 
-/// Carries it out.
+/// Carries it out in a cluster.
 pub(super) fn real(paths: &Paths, order: &Real) -> Code {
+    carry_out(paths, order, shared)
+}
+
+/// Carries it out at a director without a cluster: there is no peer to know it.
+pub(super) fn alone(paths: &Paths, order: &Real) -> Code {
+    carry_out(paths, order, |_| Ok(()))
+}
+
+fn carry_out(paths: &Paths, order: &Real, shared: fn(&Paths) -> Result<(), Code>) -> Code {
     let (which, command, wait) = match order {
         Real::Drain { which, deadline, wait } => {
             let until = deadline.map(|deadline| clock::wall().saturating_add(deadline).as_secs());
@@ -116,7 +126,8 @@ pub(super) fn real(paths: &Paths, order: &Real) -> Code {
 fn shared(paths: &Paths) -> Result<(), Code> {
     let end = clock::now().plus(PEER_LIMIT);
     loop {
-        let status = status(paths)?;
+        let status: Status =
+            ask::quietly(paths, &Call::Status).map_err(|error| ask::fault(&error))?;
         let peer = &status.peer.node;
         match status.orders_agreed {
             Some(true) => {
@@ -132,16 +143,23 @@ fn shared(paths: &Paths) -> Result<(), Code> {
     }
 }
 
+/// What every status has, with a cluster or without.
+#[derive(Debug, Deserialize)]
+struct Standing {
+    #[serde(rename = "virtual")]
+    services: Vec<ServiceView>,
+}
+
 /// Shows the open connections until there is none, or the servers have left the table.
 fn drained(paths: &Paths, target: &Target) -> Code {
     let mut last = None;
     loop {
-        let status = match status(paths) {
-            Ok(status) => status,
-            Err(code) => return code,
+        let standing: Standing = match ask::quietly(paths, &Call::Status) {
+            Ok(standing) => standing,
+            Err(error) => return ask::fault(&error),
         };
         let mine = |real: &&RealView| is_meant(target, real);
-        let reals = status
+        let reals = standing
             .services
             .iter()
             .filter(|service| target.service.is_none_or(|key| key.to_string() == service.service));
@@ -164,8 +182,4 @@ fn drained(paths: &Paths, target: &Target) -> Code {
 fn is_meant(target: &Target, real: &RealView) -> bool {
     let Ok((address, port)) = overrides::server_of(&real.address) else { return false };
     address == target.address && target.port.is_none_or(|wanted| port == Some(wanted))
-}
-
-fn status(paths: &Paths) -> Result<Status, Code> {
-    ask::quietly(paths, &Call::Status).map_err(|error| ask::fault(&error))
 }

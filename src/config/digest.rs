@@ -27,7 +27,7 @@ use crate::lvs::model::{
     Agent, Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds,
     VirtualService,
 };
-use crate::lvs::notify::Program;
+use crate::lvs::notify::{Notify, Program};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 use crate::names::NodeName;
 
@@ -198,6 +198,9 @@ fn write_director(out: &mut String, director: &Director) -> fmt::Result {
     if director.follow {
         writeln!(out, "standby_checks active")?;
     }
+    if director.adopt {
+        writeln!(out, "hand_made adopt")?;
+    }
     for service in &director.services {
         write_service(out, service)?;
     }
@@ -213,8 +216,11 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
     let (interval, timeout) = (service.interval.as_micros(), service.timeout.as_micros());
     let VirtualService { quiescent, clean_stop, fall, rise, .. } = service;
     writeln!(out, "check {interval} {timeout} {fall} {rise} {quiescent} {clean_stop}")?;
-    if let Some(Program { program, args }) = &service.notify.fallback_command {
-        writeln!(out, "told {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
+    let Notify { fallback_command, quorum_up, quorum_down } = &service.notify;
+    let told = [("told", fallback_command), ("quorum_up", quorum_up), ("quorum_down", quorum_down)];
+    for (when, program) in told {
+        let Some(Program { program, args }) = program else { continue };
+        writeln!(out, "{when} {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
     }
     if let Some(fallback) = &service.fallback {
         write!(out, "fallback {} {}", fallback.key, forwarding(fallback.forwarding))?;

@@ -39,6 +39,12 @@ pub struct Asked {
     pub reply: oneshot::Sender<Vec<u8>>,
 }
 
+/// Replies with a value as JSON.
+pub fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
+    // Nobody waits any more: the operator pressed ctrl-c.
+    let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
+}
+
 /// Why the control socket can't be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("control socket {}: {source}", path.display())]
@@ -62,16 +68,20 @@ pub fn listen(path: &Path) -> Result<UnixListener, ListenError> {
     Ok(listener)
 }
 
+/// Which calls a daemon answers.
+pub type Takes = fn(&Call) -> Result<(), &'static str>;
+
 /// A running server.
 pub struct Server {
     slots: Arc<Semaphore>,
 }
 
 impl Server {
-    /// Serves on the current `LocalSet` until the receiver of `calls` is gone.
-    pub fn start(listener: UnixListener, calls: mpsc::Sender<Asked>) -> Self {
+    /// Serves on the current `LocalSet` until the receiver of `calls` is gone. `takes` says why a call
+    /// is none for this daemon.
+    pub fn start(listener: UnixListener, calls: mpsc::Sender<Asked>, takes: Takes) -> Self {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        tokio::task::spawn_local(serve(listener, calls, Arc::clone(&slots)));
+        tokio::task::spawn_local(serve(listener, calls, takes, Arc::clone(&slots)));
         Self { slots }
     }
 
@@ -83,7 +93,12 @@ impl Server {
     }
 }
 
-async fn serve(listener: UnixListener, calls: mpsc::Sender<Asked>, slots: Arc<Semaphore>) {
+async fn serve(
+    listener: UnixListener,
+    calls: mpsc::Sender<Asked>,
+    takes: Takes,
+    slots: Arc<Semaphore>,
+) {
     while !calls.is_closed() {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
@@ -93,17 +108,17 @@ async fn serve(listener: UnixListener, calls: mpsc::Sender<Asked>, slots: Arc<Se
         };
         let calls = calls.clone();
         tokio::task::spawn_local(async move {
-            connection(stream, calls).await;
+            connection(stream, calls, takes).await;
             drop(slot);
         });
     }
 }
 
-async fn connection(stream: UnixStream, calls: mpsc::Sender<Asked>) {
+async fn connection(stream: UnixStream, calls: mpsc::Sender<Asked>, takes: Takes) {
     let caller = caller(&stream);
     let service = service_fn(move |request| {
         let calls = calls.clone();
-        async move { Ok::<_, std::convert::Infallible>(reply(request, calls, caller).await) }
+        async move { Ok::<_, std::convert::Infallible>(reply(request, (calls, takes), caller).await) }
     });
     // A client that went away is no event of ours.
     let _gone = hyper::server::conn::http1::Builder::new()
@@ -127,7 +142,7 @@ fn caller(stream: &UnixStream) -> Option<Caller> {
 
 async fn reply(
     request: Request<Incoming>,
-    calls: mpsc::Sender<Asked>,
+    (calls, takes): (mpsc::Sender<Asked>, Takes),
     by: Option<Caller>,
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
@@ -143,6 +158,9 @@ async fn reply(
     };
     if call.changes() && !trusted(by) {
         return refuse(StatusCode::FORBIDDEN, "only root may do this; try with sudo");
+    }
+    if let Err(why) = takes(&call) {
+        return refuse(StatusCode::CONFLICT, why);
     }
     let (sender, receiver) = oneshot::channel();
     if calls.try_send(Asked { call, by, reply: sender }).is_err() {

@@ -5,6 +5,8 @@
 //! the next start goes on from there. One lock file says whether it runs: held as long as it lives, with its
 //! number in it. Nobody else ever removes that or the pid file.
 
+mod answers;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -17,17 +19,19 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::cluster::event::Outcome;
+use crate::config::Watched;
 use crate::config::alone::{self, Alone};
 use crate::config::diag::Diagnostic;
+use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::watch::Watch;
 use crate::daemon::{Fatal, Paths, chronicle, hooks};
-use crate::lvs::director::{RUN_LIMIT, STOP_LIMIT};
-use crate::lvs::notify::Program;
+use crate::lvs::director::STOP_LIMIT;
 use crate::names::DirectorName;
 use crate::sys::files::Machine;
 use crate::sys::log;
@@ -133,7 +137,8 @@ pub fn run(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), Fatal
     let end = local.block_on(&runtime, async {
         let _lock = lock(home).await?;
         let end = serve(home, config, ready).await;
-        for file in [home.paths.checker_socket(), home.pid_file.clone()] {
+        let sockets = [home.paths.checker_socket(), home.paths.control_socket()];
+        for file in sockets.into_iter().chain([home.pid_file.clone()]) {
             let _gone = std::fs::remove_file(file);
         }
         end
@@ -183,7 +188,11 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let director = director::start(&home.paths, vec![config.director], chronicle::log_only());
     let director = director.map_err(system)?;
     director.lead(&home.name, true).await;
-    let mut habits = (config.auto_reload, config.callback);
+    let listener = server::listen(&home.paths.control_socket());
+    let listener = listener.map_err(|e| Fatal::System(e.to_string()))?;
+    let (calls, mut asked) = mpsc::channel(server::CALLS_MAX);
+    let _server = Server::start(listener, calls, answers::takes);
+    let mut watched = config.watched;
     let mut watch = Watch::new(home.paths.config.clone());
     let mut checker = Checker::Due(Instant::now());
     let mut ready = Some(ready);
@@ -195,10 +204,11 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
             _ = quit.recv() => break,
             _ = hangup.recv() => {
                 if let Some(new) = reload(home, &director).await {
-                    habits = new;
+                    watched = new;
                 }
             }
-            () = watch.changed() => habits = changed(home, &director, habits).await,
+            Some(asked) = asked.recv() => answers::answer(asked, home, &director),
+            () = watch.changed() => watched = changed(home, &director, watched).await,
             outcome = &mut warm, if ready.is_some() => match outcome {
                 Outcome::Failed(why) => return Err(Fatal::System(why)),
                 Outcome::Done => {
@@ -220,33 +230,21 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     Ok(())
 }
 
-/// `autoreload` and `callback`.
-type Habits = (bool, Option<Program>);
-
 /// The file has changed on the disk.
-async fn changed(home: &Home, director: &DirectorHandle, mut habits: Habits) -> Habits {
-    let file = home.paths.config.display().to_string();
-    if habits.0 {
+async fn changed(home: &Home, director: &DirectorHandle, mut watched: Watched) -> Watched {
+    let file = home.paths.config.display();
+    if watched.auto_reload {
         info!("{file} has changed on the disk, and is read again");
-        habits = reload(home, director).await.unwrap_or(habits);
+        watched = reload(home, director).await.unwrap_or(watched);
     } else {
         info!("{file} has changed on the disk; `reload` takes it over");
     }
-    if let Some(callback) = &habits.1 {
-        let program = callback.with([file]);
-        tokio::task::spawn_local(async move {
-            let command = program.to_string();
-            match hooks::told(program, RUN_LIMIT).await {
-                Ok(()) => info!("callback {command} is done"),
-                Err(why) => warn!("callback {command} failed: {why}"),
-            }
-        });
-    }
-    habits
+    hooks::call_back(&watched);
+    watched
 }
 
 /// Takes the file over as it is now, or leaves everything as it is.
-async fn reload(home: &Home, director: &DirectorHandle) -> Option<Habits> {
+async fn reload(home: &Home, director: &DirectorHandle) -> Option<Watched> {
     log::reopen();
     let reader = home.clone();
     let Ok((config, found)) = tokio::task::spawn_blocking(move || reader.load()).await else {
@@ -264,7 +262,7 @@ async fn reload(home: &Home, director: &DirectorHandle) -> Option<Habits> {
     }
     log::configure(&config.log);
     info!("reloaded");
-    Some((config.auto_reload, config.callback))
+    Some(config.watched)
 }
 
 /// The director's checker.

@@ -278,6 +278,7 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         | DirectorEvent::BackupIn { .. }
         | DirectorEvent::RealWarning { .. }
         | DirectorEvent::SorryDown { .. }
+        | DirectorEvent::Adopted { .. }
         | DirectorEvent::Touched { .. } => other(Severity::Warning),
         DirectorEvent::Refused { .. }
         | DirectorEvent::KernelFault(_)

@@ -4,6 +4,7 @@
 //! carries orders to those who do the work, and their answers back.
 
 mod begin;
+mod files;
 mod reload;
 mod replies;
 mod restart;
@@ -13,6 +14,7 @@ mod telling;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +24,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, warn};
 
+use self::files::Files;
 use self::reload::{Adjusted, Loaded, Reloading};
-use self::replies::{hasty, send};
+use self::replies::hasty;
 use self::restart::{Checked, UnderWay};
 use self::resume::Resumed;
 use self::telling::Curious;
 use crate::cluster::event::{Action, Answer, Event, GroupState, Outcome, Request};
 use crate::config::{self, Config};
-use crate::control::protocol::{Call, Ordered, RealOrder};
-use crate::control::server::{self, Asked, Server};
+use crate::control::protocol::{Call, RealOrder};
+use crate::control::server::{self, Asked, Server, send};
 use crate::daemon::beat::{self, BeatHandle, Note, Order, View};
 use crate::daemon::channel::{self, Channel};
 use crate::daemon::chronicle::Chronicle;
@@ -76,7 +79,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     local.block_on(&runtime, async {
         let (mut core, listener) = Core::start(paths, config, force).await?;
         let (calls, asked) = mpsc::channel(server::CALLS_MAX);
-        let server = Server::start(listener, calls);
+        let server = Server::start(listener, calls, |_| Ok(()));
         let ended = core.run(asked).await;
         let _bounded = timeout(DRAIN, server.drained()).await;
         log::flush();
@@ -115,6 +118,7 @@ struct Core {
     vias: BTreeMap<GroupId, IpAddr>,
     /// Where configurations arrive that were read again.
     loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
+    files: Files,
     /// Where the changes of active groups arrive.
     adjusted: (mpsc::Sender<Adjusted>, mpsc::Receiver<Adjusted>),
     /// A configuration that is being applied; one at a time.
@@ -151,6 +155,7 @@ enum Happening {
     Asked(Asked),
     Ended(ActionId, Outcome),
     Loaded(Loaded),
+    Changed(PathBuf),
     Adjusted(Adjusted),
     Checked(Checked),
     Look,
@@ -211,6 +216,7 @@ impl Core {
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
+            files: Files::default(),
             adjusted: mpsc::channel(1),
             reloading: None,
             checked: mpsc::channel(restart::CHECKED_MAX),
@@ -242,6 +248,7 @@ impl Core {
                 self.director.lead(director, true).await;
             }
         }
+        self.files.follow(&self.config);
         self.watch().await;
     }
 
@@ -259,6 +266,7 @@ impl Core {
                     Happening::Supervisor(said.ok().flatten())
                 }
                 Some(loaded) = self.loaded.1.recv() => Happening::Loaded(loaded),
+                Some(file) = self.files.changed() => Happening::Changed(file),
                 Some(adjusted) = self.adjusted.1.recv() => Happening::Adjusted(adjusted),
                 Some(checked) = self.checked.1.recv() => Happening::Checked(checked),
                 Some(asked) = asked.recv() => Happening::Asked(asked),
@@ -318,6 +326,7 @@ impl Core {
                 self.leave(None, None);
             }
             Happening::Loaded(loaded) => self.reload(loaded).await,
+            Happening::Changed(file) => self.file_changed(&file),
             Happening::Adjusted(adjusted) => self.resources_adjusted(adjusted),
             Happening::Checked(checked) => self.restart_checked(checked),
             Happening::Asked(asked) => self.answer(asked),
@@ -482,13 +491,7 @@ impl Core {
     /// Hands an order about real servers to the director.
     fn order_real(&self, order: RealOrder, reply: oneshot::Sender<Vec<u8>>) {
         let director = self.director.clone();
-        tokio::task::spawn_local(async move {
-            let ordered = match director.command(order.target, order.command).await {
-                Ok(servers) => Ordered::Done { servers },
-                Err(why) => Ordered::Refused { why },
-            };
-            send(reply, &ordered);
-        });
+        tokio::task::spawn_local(async move { send(reply, &director.order(order).await) });
     }
 
     fn request(

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::cluster::event::{Operation, Outcome};
 use crate::cluster::message::{self, Word};
+use crate::control::protocol::{Ordered, RealOrder};
 use crate::daemon::Paths;
 use crate::daemon::beat::Orders;
 use crate::daemon::book::BookKeeper;
@@ -141,16 +142,15 @@ impl DirectorHandle {
         let _ended = self.orders.send(Order::Connect(beat)).await;
     }
 
-    /// Takes an order about real servers; the answer names those that are meant, as
-    /// `SERVER of SERVICE`.
-    ///
-    /// # Errors
-    /// Why it is not taken.
-    pub(crate) async fn command(
-        &self,
-        target: Target,
-        command: Command,
-    ) -> Result<Vec<String>, String> {
+    /// Takes an order about real servers.
+    pub(crate) async fn order(&self, order: RealOrder) -> Ordered {
+        match self.command(order.target, order.command).await {
+            Ok(servers) => Ordered::Done { servers },
+            Err(why) => Ordered::Refused { why },
+        }
+    }
+
+    async fn command(&self, target: Target, command: Command) -> Result<Vec<String>, String> {
         let (sender, receiver) = oneshot::channel();
         let busy = || "the director is busy".to_owned();
         self.orders.try_send(Order::Command(target, command, sender)).map_err(|_| busy())?;
@@ -445,6 +445,12 @@ impl Task {
                         let result = ipvs.apply(ops).await;
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
+                }
+                Output::Adopt(target, command) => {
+                    if let Err(full) = self.book.order(target, command) {
+                        warn!("what was ordered by hand is put back: {full}");
+                    }
+                    self.control.handle(clock::now(), Input::Override(self.overrides()));
                 }
                 Output::Tell(verdicts) => self.book.judge(verdicts),
                 Output::Run { id, program } => {

@@ -154,6 +154,7 @@ mod tests {
                 services: Vec::new(),
                 maintenance: None,
                 follow: false,
+                adopt: false,
             }])
             .is_empty()
         );

@@ -22,6 +22,7 @@ pub mod messages;
 mod notices;
 mod outside;
 mod picture;
+pub mod realserver;
 mod respawn;
 mod service;
 mod successor;

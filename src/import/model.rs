@@ -85,6 +85,8 @@ pub(super) struct Service {
     pub(super) fallback: Option<(String, Forwarding)>,
     /// Program and arguments.
     pub(super) fallback_command: Option<Vec<String>>,
+    pub(super) quorum_up: Option<Vec<String>>,
+    pub(super) quorum_down: Option<Vec<String>>,
 }
 
 impl Service {
@@ -104,6 +106,8 @@ impl Service {
             reals: Vec::new(),
             fallback: None,
             fallback_command: None,
+            quorum_up: None,
+            quorum_down: None,
         }
     }
 
@@ -425,6 +429,8 @@ fn service_block(header: &str, service: Service) -> Block {
         }),
     );
     table.put_some("fallback_command", service.fallback_command);
+    table.put_some("quorum_up", service.quorum_up);
+    table.put_some("quorum_down", service.quorum_down);
     let method = common(&service.reals, |real| real.forwarding);
     table.put_some("forwarding", method.map(|it| it.to_string()));
     let common_check = common(&service.reals, |real| real.check.clone());

@@ -407,6 +407,15 @@ impl Addresses {
         answered(&attempt, self.handle.address().del(one.message.clone()).execute()).await
     }
 
+    /// Every address with the number of its interface and its prefix length.
+    ///
+    /// # Errors
+    /// None of the kernel's answers.
+    pub async fn all(&self) -> Result<Vec<(IpAddr, u32, u8)>, AddressError> {
+        let _turn = self.turn.lock().await;
+        Ok(self.held().await?.iter().map(|one| (one.ip, one.index, one.prefix)).collect())
+    }
+
     async fn held(&self) -> Result<Vec<Held>, AddressError> {
         let messages =
             collected("list addresses", || self.handle.address().get().execute()).await?;
@@ -455,7 +464,7 @@ fn no_device(cause: &io::Error) -> bool {
     matches!(cause.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ERANGE))
 }
 
-async fn answered(
+pub(super) async fn answered(
     attempt: &str,
     request: impl Future<Output = Result<(), rtnetlink::Error>>,
 ) -> Result<(), AddressError> {
@@ -466,7 +475,7 @@ async fn answered(
 }
 
 /// Asks again while the socket is busy with the answer to somebody who no longer waits for it.
-async fn collected<T, S: Stream<Item = Result<T, rtnetlink::Error>>>(
+pub(super) async fn collected<T, S: Stream<Item = Result<T, rtnetlink::Error>>>(
     attempt: &str,
     request: impl Fn() -> S,
 ) -> Result<Vec<T>, AddressError> {

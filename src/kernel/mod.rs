@@ -7,5 +7,7 @@ mod genl;
 pub mod handover;
 pub mod ipvs;
 pub mod lease;
+pub mod links;
 mod nft;
+pub mod selftest;
 pub mod sysctl;

@@ -313,7 +313,8 @@ impl Control {
         if back {
             self.report(DirectorEvent::KernelBack);
         }
-        if let Some(expected) = expected {
+        if let Some(mut expected) = expected {
+            self.adopt(&mut expected);
             self.note_touched(expected);
         }
         self.unsettle();

@@ -8,6 +8,7 @@
 //!
 //! `director` turns that wheel; the others are functions and counters.
 
+pub mod adopt;
 pub mod agent;
 pub mod check;
 pub mod director;

@@ -28,6 +28,9 @@ pub struct Director {
     /// A standby goes by the active node's verdicts as long as it hears them, instead of checking
     /// by itself. Default false.
     pub follow: bool,
+    /// A weight that somebody sets in the kernel by hand, or a server that they take out, is an
+    /// operator's order, and not put back. Default false.
+    pub adopt: bool,
 }
 
 /// A virtual service with its real servers and its checks.

@@ -20,6 +20,22 @@ const SHELL: &[char] = &[
 pub struct Notify {
     /// Told when the sorry server's time begins and when it ends (`fallbackcommand`).
     pub fallback_command: Option<Program>,
+    /// Run when the primary pool has its quorum (keepalived's `quorum_up`).
+    pub quorum_up: Option<Program>,
+    /// Run when it has lost it, and when a director that has run the other one ends.
+    pub quorum_down: Option<Program>,
+}
+
+impl Notify {
+    /// These, and where something is not said, what is said farther out.
+    #[must_use]
+    pub fn or(self, farther: &Self) -> Self {
+        Self {
+            fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
+            quorum_up: self.quorum_up.or_else(|| farther.quorum_up.clone()),
+            quorum_down: self.quorum_down.or_else(|| farther.quorum_down.clone()),
+        }
+    }
 }
 
 /// A program with its first arguments.

@@ -361,6 +361,23 @@ impl Overrides {
         Self(marked.chain(self.0).collect())
     }
 
+    /// These and one more of one server, until the book has it: [`Command::Drain`] is none that can
+    /// be told without a clock.
+    #[must_use]
+    pub fn with(self, target: Target, command: Command) -> Self {
+        let does = match command {
+            Command::Disable => Some(Override::Disable),
+            Command::Weight(weight) => Some(Override::Weight(weight)),
+            Command::Drain { .. } => return self,
+            Command::Enable => None,
+        };
+        let marked = |(_, does): &&(Target, _)| *does == Some(Override::Maintenance);
+        let first = self.0.iter().take_while(marked).count();
+        let mut all = self.0;
+        all.insert(first, (target, does));
+        Self(all)
+    }
+
     /// The orders of a book, at `now`, when the wall clock says so many seconds since 1970.
     pub fn of(book: &Book, now: Instant, unix: u64) -> Self {
         let at = |until: u64| now.plus(Duration::from_secs(until.saturating_sub(unix)));

@@ -318,15 +318,24 @@ pub fn is_lost(service: &VirtualService, wish: Wish<'_>) -> Option<bool> {
     if matches!(Pools::of(service, wish, None).turn, Turn::Primary | Turn::Backup) {
         return Some(false);
     }
-    let may_come = |real: &RealServer| {
-        let full = match wish.overrides.on(&service.key, &real.key) {
-            None => real.weight,
-            Some(Override::Weight(weight)) => weight,
-            Some(Override::Drain { .. } | Override::Disable | Override::Maintenance) => 0,
-        };
-        full > 0 && wish.health.standing(service, real).state == State::Unknown
-    };
-    (!service.pools().any(may_come)).then_some(true)
+    let open = service.pools().any(|real| may_come(service, real, wish));
+    (!open).then_some(true)
+}
+
+/// Whether the primary pool has its quorum. `None` as with [`is_lost`].
+pub fn is_quorate(service: &VirtualService, wish: Wish<'_>) -> Option<bool> {
+    if Pools::of(service, wish, None).quorate {
+        return Some(true);
+    }
+    let open = service.reals.iter().any(|real| may_come(service, real, wish));
+    (!open).then_some(false)
+}
+
+/// Whether a server that nobody has judged yet would take connections.
+fn may_come(service: &VirtualService, real: &RealServer, wish: Wish<'_>) -> bool {
+    let standing = wish.health.standing(service, real);
+    standing.state == State::Unknown
+        && asked(service, real, wish, standing.percent).is_some_and(|weight| weight > 0)
 }
 
 /// The pools of all services. Of two services with one key the first counts.

@@ -64,7 +64,7 @@ pub(super) fn service(n: u8, reals: &[u8]) -> VirtualService {
 /// A director with these services.
 pub(super) fn director(services: Vec<VirtualService>) -> Director {
     let name = DirectorName::new("test.cf").unwrap();
-    Director { name, services, maintenance: None, follow: false }
+    Director { name, services, maintenance: None, follow: false, adopt: false }
 }
 
 /// A good answer.

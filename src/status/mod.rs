@@ -12,7 +12,7 @@ use crate::cluster::message::Extent;
 use crate::cluster::{ArbiterView, Difference, FenceView, ReachView, ResourceState};
 use crate::lvs::director::ServiceView;
 
-pub use text::render;
+pub use text::{render, render_alone};
 
 /// Version of the JSON form.
 pub const VERSION: u32 = 1;
@@ -77,6 +77,28 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// Packets that were not taken, by reason.
     pub refused: std::collections::BTreeMap<String, u64>,
+}
+
+/// The status of a director without a cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AloneStatus {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Its file.
+    pub file: String,
+    /// Its process.
+    pub pid: u32,
+    /// The version of its program.
+    pub program: String,
+    /// Its virtual services, in the order of the file.
+    #[serde(rename = "virtual")]
+    pub services: Vec<ServiceView>,
+    /// The kernel's IPVS: `ok`, or a sentence that says what is wrong and what to do.
+    pub ipvs: String,
+    /// Every check has had a verdict, and the kernel's table is as it should be.
+    pub converged: bool,
+    /// Whether servers are being checked; if not, the last verdicts stay in force.
+    pub checker: bool,
 }
 
 /// Whether a client would be served from here as well as from the active node.

@@ -7,7 +7,9 @@ use crate::cluster::event::GroupState;
 use crate::cluster::message::Extent;
 use crate::lvs::director::{QuorumView, RealView, ServiceView};
 use crate::lvs::pool::Turn;
-use crate::status::{GroupStatus, LinkStatus, ResourceHealth, Status, SyncStatus, Warmth};
+use crate::status::{
+    AloneStatus, GroupStatus, LinkStatus, ResourceHealth, Status, SyncStatus, Warmth,
+};
 
 /// The status as a few lines of text.
 pub fn render(status: &Status) -> String {
@@ -15,6 +17,28 @@ pub fn render(status: &Status) -> String {
     // Writing to a String can't fail.
     let _infallible = write_all(&mut out, status);
     out
+}
+
+/// The same of a director without a cluster.
+pub fn render_alone(status: &AloneStatus) -> String {
+    let mut out = String::new();
+    let _infallible = write_alone(&mut out, status);
+    out
+}
+
+fn write_alone(out: &mut String, status: &AloneStatus) -> fmt::Result {
+    let state = if status.converged { "all checked, table as configured" } else { "not settled" };
+    writeln!(out, "{}  process {}, {state}", status.file, status.pid)?;
+    for service in &status.services {
+        write_service(out, service)?;
+    }
+    if status.ipvs != "ok" {
+        writeln!(out, "ipvs  {}", status.ipvs)?;
+    }
+    if !status.checker {
+        writeln!(out, "checker  NOT RUNNING: the last verdicts stay in force")?;
+    }
+    Ok(())
 }
 
 fn write_all(out: &mut String, status: &Status) -> fmt::Result {

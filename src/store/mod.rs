@@ -4,6 +4,7 @@
 //! ```text
 //!  STATE_DIR/journal/events-00000007.jsonl      a head line, then one record a line
 //!  STATE_DIR/journal/recording-00000003.jsonl   the core's inputs around a role change
+//!  STATE_DIR/realserver.json                    what `realserver up` has changed ([`prepared`])
 //! ```
 //!
 //! What a record is stands in [`crate::journal`]; this module only carries lines. Nobody ever waits
@@ -11,6 +12,7 @@
 
 pub mod carried;
 pub mod files;
+pub mod prepared;
 pub mod writer;
 
 /// Replaces a file as a whole: a crash leaves the old one or the new one.

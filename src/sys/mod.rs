@@ -5,6 +5,7 @@ pub mod child;
 pub mod clock;
 pub mod datagram;
 pub mod files;
+pub mod inject;
 pub mod log;
 #[cfg(test)]
 pub(crate) mod namespace;

@@ -18,6 +18,9 @@ use crate::sys::ready::watched;
 /// Longest frame we read: one of ordinary size. What is longer is cut, and then means nothing.
 const FRAME_MAX: usize = 1518;
 
+/// `ETH_P_ALL` (linux/if_ether.h): sent frames are shown to sockets of this protocol only.
+const ETHERTYPE_ALL: u16 = 3;
+
 /// Sends any frame, and hears those of ARP or neighbour discovery that concern one address.
 #[derive(Debug)]
 pub struct PacketSocket {
@@ -32,20 +35,29 @@ impl PacketSocket {
     /// # Errors
     /// What the system says: EPERM, ENODEV.
     pub fn open(ifindex: u32, ip: IpAddr) -> io::Result<Self> {
+        let protocol = if ip.is_ipv4() { ETHERTYPE_ARP } else { ETHERTYPE_IPV6 };
+        Self::open_for(ifindex, ip, protocol)
+    }
+
+    /// As [`PacketSocket::open`], and hears what this machine itself sends, too.
+    ///
+    /// # Errors
+    /// What the system says: EPERM, ENODEV.
+    pub fn open_both_ways(ifindex: u32, ip: IpAddr) -> io::Result<Self> {
+        Self::open_for(ifindex, ip, ETHERTYPE_ALL)
+    }
+
+    fn open_for(ifindex: u32, ip: IpAddr, protocol: u16) -> io::Result<Self> {
         // Protocol zero hears nothing until `bind`, so nothing passes by the filter.
         let kind = Type::RAW.nonblocking().cloexec();
         let socket = Socket::new_raw(Domain::from(libc::AF_PACKET), kind, None)?;
-        let protocol = match ip {
-            IpAddr::V4(ip) => {
-                socket.attach_filter(&arp_filter(u32::from(ip)))?;
-                ETHERTYPE_ARP
-            }
+        match ip {
+            IpAddr::V4(ip) => socket.attach_filter(&arp_filter(u32::from(ip)))?,
             IpAddr::V6(ip) => {
                 let [.., a, b, c, d] = ip.octets();
                 socket.attach_filter(&discovery_filter(u32::from_be_bytes([a, b, c, d])))?;
-                ETHERTYPE_IPV6
             }
-        };
+        }
         bind(&socket, ifindex, protocol)?;
         Ok(Self { socket: Some(watched(OwnedFd::from(socket))?) })
     }

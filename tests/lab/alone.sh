@@ -15,6 +15,11 @@ cd "$place"
 ip link set lo up
 
 director() { "$PAIRBEAT" --runtime-dir "$place/run" --state-dir "$place/state" director "$@" >>"$place/said" 2>&1; }
+# shellcheck disable=SC2120 # its argument comes by eval
+seen() { "$PAIRBEAT" --runtime-dir "$place/run" status --director web.cf "$@" 2>>"$place/said"; }
+shows() { seen | grep -qF -- "$1"; }
+orders() { "$PAIRBEAT" --runtime-dir "$place/run" real --director web.cf "$@" >>"$place/said" 2>&1; }
+refused() { ! "$PAIRBEAT" --runtime-dir "$place/run/director-web.cf" "$@" >>"$place/said" 2>&1; }
 has() { ipvsadm -Sn | grep -q -- "$1"; }
 lacks() { ! has "$1"; }
 told() { [[ $(tail -n 1 "$place/told") == "$1" ]]; }
@@ -55,6 +60,19 @@ claim "the fallbackcommand is told that a server is up" wait_for 15 "stop" told 
 rm up
 claim "and that the last one is down" wait_for 10 "start" told "hook -v start 10.0.0.1:80 tcp"
 claim "the sorry server is in" wait_for 5 "sorry" has "10.0.0.1:80 -r 127.0.0.1:80"
+: >up
+wait_for 10 "up" has "10.0.0.1:80 -r 10.0.0.2:80 -g -w 1" || true
+headline "Its operator looks and orders"
+claim "the status has its servers" shows "10.0.0.2:80 gate weight 1  up"
+claim "as JSON too" eval "seen --json | grep -q '\"checker\":true'"
+claim "a server is drained" orders drain 10.0.0.2
+claim "and has weight 0" wait_for 5 "weight 0" has "10.0.0.1:80 -r 10.0.0.2:80 -g -w 0"
+claim "the status says by whom" shows "drain by an operator"
+claim "it is enabled" orders enable 10.0.0.2
+claim "and has its weight" wait_for 5 "weight 1" has "10.0.0.1:80 -r 10.0.0.2:80 -g -w 1"
+claim "what is for a cluster is refused" refused standby
+rm up
+wait_for 10 "start" told "hook -v start 10.0.0.1:80 tcp" || true
 headline "Its file changes on the disk"
 sed -i 's/gate 1$/gate 5/' web.cf
 claim "the callback is told so" wait_for 10 "callback" told "callback $place/web.cf"

@@ -250,6 +250,7 @@ resources = ["$VIP/24/eth0", { director = "web" }]
 
 [director.web]
 standby_checks = "active"
+hand_made = "adopt"
 check = { type = "http", request = "/index.html", receive = "server", interval = "1s", timeout = "1s" }
 
 [[director.web.service]]
@@ -268,14 +269,19 @@ CONFIG
   claim "a server that dies leaves its table too" wait_for 5 "out at server105" lacks "192.168.2.107:80" server105
   lab_page rs107 server107
   claim "and comes back" wait_for 5 "in at server105" has "192.168.2.107:80" server105
+  lab_exec server101 ipvsadm -e -t "$VIP:80" -r 192.168.2.106:80 -g -w 7
+  claim "a weight set by hand counts as an order" wait_for 5 "told" says server101 "192.168.2.106:80 gate weight 7  up, weight 7 by an operator"
+  claim "at the standby, too" wait_for 5 "weight 7" has "192.168.2.106:80 -g -w 7" server105
   kill -KILL "$(node_value server101 /pid)"
   claim "the other node takes over" wait_for 5 "server105 active" node_active server105
+  claim "with that weight" has "192.168.2.106:80 -g -w 7" server105
   claim "with both servers" has "192.168.2.107:80" server105
   claim "and checks by itself" wait_for 5 "checks" checks_itself server105
   claim "the node that comes back goes by its checks" wait_for 10 "two checks followed" node_is server101 /warmth/followed 2
   claim "both end" nodes_stop
 }
 
+says() { node_ask "$1" status | grep -qF -- "$2"; }
 # Connections that the node has begun since its network namespace was made.
 # shellcheck disable=SC2016 # a field of awk
 begun() { lab_exec "$1" awk '/^Tcp: [0-9]/ {print $6}' /proc/net/snmp; }

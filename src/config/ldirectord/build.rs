@@ -68,7 +68,8 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
 
 fn notify(settings: &Settings<'_>) -> Notify {
     let line = settings.fallback_command;
-    Notify { fallback_command: line.and_then(|line| Program::of_line(line.text)) }
+    let fallback_command = line.and_then(|line| Program::of_line(line.text));
+    Notify { fallback_command, ..Notify::default() }
 }
 
 fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>) -> RealServer {

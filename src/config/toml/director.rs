@@ -50,7 +50,7 @@ struct Defaults<'d> {
     requires: Vec<Word<'d>>,
     agent: Option<agent::Written<'d>>,
     fallback: Option<Item<'d>>,
-    fallback_command: Option<Program>,
+    notify: Notify,
 }
 
 impl<'d> Defaults<'d> {
@@ -65,7 +65,7 @@ impl<'d> Defaults<'d> {
             requires: requires::names(fields, walk),
             agent: fields.take("agent").and_then(|item| agent::read(item, walk)),
             fallback: fields.take("fallback"),
-            fallback_command: fields.take("fallback_command").and_then(|it| program(it, walk)),
+            notify: notify(fields, walk),
         }
     }
 
@@ -81,7 +81,7 @@ impl<'d> Defaults<'d> {
             requires: [farther.requires.as_slice(), &self.requires].concat(),
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
-            fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
+            notify: self.notify.or(&farther.notify),
         }
     }
 }
@@ -97,6 +97,7 @@ pub(super) fn read(
     let maintenance = fields.take("maintenance_dir").and_then(|item| item.text(walk));
     let maintenance = maintenance.map(|word| PathBuf::from(word.text));
     let follow = fields.take("standby_checks").is_some_and(|item| follow(item, walk));
+    let adopt = fields.take("hand_made").is_some_and(|item| adopt(item, walk));
     let items = fields.take("service").map_or_else(Vec::new, |item| item.items(walk));
     if items.is_empty() {
         let help = format!("`[[director.{name}.service]]` with `address = \"192.168.2.110:80\"`");
@@ -112,7 +113,8 @@ pub(super) fn read(
             marks.push(mark);
         }
     }
-    DraftDirector { director: Director { name, services, maintenance, follow }, services: marks }
+    let director = Director { name, services, maintenance, follow, adopt };
+    DraftDirector { director, services: marks }
 }
 
 fn service(
@@ -166,10 +168,19 @@ fn service(
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
         policy: Policy { pace: own.check.pace(), ..Policy::default() },
-        notify: Notify { fallback_command: own.fallback_command.clone() },
+        notify: own.notify.clone(),
     };
     service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
+}
+
+fn notify(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Notify {
+    let mut told = |name| fields.take(name).and_then(|item| program(item, walk));
+    Notify {
+        fallback_command: told("fallback_command"),
+        quorum_up: told("quorum_up"),
+        quorum_down: told("quorum_down"),
+    }
 }
 
 /// A program that is told something: no shell.
@@ -257,16 +268,22 @@ fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
 
 /// Whether a standby goes by the active node's verdicts.
 fn follow(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    either(item, ["own", "active"], "not whose checks a standby goes by", walk)
+}
+
+/// Whether changes of the kernel's table by hand are orders.
+fn adopt(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
+    either(item, ["correct", "adopt"], "nothing to do with changes made by hand", walk)
+}
+
+/// Whether the second of two words is said.
+fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -> bool {
     let Some(word) = item.text(walk) else { return false };
-    match word.text {
-        "active" => true,
-        "own" => false,
-        other => {
-            let message = format!("`{other}` is not whose checks a standby goes by");
-            walk.faults.fault(item.span, message).help("own, active");
-            false
-        }
+    if !words.contains(&word.text) {
+        let message = format!("`{}` is {is_not}", word.text);
+        walk.faults.fault(item.span, message).help(words.join(", "));
     }
+    word.text == words[1]
 }
 
 fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {

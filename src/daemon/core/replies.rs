@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::control::protocol::Moved;
+use crate::control::server::send;
 
 /// A request that has not ended by then is under way: the beat thread answers at its next turn
 /// where there is nothing to do or it can't be done.
@@ -25,10 +26,4 @@ pub(super) fn hasty(reply: oneshot::Sender<Vec<u8>>) -> oneshot::Sender<Vec<u8>>
         }
     });
     sender
-}
-
-/// As JSON.
-pub(super) fn send<T: serde::Serialize>(reply: oneshot::Sender<Vec<u8>>, value: &T) {
-    // Nobody waits any more: the operator pressed ctrl-c.
-    let _gone = reply.send(serde_json::to_vec(value).unwrap_or_default());
 }

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 
 use super::Core;
-use super::replies::send;
 use crate::cluster::event::{Answer, GroupState, Input, Outcome, Request};
 use crate::cluster::{Carried, View};
 use crate::config::{self, Config};
 use crate::control::protocol::{Moved, Restarting, Successor};
+use crate::control::server::send;
 use crate::daemon::beat::Order;
 use crate::daemon::messages::FromCore;
 use crate::daemon::{Paths, successor, work};

@@ -8,12 +8,12 @@ use tokio::time::timeout;
 
 use super::Core;
 use super::begin::session;
-use super::replies::send;
 use crate::cluster::Core as Cluster;
 use crate::cluster::event::{Event, Request};
 use crate::cluster::recording::Recording;
 use crate::config::Config;
 use crate::control::protocol::{EVENTS_WAIT, EventsAsked, ExplainAsked, Recorded};
+use crate::control::server::send;
 use crate::daemon::beat::Order;
 use crate::daemon::chronicle::Chronicle;
 use crate::daemon::{Fatal, Paths};

@@ -399,19 +399,25 @@ fn dns(rest: &[&Node], remarks: &mut Remarks) -> Table {
     check
 }
 
+/// The words of a command line.
+pub(super) fn program(line: &Node, words: &str, remarks: &mut Remarks) -> Vec<String> {
+    if words.contains(['\'', '"', '|', ';', '&', '$', '`', '>', '<', '*']) {
+        let keyword = line.keyword();
+        remarks.changed(
+            &line.at,
+            format!("`{keyword}`: there is no shell; see whether its words are right"),
+        );
+    }
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
 fn misc(node: &Node, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> Table {
     let mut command: Vec<String> = Vec::new();
     for line in rest {
         match line.keyword() {
             "misc_path" => {
                 let words = line.words.get(1..).unwrap_or_default().join(" ");
-                if words.contains(['\'', '"', '|', ';', '&', '$', '`', '>', '<', '*']) {
-                    remarks.changed(
-                        &line.at,
-                        "`misc_path`: there is no shell; see whether its words are right",
-                    );
-                }
-                command = words.split_whitespace().map(str::to_owned).collect();
+                command = program(line, &words, remarks);
             }
             _ => table::rest(Place::Check, line, remarks),
         }

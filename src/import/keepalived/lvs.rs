@@ -169,6 +169,20 @@ fn range(text: &str) -> Option<(u128, u128)> {
     (low <= size && end >= bits(first)).then_some((bits(first), end))
 }
 
+/// A command line, one word of the file, and the user and group that it is run as.
+fn told(line: &Node, remarks: &mut Remarks) -> Option<Vec<String>> {
+    if let Some(user) = line.word(2) {
+        let text = format!("`{}` runs as the user of the daemon, not as {user}", line.keyword());
+        remarks.changed(&line.at, text);
+    }
+    let command = check::program(line, line.word(1).unwrap_or_default(), remarks);
+    if command.first().is_some_and(|program| program.starts_with('/')) {
+        return Some(command);
+    }
+    remarks.left_out(&line.at, format!("`{}` without the path of a program", line.keyword()));
+    None
+}
+
 /// What a `virtual_server` says for all of its addresses.
 struct Server {
     protocol: Option<Protocol>,
@@ -258,6 +272,8 @@ impl Server {
                     }
                 };
             }
+            "quorum_up" => self.template.quorum_up = told(line, remarks),
+            "quorum_down" => self.template.quorum_down = told(line, remarks),
             "hysteresis" => self.hysteresis = value.parse().unwrap_or(0),
             "sorry_server" => {
                 let port = line.word(2).map_or(Ok(0), str::parse);

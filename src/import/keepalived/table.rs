@@ -263,7 +263,8 @@ const ROWS: &[Rows] = &[
         RHYTHM,
     ),
     left(Server, "alpha", "no checked server is in the table before its first good answer"),
-    left(Server, "omega quorum_up quorum_down", TELL),
+    taken(Server, "quorum_up quorum_down", "the same; run as the user of the daemon"),
+    left(Server, "omega", "`quorum_down` is run, too, when the director ends"),
     left(
         Server,
         "ha_suspend",

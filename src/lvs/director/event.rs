@@ -15,7 +15,7 @@ use crate::lvs::follow::Verdicts;
 use crate::lvs::health::FLAP_WINDOW;
 use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
 use crate::lvs::notify::{Program, RunFailure};
-use crate::lvs::overrides::Overrides;
+use crate::lvs::overrides::{Command, Overrides, Target};
 use crate::lvs::plan::Op;
 use crate::names::DirectorName;
 
@@ -97,6 +97,9 @@ pub enum Output {
     },
     /// What a standby may go by; replaces what was said before.
     Tell(Verdicts),
+    /// An operator has ordered this, by hand in the kernel's table. Answer with
+    /// [`Input::Override`].
+    Adopt(Target, Command),
     /// Run a program, for at most [`RUN_LIMIT`](super::RUN_LIMIT). Answer with [`Input::Ran`].
     Run {
         /// To be repeated in the answer.
@@ -220,6 +223,11 @@ pub enum DirectorEvent {
         /// Which.
         services: Vec<ServiceKey>,
     },
+    /// Somebody changed a server in the kernel by hand, which counts as an order.
+    Adopted {
+        /// `weight 0 192.168.2.106:80 of tcp 192.168.2.110:80`.
+        what: String,
+    },
     /// An operator ordered something of real servers.
     Ordered {
         /// `drain 192.168.2.106`.
@@ -317,6 +325,7 @@ impl fmt::Display for DirectorEvent {
             Self::Touched { services } => {
                 write!(f, "somebody else changed {} in the kernel", List(services))
             }
+            Self::Adopted { what } => write!(f, "ordered by hand in the kernel: {what}"),
             Self::Ordered { what, by_peer: false } => write!(f, "an operator orders: {what}"),
             Self::Ordered { what, by_peer: true } => {
                 write!(f, "an operator of the peer orders: {what}")

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Control, DirectorEvent, Output, Phase};
-use crate::lvs::model::ServiceKey;
-use crate::lvs::notify::{Program, RunFailure, told_of};
-use crate::lvs::pool::is_lost;
+use crate::lvs::model::{ServiceKey, VirtualService};
+use crate::lvs::notify::{Notify, Program, RunFailure, told_of};
+use crate::lvs::pool::{is_lost, is_quorate};
+use crate::lvs::table::Wish;
 use crate::time::Instant;
 
 /// Longest run of a program; then it is killed with its process group. Long enough to restart a
@@ -30,6 +31,8 @@ pub struct RunId(pub u64);
 pub(super) enum Subject {
     /// Whether the sorry server's time has come.
     Fallback,
+    /// Whether the primary pool has its quorum.
+    Quorum,
 }
 
 /// Of which service what.
@@ -38,8 +41,8 @@ type Topic = (ServiceKey, Subject);
 /// A state, as what is run to tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Telling {
-    /// What is run.
-    run: Program,
+    /// What is run; `None`: this state is told to nobody.
+    run: Option<Program>,
     /// What is run when nobody is told of it any more; `None`: nothing has to be taken back.
     undo: Option<Program>,
 }
@@ -49,9 +52,30 @@ struct Telling {
 fn fallback(command: &Program, service: &ServiceKey, lost: bool) -> Telling {
     let line = |verb: &str| command.with([verb.to_owned()].into_iter().chain(told_of(service)));
     match lost {
-        true => Telling { run: line("start"), undo: Some(line("stop")) },
-        false => Telling { run: line("stop"), undo: None },
+        true => Telling { run: Some(line("start")), undo: Some(line("stop")) },
+        false => Telling { run: Some(line("stop")), undo: None },
     }
+}
+
+/// What is to be told of a service, with what is known of it; `None` with a subject: not known yet.
+fn subjects(
+    service: &VirtualService,
+    wish: Wish<'_>,
+) -> impl Iterator<Item = (Subject, Option<Telling>)> {
+    let Notify { fallback_command, quorum_up, quorum_down } = &service.notify;
+    let lost = fallback_command.as_ref().map(|command| {
+        let telling = is_lost(service, wish).map(|lost| fallback(command, &service.key, lost));
+        (Subject::Fallback, telling)
+    });
+    let heard = quorum_up.is_some() || quorum_down.is_some();
+    let quorum = heard.then(|| {
+        let telling = is_quorate(service, wish).map(|quorate| match quorate {
+            true => Telling { run: quorum_up.clone(), undo: quorum_down.clone() },
+            false => Telling { run: quorum_down.clone(), undo: None },
+        });
+        (Subject::Quorum, telling)
+    });
+    lost.into_iter().chain(quorum)
 }
 
 /// What has been told.
@@ -93,9 +117,12 @@ impl Hooks {
             if told.is_some_and(|told| told.running.is_some() || told.telling == telling) {
                 continue;
             }
-            let id = next(&mut self.last);
-            runs.push((id, topic.0, telling.run.clone()));
-            self.told.insert(topic, Told { telling, running: Some((id, now)) });
+            let running = telling.run.clone().map(|program| {
+                let id = next(&mut self.last);
+                runs.push((id, topic.0, program));
+                (id, now)
+            });
+            self.told.insert(topic, Told { telling, running });
         }
         runs
     }
@@ -172,10 +199,9 @@ impl Control {
         let wish = self.wish(now);
         let leading = self.directors.iter().filter(|director| self.following.leads(&director.name));
         let services = leading.flat_map(|director| &director.services);
-        let topics = services.filter_map(|service| {
-            let command = service.notify.fallback_command.as_ref()?;
-            let telling = is_lost(service, wish).map(|lost| fallback(command, &service.key, lost));
-            Some(((service.key, Subject::Fallback), telling))
+        let topics = services.flat_map(|service| {
+            let told = subjects(service, wish);
+            told.map(|(subject, telling)| ((service.key, subject), telling))
         });
         topics.collect()
     }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Control, DirectorEvent};
+use super::{Control, DirectorEvent, Output};
+use crate::lvs::adopt::{accept, adopted};
 use crate::lvs::health::{Health, State};
 use crate::lvs::model::{Quorum, RealServer, ServiceKey, Table, VirtualService};
 use crate::lvs::plan::{Op, plan};
@@ -30,6 +31,19 @@ impl Control {
             },
         };
         self.report(event);
+    }
+
+    /// Takes what somebody has done by hand for orders, where they count.
+    pub(super) fn adopt(&mut self, expected: &mut Table) {
+        let Some(have) = self.kernel.have() else { return };
+        let orders = adopted(&self.directors, &self.overrides, expected, have);
+        accept(expected, have, &orders);
+        for (target, command) in orders {
+            self.report(DirectorEvent::Adopted { what: format!("{command} {target}") });
+            self.outputs.push_back(Output::Adopt(target, command));
+            // Or it would be put back before the book has it.
+            self.overrides = std::mem::take(&mut self.overrides).with(target, command);
+        }
     }
 
     /// Notes which of our services somebody else has changed since the last order.

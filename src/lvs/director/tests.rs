@@ -1,3 +1,4 @@
+mod adopt;
 mod hooks;
 
 use super::*;
@@ -36,6 +37,7 @@ struct World {
     running: Option<RunId>,
     stopped: Option<Vec<ServiceKey>>,
     told: Verdicts,
+    book: Book,
     /// Services that were served, must stay so, and were not after some order.
     emptied: Vec<String>,
 }
@@ -60,6 +62,7 @@ impl World {
             running: None,
             stopped: None,
             told: Verdicts::default(),
+            book: Book::default(),
             emptied: Vec::new(),
         }
     }
@@ -90,6 +93,10 @@ impl World {
         match output {
             Output::Check(specs) => self.checks = specs,
             Output::Tell(verdicts) => self.told = verdicts,
+            Output::Adopt(target, command) => {
+                self.book.order(target, command, 0).unwrap();
+                return Some(Input::Override(Overrides::of(&self.book, self.now, 0)));
+            }
             Output::Report(event) => self.events.push(event.to_string()),
             Output::Stopped { left } => self.stopped = Some(left),
             Output::Run { id, program } => {

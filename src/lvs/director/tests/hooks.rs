@@ -174,3 +174,64 @@ fn a_service_that_leaves_the_configuration_takes_back_what_was_told_of_it() {
     world.configure(vec![told(2, &[1])]);
     assert_eq!(world.runs(), [STOP]);
 }
+
+fn heard(n: u8, reals: &[u8]) -> VirtualService {
+    let mut service = service(n, reals);
+    service.policy.quorum = Quorum { need: Need::Servers(2), hysteresis: 0 };
+    service.notify.quorum_up = Program::of_line("announce -v");
+    service.notify.quorum_down = Program::of_line("withdraw");
+    service
+}
+
+#[test]
+fn programs_hear_when_the_quorum_is_met_and_when_it_is_lost_as_they_are_written() {
+    let mut world = World::serving(vec![heard(1, &[1, 2, 3])]);
+    world.verdict(1, true);
+    assert_eq!(world.runs(), NONE, "two have not been judged");
+    world.verdict(2, true);
+    assert_eq!(world.runs(), ["announce -v"]);
+    world.verdict(3, true);
+    world.verdict(1, false);
+    assert_eq!(world.runs(), NONE, "two are left");
+    world.verdict(2, false);
+    assert_eq!(world.runs(), ["withdraw"], "one is left, and is too few");
+    world.verdict(1, true);
+    assert_eq!(world.runs(), ["announce -v"]);
+}
+
+#[test]
+fn a_quorum_that_is_not_met_at_the_start_is_told_when_all_have_been_judged() {
+    let mut world = World::serving(vec![heard(1, &[1, 2])]);
+    world.verdict(1, true);
+    assert_eq!(world.runs(), NONE);
+    world.verdict(2, false);
+    assert_eq!(world.runs(), ["withdraw"]);
+}
+
+#[test]
+fn a_director_that_ends_takes_its_announcement_back() {
+    let mut world = World::serving(vec![heard(1, &[1, 2])]);
+    world.verdict(1, true);
+    world.verdict(2, true);
+    world.runs();
+    world.serve(false);
+    assert_eq!(world.runs(), ["withdraw"]);
+    world.serve(true);
+    assert_eq!(world.runs(), ["announce -v"]);
+    world.tell(Input::Shutdown);
+    assert_eq!(world.runs(), ["withdraw"]);
+}
+
+#[test]
+fn of_the_two_of_a_quorum_one_may_be_missing() {
+    let mut service = heard(1, &[1, 2]);
+    service.notify.quorum_down = None;
+    let mut world = World::serving(vec![service]);
+    world.verdict(1, true);
+    world.verdict(2, true);
+    world.verdict(1, false);
+    world.verdict(1, true);
+    assert_eq!(world.runs(), ["announce -v", "announce -v"]);
+    world.tell(Input::Shutdown);
+    assert_eq!(world.runs(), NONE);
+}
