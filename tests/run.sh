@@ -7,8 +7,8 @@
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
-# SYNC_RUNS (default 1) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/3:
-# every third file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of the differential.
+# SYNC_RUNS (default 1) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/4:
+# every fourth file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of the differential.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
 cd "$(dirname "$self")/.."
@@ -33,7 +33,7 @@ declare -A about=(
   [story]="the demonstration, every claim checked"
   [director]="the director's second day: reload, tampering, black holes, open connections"
   [alone]="a director without a cluster: what it tells programs, and a file that changes"
-  [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/3}"
+  [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/4}"
   [serial]="heartbeats over a serial line of the virtual machine"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs"
   [watchdog]="the watchdog with the kernel's softdog"
@@ -140,7 +140,7 @@ step_alone() {
 step_differential() {
   need_packages ldirectord:ldirectord
   build_for_lab
-  local share=${SHARE:-1/3} code=0 other
+  local share=${SHARE:-1/4} code=0 other
   played() { LAB_VM=1 in_lab "${most[differential]}" differential.sh ONLY="${ONLY:-*}" SHARE="$1/$((${share#*/} * 2))"; }
   played "${share%/*}" &
   other=$!
