@@ -9,7 +9,9 @@ use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 const GOOD: &str = "virtual=192.0.2.10:80\n\treal=192.0.2.2:80 gate\n";
 const BROKEN: &str = "virtual=192.0.2.10:80\n\treal=192.0.2.2:80 gate\ncheckinterval=often\n";
