@@ -1,7 +1,7 @@
 //! `pairbeat director`, ldirectord's command line: its words, exit codes and files.
 //!
 //! What a running director does with the kernel's table is shown where there is one
-//! (`tests/lab/differential.sh`). Here a process that holds its lock stands for it: this one, so that a
+//! (`tests/lab/differential.sh`). Here a process that holds its lock stands for it: mostly this one, so that a
 //! signal to it would end the test.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
