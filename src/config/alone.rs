@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use crate::config::diag::{Diagnostic, Mark, Severity};
 use crate::config::ldirectord::file::Log as Wanted;
 use crate::config::source::Source;
-use crate::config::{Environment, Facility, Log, ldirectord};
+use crate::config::{Environment, Facility, Log, Watched, ldirectord};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::Director;
-use crate::lvs::notify::Program;
 use crate::names::DirectorName;
 
 /// Where ldirectord logs when its file says nothing.
 const LOG: &str = "/var/log/ldirectord.log";
 /// Directives that only a director by itself acts on.
-const ACTED_ON: &[&str] = &["autoreload", "callback", "execute", "logfile", "supervised"];
+const ACTED_ON: &[&str] = &["logfile", "supervised"];
 
 /// What such a file asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,10 +24,8 @@ pub struct Alone {
     pub log: Log,
     /// It is to stay in the foreground. `supervised`.
     pub supervised: bool,
-    /// A file that has changed on the disk is read again. `autoreload`.
-    pub auto_reload: bool,
-    /// Told when the file has changed on the disk, with its path. `callback`.
-    pub callback: Option<Program>,
+    /// What becomes of the file when it has changed on the disk.
+    pub watched: Watched,
     /// Other files that are started and stopped with this one. `execute`.
     pub execute: Vec<String>,
 }
@@ -47,8 +44,7 @@ pub fn load(
     let globals = &reading.file.globals;
     let supervised = globals.supervised == Some(true);
     let log = log(globals.log);
-    let auto_reload = globals.auto_reload == Some(true);
-    let callback = globals.callback.and_then(|line| Program::of_line(line.text));
+    let watched = Watched::of(file, globals);
     let execute = globals.execute.iter().map(|word| word.text.to_owned()).collect();
     let mut found = reading.found;
     found.extend(reading.not_yet);
@@ -59,7 +55,7 @@ pub fn load(
         found.push(Mark::file(file).fault(format!("over {CHECKS_MAX} real servers in all")));
     }
     let good = found.iter().all(|found| found.severity != Severity::Fault);
-    let alone = Alone { director, log, supervised, auto_reload, callback, execute };
+    let alone = Alone { director, log, supervised, watched, execute };
     (good.then_some(alone), found)
 }
 

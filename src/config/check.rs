@@ -14,7 +14,7 @@ use crate::config::link::{self, DraftLink};
 use crate::config::outside::Outside;
 use crate::config::{
     AutoFailback, Config, Environment, Group, KeyRing, ResourceKind, Script, ScriptStyle, Service,
-    Timing,
+    Timing, Watched,
 };
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{Director, ServiceKey};
@@ -67,6 +67,8 @@ pub(super) struct Draft {
     pub(super) keys: KeyRing,
     pub(super) groups: Vec<DraftGroup>,
     pub(super) directors: Vec<DraftDirector>,
+    /// Files of theirs whose changes on the disk count.
+    pub(super) watched: Vec<Watched>,
     pub(super) outside: Outside,
     pub(super) service: Service,
 }
@@ -114,6 +116,7 @@ pub(super) fn finish(
             .into_iter()
             .map(|draft| (draft.director.name.clone(), draft.director))
             .collect(),
+        watched: draft.watched,
         deadping: draft.outside.deadping(&draft.timing),
         ipfail: draft.outside.ipfail,
         ping_nodes: draft.outside.ping_nodes.into_iter().map(|(ping, _)| ping).collect(),

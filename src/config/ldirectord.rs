@@ -25,15 +25,16 @@ mod service;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::config::Environment;
 use crate::config::check::DraftDirector;
-use crate::config::diag::{Diagnostic, Excerpts, Faults, Span};
+use crate::config::diag::{Diagnostic, Excerpts, Faults, Mark, Span};
 use crate::config::source::Source;
+use crate::config::{Environment, Watched};
 use crate::lvs::model::Director;
 #[cfg(doc)]
 use crate::lvs::model::VirtualService;
+use crate::lvs::notify::Program;
 use crate::names::DirectorName;
 
 pub use file::File;
@@ -57,16 +58,50 @@ pub struct Reading<'s> {
     pub not_yet: Vec<Diagnostic>,
 }
 
+/// What a cluster makes of a file.
+#[derive(Debug)]
+pub struct Read {
+    /// The director.
+    pub director: DraftDirector,
+    /// What `autoreload` and `callback` ask for, if they do.
+    pub watched: Option<Watched>,
+    /// Other files that are to be started with this one, and where that is said. `execute`.
+    pub execute: Vec<(DirectorName, Mark)>,
+    /// What is wrong with it, and what is not acted on.
+    pub found: Vec<Diagnostic>,
+}
+
 /// Reads the whole file as the director `name`.
-pub fn read(
-    source: &Source,
-    name: &DirectorName,
-    environment: &dyn Environment,
-) -> (DraftDirector, Vec<Diagnostic>) {
-    let Reading { director, mut found, not_yet, .. } = reading(source, name, environment);
+pub fn read(source: &Source, name: &DirectorName, environment: &dyn Environment) -> Read {
+    let Reading { file, director, mut found, not_yet } = reading(source, name, environment);
     found.extend(not_yet);
+    let mut faults = source.faults(Excerpts::Shown);
+    let mut execute = Vec::new();
+    for word in &file.globals.execute {
+        match DirectorName::new(word.text) {
+            Ok(name) => execute.push((name, faults.mark(word.span()))),
+            Err(error) => drop(faults.fault(word.span(), error.to_string())),
+        }
+    }
+    found.extend(faults.into_list());
     found.sort_by_key(|diagnostic| (diagnostic.place.line, diagnostic.place.column));
-    (director, found)
+    let watched = Watched::of(&source.file, &file.globals);
+    Read { director, watched: Some(watched).filter(Watched::is_wanted), execute, found }
+}
+
+impl Watched {
+    /// What the globals of a file ask for.
+    pub(super) fn of(file: &Path, globals: &file::Globals<'_>) -> Self {
+        Self {
+            file: file.to_owned(),
+            auto_reload: globals.auto_reload == Some(true),
+            callback: globals.callback.and_then(|line| Program::of_line(line.text)),
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.auto_reload || self.callback.is_some()
+    }
 }
 
 /// The same, with the file as values, and with what is wrong apart from what is not acted on.

@@ -41,6 +41,7 @@ use std::time::Duration;
 use crate::cluster::{Damping, Monitor};
 use crate::config::diag::{Diagnostic, Mark};
 use crate::lvs::model::Director;
+use crate::lvs::notify::Program;
 use crate::names::{DirectorName, GroupName, NodeName};
 
 pub use crate::keys::{Key, KeyRing, Secret};
@@ -162,6 +163,8 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// The directors that groups name.
     pub directors: BTreeMap<DirectorName, Director>,
+    /// Files of theirs whose changes on the disk count.
+    pub watched: Vec<Watched>,
     /// What this node asks whether it reaches the world; at most [`PING_NODES_MAX`].
     pub ping_nodes: Vec<PingNode>,
     /// Silence after which a ping node counts as unreachable. Default: deadtime.
@@ -176,6 +179,17 @@ pub struct Config {
     pub fence: Vec<FenceDevice>,
     /// Log, watchdog, priority, programs that are kept running.
     pub service: Service,
+}
+
+/// What becomes of a director's file that has changed on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// The file.
+    pub file: PathBuf,
+    /// It is read again. `autoreload`; default false.
+    pub auto_reload: bool,
+    /// Told of it, with the file's path, after it has been read again. `callback`.
+    pub callback: Option<Program>,
 }
 
 /// Heartbeat timing. Invariant: `keepalive * 3 <= deadtime <= initdead`, `warntime < deadtime`.

@@ -118,6 +118,7 @@ pub(super) fn read(
         keys,
         groups,
         directors,
+        watched: Vec::new(),
         outside,
         service,
     })

@@ -24,14 +24,14 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::cluster::event::Outcome;
+use crate::config::Watched;
 use crate::config::alone::{self, Alone};
 use crate::config::diag::Diagnostic;
 use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::watch::Watch;
 use crate::daemon::{Fatal, Paths, chronicle, hooks};
-use crate::lvs::director::{RUN_LIMIT, STOP_LIMIT};
-use crate::lvs::notify::Program;
+use crate::lvs::director::STOP_LIMIT;
 use crate::names::DirectorName;
 use crate::sys::files::Machine;
 use crate::sys::log;
@@ -192,7 +192,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let listener = listener.map_err(|e| Fatal::System(e.to_string()))?;
     let (calls, mut asked) = mpsc::channel(server::CALLS_MAX);
     let _server = Server::start(listener, calls, answers::takes);
-    let mut habits = (config.auto_reload, config.callback);
+    let mut watched = config.watched;
     let mut watch = Watch::new(home.paths.config.clone());
     let mut checker = Checker::Due(Instant::now());
     let mut ready = Some(ready);
@@ -204,11 +204,11 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
             _ = quit.recv() => break,
             _ = hangup.recv() => {
                 if let Some(new) = reload(home, &director).await {
-                    habits = new;
+                    watched = new;
                 }
             }
             Some(asked) = asked.recv() => answers::answer(asked, home, &director),
-            () = watch.changed() => habits = changed(home, &director, habits).await,
+            () = watch.changed() => watched = changed(home, &director, watched).await,
             outcome = &mut warm, if ready.is_some() => match outcome {
                 Outcome::Failed(why) => return Err(Fatal::System(why)),
                 Outcome::Done => {
@@ -230,33 +230,21 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     Ok(())
 }
 
-/// `autoreload` and `callback`.
-type Habits = (bool, Option<Program>);
-
 /// The file has changed on the disk.
-async fn changed(home: &Home, director: &DirectorHandle, mut habits: Habits) -> Habits {
-    let file = home.paths.config.display().to_string();
-    if habits.0 {
+async fn changed(home: &Home, director: &DirectorHandle, mut watched: Watched) -> Watched {
+    let file = home.paths.config.display();
+    if watched.auto_reload {
         info!("{file} has changed on the disk, and is read again");
-        habits = reload(home, director).await.unwrap_or(habits);
+        watched = reload(home, director).await.unwrap_or(watched);
     } else {
         info!("{file} has changed on the disk; `reload` takes it over");
     }
-    if let Some(callback) = &habits.1 {
-        let program = callback.with([file]);
-        tokio::task::spawn_local(async move {
-            let command = program.to_string();
-            match hooks::told(program, RUN_LIMIT).await {
-                Ok(()) => info!("callback {command} is done"),
-                Err(why) => warn!("callback {command} failed: {why}"),
-            }
-        });
-    }
-    habits
+    hooks::call_back(&watched);
+    watched
 }
 
 /// Takes the file over as it is now, or leaves everything as it is.
-async fn reload(home: &Home, director: &DirectorHandle) -> Option<Habits> {
+async fn reload(home: &Home, director: &DirectorHandle) -> Option<Watched> {
     log::reopen();
     let reader = home.clone();
     let Ok((config, found)) = tokio::task::spawn_blocking(move || reader.load()).await else {
@@ -274,7 +262,7 @@ async fn reload(home: &Home, director: &DirectorHandle) -> Option<Habits> {
     }
     log::configure(&config.log);
     info!("reloaded");
-    Some((config.auto_reload, config.callback))
+    Some(config.watched)
 }
 
 /// The director's checker.

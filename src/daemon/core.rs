@@ -4,6 +4,7 @@
 //! carries orders to those who do the work, and their answers back.
 
 mod begin;
+mod files;
 mod reload;
 mod replies;
 mod restart;
@@ -13,6 +14,7 @@ mod telling;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, warn};
 
+use self::files::Files;
 use self::reload::{Adjusted, Loaded, Reloading};
 use self::replies::hasty;
 use self::restart::{Checked, UnderWay};
@@ -115,6 +118,7 @@ struct Core {
     vias: BTreeMap<GroupId, IpAddr>,
     /// Where configurations arrive that were read again.
     loaded: (mpsc::Sender<Loaded>, mpsc::Receiver<Loaded>),
+    files: Files,
     /// Where the changes of active groups arrive.
     adjusted: (mpsc::Sender<Adjusted>, mpsc::Receiver<Adjusted>),
     /// A configuration that is being applied; one at a time.
@@ -151,6 +155,7 @@ enum Happening {
     Asked(Asked),
     Ended(ActionId, Outcome),
     Loaded(Loaded),
+    Changed(PathBuf),
     Adjusted(Adjusted),
     Checked(Checked),
     Look,
@@ -211,6 +216,7 @@ impl Core {
             supervised: true,
             vias: BTreeMap::new(),
             loaded: mpsc::channel(LOADED_MAX),
+            files: Files::default(),
             adjusted: mpsc::channel(1),
             reloading: None,
             checked: mpsc::channel(restart::CHECKED_MAX),
@@ -242,6 +248,7 @@ impl Core {
                 self.director.lead(director, true).await;
             }
         }
+        self.files.follow(&self.config);
         self.watch().await;
     }
 
@@ -259,6 +266,7 @@ impl Core {
                     Happening::Supervisor(said.ok().flatten())
                 }
                 Some(loaded) = self.loaded.1.recv() => Happening::Loaded(loaded),
+                Some(file) = self.files.changed() => Happening::Changed(file),
                 Some(adjusted) = self.adjusted.1.recv() => Happening::Adjusted(adjusted),
                 Some(checked) = self.checked.1.recv() => Happening::Checked(checked),
                 Some(asked) = asked.recv() => Happening::Asked(asked),
@@ -318,6 +326,7 @@ impl Core {
                 self.leave(None, None);
             }
             Happening::Loaded(loaded) => self.reload(loaded).await,
+            Happening::Changed(file) => self.file_changed(&file),
             Happening::Adjusted(adjusted) => self.resources_adjusted(adjusted),
             Happening::Checked(checked) => self.restart_checked(checked),
             Happening::Asked(asked) => self.answer(asked),

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::{info, warn};
 
+use crate::config::Watched;
 use crate::exec::{Invocation, inherited, run};
 use crate::lvs::check::shown;
+use crate::lvs::director::RUN_LIMIT;
 use crate::lvs::notify::{Program, RunFailure};
 
 /// Programs at a time; more wait for their turn. Each is a process and half a megabyte of output that
@@ -31,4 +34,17 @@ pub(super) async fn told(program: Program, limit: Duration) -> Result<(), RunFai
         let said = shown(ran.last_line().unwrap_or_default().as_bytes());
         RunFailure::Ended { end, said }
     })
+}
+
+/// Runs what is told of a changed file, with the file's path.
+pub(super) fn call_back(watched: &Watched) {
+    let Some(callback) = &watched.callback else { return };
+    let program = callback.with([watched.file.display().to_string()]);
+    tokio::task::spawn_local(async move {
+        let command = program.to_string();
+        match told(program, RUN_LIMIT).await {
+            Ok(()) => info!("callback {command} is done"),
+            Err(why) => warn!("callback {command} failed: {why}"),
+        }
+    });
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use crate::cluster::Damping;
 use crate::config::diag::{Diagnostic, Severity};
+use crate::config::ldirectord::Read;
 use crate::config::{
     self, Address, AutoFailback, Cast, Config, FenceDevice, Link, Medium, ResourceKind, Sync,
+    Watched,
 };
 use crate::import::document::{Block, Table, Value};
 use crate::import::model::{Director, Group, Pair, Preferred, Real, Secrets, Service, alone, name};
@@ -25,8 +27,14 @@ pub(super) fn ldirectord(
 ) -> Result<Pair, Refused> {
     let source = source(path, world)?;
     let name = DirectorName::new(NAME).map_err(|error| error.to_string())?;
-    let (draft, found) = config::ldirectord::read(&source, &name, world.environment);
+    let Read { director: draft, watched, execute, found } =
+        config::ldirectord::read(&source, &name, world.environment);
     tell(&found, remarks);
+    watched.iter().for_each(|watched| unwatched(watched, remarks));
+    for (other, mark) in execute {
+        let at = At::new(&mark.place.file, mark.place.line);
+        remarks.left_out(&at, format!("`execute={other}`: that file is to be imported, too"));
+    }
     let mut secrets = Secrets::default();
     let marks = draft.services.into_iter().map(|mark| At::new(&mark.place.file, mark.place.line));
     let services = draft.director.services.iter().zip(marks);
@@ -40,6 +48,16 @@ pub(super) fn ldirectord(
     }
     pair.secrets = secrets;
     Ok(pair)
+}
+
+fn unwatched(watched: &Watched, remarks: &mut Remarks) {
+    let at = At::new(&watched.file, 0);
+    if watched.auto_reload {
+        remarks.left_out(&at, "`autoreload`: a change takes effect with `pairbeat reload`");
+    }
+    if let Some(callback) = &watched.callback {
+        remarks.left_out(&at, format!("`callback`: nobody runs {callback}"));
+    }
 }
 
 /// What a director says for all its services.
@@ -77,6 +95,7 @@ pub(super) fn ha_d(
     let (config, found) = config::load(directory, &node, world.environment);
     let Some(config) = config else { return Err(Refused::Faults(found)) };
     tell(&found, remarks);
+    config.watched.iter().for_each(|watched| unwatched(watched, remarks));
     let mut pair = Pair {
         nodes: vec![config.node.to_string(), config.peer.to_string()],
         auto_failback: config.auto_failback == AutoFailback::On,

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::nets::possible;
-use crate::node::{Node, until};
+use crate::node::{Node, Status, until};
 use crate::pair::{KEY, Pair, Setup, VIP, VIP2};
 use crate::prober;
 
@@ -150,4 +150,36 @@ fn a_group_that_is_new_is_decided_as_at_boot_and_one_that_is_gone_is_stopped() {
     reload(&pair.b, &Setup::default());
     assert!(!pair.b.holds(VIP2) && pair.a.holds(VIP));
     assert_eq!(pair.a.status().unwrap().state(0), "active");
+}
+
+#[test]
+fn a_directors_file_that_changes_on_the_disk_is_read_again_and_somebody_is_told() {
+    if !possible() {
+        return;
+    }
+    let haresources = format!("server101 {VIP}/24/eth0 ldirectord::web.cf\n");
+    let mut pair = Pair::new(&Setup { haresources, ..Setup::default() });
+    let (file, told) = (pair.a.config.join("web.cf"), pair.a.config.join("told"));
+    let text = |weight: &str| {
+        let callback = format!("/bin/sh -c 'echo >>{} \"$@\"'", told.display());
+        format!(
+            "autoreload=yes\ncallback=\"{callback} sh\"\nvirtual={VIP}:80\n\
+             \treal=192.168.2.7:80 gate {weight}\n\tchecktype=on\n"
+        )
+    };
+    std::fs::write(&file, text("1")).unwrap();
+    pair.a.start();
+    let weight =
+        |n: u32| move |status: &Status| status.0["virtual"][0]["real"][0]["configured_weight"] == n;
+    pair.a.wait("the file as it is", weight(1));
+    let calls = || std::fs::read_to_string(&told).unwrap_or_default().lines().count();
+    std::fs::write(&file, text("7")).unwrap();
+    pair.a.wait("the file as it is now", weight(7));
+    assert!(until(|| (calls() == 1).then_some(())).is_some(), "{}", pair.a.log());
+    assert_eq!(std::fs::read_to_string(&told).unwrap(), format!("{}\n", file.display()));
+    std::fs::write(&file, text("heavy")).unwrap();
+    assert!(until(|| (calls() == 2).then_some(())).is_some(), "{}", pair.a.log());
+    pair.a.wait("as before", weight(7));
+    std::fs::write(&file, text("8")).unwrap();
+    pair.a.wait("the mended file", weight(8));
 }

@@ -48,23 +48,6 @@ pub(super) const ROWS: &[Row] = &[
     both("emailalertstatus", MAIL),
     both("smtp", MAIL),
     global("emailalertfrom", |_| true, MAIL),
-    global("callback", |_| true, " in a cluster yet: the command is not run"),
-    global(
-        "logfile",
-        |_| true,
-        " in a cluster yet: everything goes to the standard error, which systemd keeps, and to the `logfile` \
-         of ha.cf",
-    ),
-    global(
-        "execute",
-        |_| true,
-        " in a cluster yet: name that file in haresources too, `ldirectord::FILE`",
-    ),
-    global(
-        "autoreload",
-        |globals| globals.auto_reload == Some(true),
-        " in a cluster yet: a change takes effect with `pairbeat reload`",
-    ),
 ];
 
 /// Directives for which there is nothing to do, ever.
@@ -83,6 +66,12 @@ pub(super) const NEEDLESS: &[Row] = &[
         "readdquiescent",
         |globals| globals.readd_quiescent == Some(true),
         ": the kernel's table is always made what it should be",
+    ),
+    global(
+        "logfile",
+        |_| true,
+        " in a cluster: everything goes to the standard error, which systemd keeps, and to the `logfile` \
+         of ha.cf",
     ),
     section("load", |_| true, ", nor is it by ldirectord"),
 ];

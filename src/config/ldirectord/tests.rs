@@ -6,9 +6,9 @@ use crate::lvs::model::VirtualService;
 
 fn load(text: &str) -> (Vec<VirtualService>, Vec<Diagnostic>) {
     let name = DirectorName::new("test.cf").unwrap();
-    let (draft, found) = read(&Source::literal("test.cf", text), &name, &World::default());
-    assert_eq!(draft.director.services.len(), draft.services.len());
-    (draft.director.services, found)
+    let read = read(&Source::literal("test.cf", text), &name, &World::default());
+    assert_eq!(read.director.director.services.len(), read.director.services.len());
+    (read.director.director.services, read.found)
 }
 
 /// One service on port 80 with these lines in it.

@@ -208,6 +208,7 @@ impl Core {
         }
         drop(turns);
         self.sync.configure(&self.config, &active);
+        self.files.follow(&self.config);
         if guard_changes {
             // The new ticks first: the new lease may be shorter than the pause between old ones.
             self.guard.rest();

@@ -139,7 +139,11 @@ pub(super) fn haresources(bytes: &[u8]) -> bool {
 
 pub(super) fn ldirectord(bytes: &[u8]) -> bool {
     let name = DirectorName::new("ldirectord.cf").unwrap();
-    legacy("ldirectord.cf", bytes, |source, world| config::ldirectord::read(source, &name, world)).1
+    legacy("ldirectord.cf", bytes, |source, world| {
+        let read = config::ldirectord::read(source, &name, world);
+        (read.director, read.found)
+    })
+    .1
 }
 
 pub(super) fn authkeys(bytes: &[u8]) -> bool {
