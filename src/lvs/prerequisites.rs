@@ -54,8 +54,8 @@ const NEEDS: [Need; 3] = [
         way: (Forwarding::Masq, Family::V4),
         setting: "net/ipv4/conf/all/send_redirects",
         wanted: "0",
-        otherwise: "a real server behind NAT (masq) that is on one LAN with its clients is told to \
-                    answer them past this machine, and the connection breaks",
+        otherwise: "where answers of real servers behind NAT (masq) leave by the interface they came \
+                    in on, the servers are told to send them past this machine, and connections break",
     },
 ];
 
@@ -76,11 +76,16 @@ impl fmt::Display for Lack {
     }
 }
 
+/// The way to one server; `None`: it is on this machine.
+pub fn way(forwarding: Forwarding, server: IpAddr) -> Option<Way> {
+    (!server.is_loopback()).then(|| (forwarding, Family::from(server)))
+}
+
 /// The ways that these services use.
 pub fn ways<'a>(services: impl Iterator<Item = &'a VirtualService>) -> BTreeSet<Way> {
     let reals = services
         .flat_map(|service| service.reals.iter().chain(&service.backup).chain(&service.fallback));
-    reals.map(|real| (real.forwarding, Family::from(real.key.address))).collect()
+    reals.filter_map(|real| way(real.forwarding, real.key.address)).collect()
 }
 
 /// What they lack. `read` has the settings by their path under /proc/sys; one that can't be read
@@ -114,8 +119,10 @@ mod tests {
         let nat = words(&[(Forwarding::Masq, v4)], "0");
         assert_eq!(
             nat,
-            ["net.ipv4.ip_forward is 0: answers of real servers behind NAT (masq) are not sent on to \
-              the clients (sysctl -w net.ipv4.ip_forward=1)"]
+            [
+                "net.ipv4.ip_forward is 0: answers of real servers behind NAT (masq) are not sent on to \
+              the clients (sysctl -w net.ipv4.ip_forward=1)"
+            ]
         );
         let nat6 = words(&[(Forwarding::Masq, v6)], "0");
         assert!(nat6.iter().all(|line| line.starts_with("net.ipv6.conf.all.forwarding is 0")));
