@@ -68,7 +68,8 @@ fn visit(rig: &Rig, vip: &str) -> String {
                 stream.read_to_string(&mut text).await.unwrap();
                 text
             };
-            timeout(PATIENCE, visit).await.unwrap()
+            let answer = timeout(PATIENCE, visit).await;
+            answer.unwrap_or_else(|_| panic!("{vip} does not answer"))
         })
     })
 }

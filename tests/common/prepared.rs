@@ -30,7 +30,8 @@ impl Rig {
         possible().then_some(())?;
         let lan = Lan::new();
         lan.node.ip(&format!("addr add {VIP}/24 dev eth0"));
-        lan.node.ip(&format!("addr add {VIP6}/64 dev eth0 nodad"));
+        // As the director has it: no source of its own packets, which a tunnel would refuse.
+        lan.node.ip(&format!("addr add {VIP6}/64 dev eth0 nodad preferred_lft 0"));
         let own = format!("pairbeat-realserver-{}-{name}", std::process::id());
         Some(Self { lan, state: std::env::temp_dir().join(own) })
     }
