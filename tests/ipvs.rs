@@ -425,13 +425,14 @@ impl Loop {
                     self.checks = checks;
                     continue;
                 }
-                Output::Tell(_) | Output::Adopt(..) => continue,
+                Output::Tell(_) | Output::Adopt(..) | Output::Monitor { .. } => continue,
                 Output::Report(event) => {
                     if self.checks.len() < 10 {
                         println!("{} {event}", self.now);
                     }
                     continue;
                 }
+                Output::Mail { id, .. } => Input::Mailed { id, result: Ok(()) },
                 Output::Run { id, .. } => Input::Ran { id, result: Ok(()) },
                 Output::Stopped { left } => {
                     self.stopped = left.is_empty();

@@ -47,7 +47,7 @@ pub fn load(
     let watched = Watched::of(file, globals);
     let execute = globals.execute.iter().map(|word| word.text.to_owned()).collect();
     let mut found = reading.found;
-    found.extend(reading.not_yet);
+    found.extend(reading.needless);
     found.sort_by_key(|diagnostic| (diagnostic.place.line, diagnostic.place.column));
     let director = reading.director.director;
     let servers: usize = director.services.iter().map(|service| service.reals.len()).sum();

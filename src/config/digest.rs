@@ -23,6 +23,7 @@ use crate::lvs::exchange::{
     LdapCheck, MailCheck, OracleCheck, ProxyCheck, RadiusCheck, RedisCheck, SipCheck, SmtpCheck,
     SqlCheck, TextCheck, Tls, Wanted,
 };
+use crate::lvs::mail::Mail;
 use crate::lvs::model::{
     Agent, Dependency, Director, Forwarding, Pace, Policy, Quorum, RealServer, Thresholds,
     VirtualService,
@@ -216,12 +217,7 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
     let (interval, timeout) = (service.interval.as_micros(), service.timeout.as_micros());
     let VirtualService { quiescent, clean_stop, fall, rise, .. } = service;
     writeln!(out, "check {interval} {timeout} {fall} {rise} {quiescent} {clean_stop}")?;
-    let Notify { fallback_command, quorum_up, quorum_down } = &service.notify;
-    let told = [("told", fallback_command), ("quorum_up", quorum_up), ("quorum_down", quorum_down)];
-    for (when, program) in told {
-        let Some(Program { program, args }) = program else { continue };
-        writeln!(out, "{when} {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
-    }
+    write_notify(out, &service.notify)?;
     if let Some(fallback) = &service.fallback {
         write!(out, "fallback {} {}", fallback.key, forwarding(fallback.forwarding))?;
         if fallback.check != CheckKind::On {
@@ -234,6 +230,24 @@ fn write_service(out: &mut String, service: &VirtualService) -> fmt::Result {
     write_policy(out, &service.policy)?;
     write_reals(out, "real", &service.reals)?;
     write_reals(out, "backup", &service.backup)
+}
+
+/// Files, senders and relays may differ from node to node.
+fn write_notify(out: &mut String, notify: &Notify) -> fmt::Result {
+    let Notify { name, comment, mail, monitor: _, fallback_command, quorum_up, quorum_down } =
+        notify;
+    let told = [("told", fallback_command), ("quorum_up", quorum_up), ("quorum_down", quorum_down)];
+    for (when, program) in told {
+        let Some(Program { program, args }) = program else { continue };
+        writeln!(out, "{when} {:?} {args:?}", program.rsplit('/').next().unwrap_or_default())?;
+    }
+    if name.is_some() || comment.is_some() {
+        writeln!(out, "called {name:?} {comment:?}")?;
+    }
+    if let Some(Mail { envelope, repeat, stages }) = mail {
+        writeln!(out, "mail {} {repeat:?} {stages:?}", envelope.addressees())?;
+    }
+    Ok(())
 }
 
 /// Only what is not as ldirectord has it.

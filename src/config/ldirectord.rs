@@ -2,8 +2,8 @@
 //!
 //! `lines` cuts the text into globals and sections, `section` and `server` read the values,
 //! `service` puts them together: a [`File`], which says everything that the text does. From it
-//! `build` makes the [`VirtualService`]s that the director runs, and `not_yet` names what it can't
-//! act on. The reader is more tolerant than ldirectord where a file that people have is refused
+//! `build` makes the [`VirtualService`]s that the director runs, and `needless` names what there is
+//! nothing to do for. The reader is more tolerant than ldirectord where a file that people have is refused
 //! over blanks, comments or quotes, and does what the manual page says where ldirectord does
 //! something else; each such place is a warning. Defaults are those of ldirectord's code
 //! (`quiescent=no`). docs/LDIRECTORD.md is the whole of it, directive by directive.
@@ -17,7 +17,8 @@ mod exchange;
 pub mod file;
 pub(super) mod http;
 mod lines;
-mod not_yet;
+pub(super) mod mail;
+mod needless;
 pub(super) mod section;
 pub(super) mod server;
 mod service;
@@ -55,7 +56,7 @@ pub struct Reading<'s> {
     /// What is wrong with it, and where it is read otherwise than by ldirectord.
     pub found: Vec<Diagnostic>,
     /// What it asks for and is not acted on.
-    pub not_yet: Vec<Diagnostic>,
+    pub needless: Vec<Diagnostic>,
 }
 
 /// What a cluster makes of a file.
@@ -73,8 +74,8 @@ pub struct Read {
 
 /// Reads the whole file as the director `name`.
 pub fn read(source: &Source, name: &DirectorName, environment: &dyn Environment) -> Read {
-    let Reading { file, director, mut found, not_yet } = reading(source, name, environment);
-    found.extend(not_yet);
+    let Reading { file, director, mut found, needless } = reading(source, name, environment);
+    found.extend(needless);
     let mut faults = source.faults(Excerpts::Shown);
     let mut execute = Vec::new();
     for word in &file.globals.execute {
@@ -128,16 +129,17 @@ pub(super) fn reading_but<'s>(
     let mut services = Vec::new();
     let mut marks = Vec::new();
     for section in &file.virtuals {
-        services.push(build::service(section, &mut context));
+        services.push(build::service(section, &file.globals, &mut context));
         marks.push(context.faults.mark(section.head));
     }
+    mail::check(&file.globals, &file.virtuals, &mut context);
     let mut rest = source.faults(Excerpts::Shown);
-    not_yet::say(&file, acted_on, &mut rest);
+    needless::say(&file, acted_on, &mut rest);
     let maintenance = file.globals.maintenance.map(|word| PathBuf::from(word.text));
     let director =
         Director { name: name.clone(), services, maintenance, follow: false, adopt: false };
     let director = DraftDirector { director, services: marks };
-    Reading { file, director, found: faults.into_list(), not_yet: rest.into_list() }
+    Reading { file, director, found: faults.into_list(), needless: rest.into_list() }
 }
 
 /// A warning about passwords in a file that everybody may read.

@@ -32,6 +32,7 @@ mod exchange;
 mod group;
 mod http;
 mod link;
+mod mail;
 mod outside;
 mod policy;
 mod requires;

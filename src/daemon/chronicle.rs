@@ -273,6 +273,8 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         }
         DirectorEvent::Panic { on: true, .. } => other(Severity::Alarm),
         DirectorEvent::NotTold { .. }
+        | DirectorEvent::NotMailed { .. }
+        | DirectorEvent::MailsCrowded { .. }
         | DirectorEvent::Quorum { met: false, .. }
         | DirectorEvent::Flapping { .. }
         | DirectorEvent::BackupIn { .. }
@@ -291,6 +293,7 @@ pub(crate) fn of_director(event: &DirectorEvent) -> Happening {
         | DirectorEvent::KernelBack
         | DirectorEvent::Converged
         | DirectorEvent::Told { .. }
+        | DirectorEvent::Mailed { .. }
         | DirectorEvent::Ordered { .. } => other(Severity::Info),
     }
 }

@@ -27,10 +27,12 @@ use crate::daemon::checker::{FromChecker, ToChecker};
 use crate::daemon::chronicle::{self, Tell};
 use crate::daemon::hooks;
 use crate::daemon::maintenance::{self, Marks};
+use crate::daemon::monitor::Monitor;
+use crate::daemon::post;
 use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
-use crate::lvs::director::{Control, DirectorEvent, Input, Output, RUN_LIMIT, View};
+use crate::lvs::director::{Control, DirectorEvent, Input, MAIL_LIMIT, Output, RUN_LIMIT, View};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Overrides, Target};
@@ -111,6 +113,7 @@ pub(crate) fn start(
         prepared: false,
         stopping: None,
         tell,
+        monitor: Monitor::default(),
     };
     tokio::task::spawn_local(task.run(directors, received));
     Ok(DirectorHandle { orders, standing: watched, ipvs })
@@ -254,6 +257,8 @@ struct Task {
     stopping: Option<oneshot::Sender<()>>,
     /// Whom to tell what happens.
     tell: Tell,
+    /// Writes down what checks come to.
+    monitor: Monitor,
 }
 
 /// What wakes the task.
@@ -460,6 +465,14 @@ impl Task {
                         let _task_ended = answer.send(Input::Ran { id, result }).await;
                     });
                 }
+                Output::Mail { id, letter } => {
+                    let answer = self.answers.0.clone();
+                    tokio::task::spawn_local(async move {
+                        let result = post::send(&letter, MAIL_LIMIT).await;
+                        let _task_ended = answer.send(Input::Mailed { id, result }).await;
+                    });
+                }
+                Output::Monitor { file, line } => self.monitor.put(file, &line),
                 Output::Report(event) => (self.tell)(chronicle::of_director(&event)),
                 Output::Stopped { left } => {
                     self.stopped(&left);
@@ -484,6 +497,7 @@ impl Task {
             warn!("{} virtual services could not be taken out of the kernel", left.len());
         }
         self.save_owned();
+        self.monitor.close();
         if let Some(reply) = self.stopping.take() {
             let _gone = reply.send(());
         }

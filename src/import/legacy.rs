@@ -13,7 +13,9 @@ use crate::import::document::{Block, Table, Value};
 use crate::import::model::{Director, Group, Pair, Preferred, Real, Secrets, Service, alone, name};
 use crate::import::remark::{At, Done, Remarks};
 use crate::import::{Refused, World, exchange, source};
+use crate::lvs::mail::{Envelope, Mail, Sender, Stage, Stages};
 use crate::lvs::model::{self, RealKey, RealServer, ServiceKey, VirtualService};
+use crate::lvs::notify::Notify;
 use crate::names::{DirectorName, NodeName};
 
 /// The director's name where the file's says nothing.
@@ -313,7 +315,39 @@ fn of_model(
         let path = (!it.program.starts_with('/')).then(|| exchange::ENV.to_owned());
         path.into_iter().chain([it.program.clone()]).chain(it.args.iter().cloned()).collect()
     });
+    service.notify = notify(&from.notify);
     service
+}
+
+fn notify(from: &Notify) -> Table {
+    let mut table = Table::default();
+    table.put_some("name", from.name.as_ref().map(ToString::to_string));
+    table.put_some("comment", from.comment.as_ref().map(ToString::to_string));
+    let monitor = from.monitor.as_ref().filter(|it| it.is_absolute());
+    table.put_some("monitor_file", monitor.map(|it| it.display().to_string()));
+    table.put_some("mail", from.mail.as_ref().map(mail));
+    table
+}
+
+fn mail(from: &Mail) -> Table {
+    let Mail { envelope: Envelope { to, from, relay }, repeat, stages } = from;
+    let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+    let mut table = Table::default().with("to", to);
+    table.put_some(
+        "from",
+        from.as_ref().map(|Sender { name, address }| match name {
+            Some(name) => format!("{name} <{address}>"),
+            None => address.to_string(),
+        }),
+    );
+    table.put_some("repeat", *repeat);
+    if *stages != Stages::ALL {
+        let all = [Stage::Starting, Stage::Running, Stage::Stopping, Stage::Reloading];
+        let some = all.into_iter().filter(|stage| stages.has(*stage));
+        table.put("when", some.map(|stage| stage.word().to_owned()).collect::<Vec<_>>());
+    }
+    table.put_some("smtp", relay.as_ref().map(ToString::to_string));
+    table
 }
 
 fn flags(scheduler: &str, bits: u8) -> Option<String> {

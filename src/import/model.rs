@@ -85,6 +85,8 @@ pub(super) struct Service {
     pub(super) fallback: Option<(String, Forwarding)>,
     /// Program and arguments.
     pub(super) fallback_command: Option<Vec<String>>,
+    /// `name`, `comment`, `monitor_file` and `mail`.
+    pub(super) notify: Table,
     pub(super) quorum_up: Option<Vec<String>>,
     pub(super) quorum_down: Option<Vec<String>>,
 }
@@ -106,6 +108,7 @@ impl Service {
             reals: Vec::new(),
             fallback: None,
             fallback_command: None,
+            notify: Table::default(),
             quorum_up: None,
             quorum_down: None,
         }
@@ -429,6 +432,7 @@ fn service_block(header: &str, service: Service) -> Block {
         }),
     );
     table.put_some("fallback_command", service.fallback_command);
+    table.0.extend(service.notify.0);
     table.put_some("quorum_up", service.quorum_up);
     table.put_some("quorum_down", service.quorum_down);
     let method = common(&service.reals, |real| real.forwarding);

@@ -12,6 +12,8 @@ mod ending;
 mod event;
 mod hooks;
 mod kernel;
+mod letters;
+mod mails;
 mod reports;
 mod view;
 
@@ -23,6 +25,10 @@ use self::hooks::Hooks;
 pub use self::hooks::{RUN_LIMIT, RunId};
 use self::kernel::Kernel;
 pub use self::kernel::{FAULT_PAUSE_MAX, ORDER_LIMIT, PAUSE_MIN, REFUSAL_PAUSE_MAX};
+pub use self::letters::{
+    ENTRIES_MAX, GATHER, LAST_LETTERS, LETTER_PAUSE, LETTERS_MAX, LetterId, MAIL_LIMIT, WAYS_MAX,
+};
+use self::mails::Mails;
 use self::reports::{Serving, turned};
 pub use self::view::{FallbackView, KernelView, QuorumView, RealView, ServiceView, View};
 use crate::lvs::check::{CheckId, CheckResult, CheckWarning};
@@ -59,6 +65,7 @@ pub struct Control {
     owned: BTreeSet<ServiceKey>,
     overrides: Overrides,
     hooks: Hooks,
+    mails: Mails,
     /// Something has changed since programs were told last.
     unheard: bool,
     /// The first end of a drain to come.
@@ -113,13 +120,16 @@ impl Control {
             Input::Lead { director, lead } => self.lead(director, lead),
             Input::Told(verdicts) => self.told(now, &verdicts),
             Input::Ran { id, result } => self.ran(id, result),
+            Input::Mailed { id, result } => self.mailed(now, id, result),
             Input::CheckerReady => self.checker_ready(),
             Input::CheckerLost => self.checker_lost(),
             Input::Shutdown => self.shutdown(now),
             Input::Tick => {}
         }
         self.run_hooks(now);
+        self.attend_mails(now);
         self.advance(now);
+        self.write_letters(now);
     }
 
     /// The next order, oldest first.
@@ -141,7 +151,7 @@ impl Control {
             }
             Phase::Stopping { until } => self.kernel.deadline().min(until),
         };
-        own.min(self.hooks.deadline())
+        own.min(self.hooks.deadline()).min(self.mails.deadline())
     }
 
     /// Every check has had a verdict and the kernel's table is as it should be.
@@ -165,6 +175,10 @@ impl Control {
             self.report(DirectorEvent::TooManyChecks { checks: refused.checks });
             return;
         }
+        let reloaded = self.phase == Phase::Running;
+        if reloaded {
+            self.mail_of_parted(now, &directors);
+        }
         self.directors = directors;
         self.members = self.index();
         self.owned.extend(owned);
@@ -176,6 +190,7 @@ impl Control {
         self.unsettle();
         self.note_serving();
         self.sort_out();
+        self.sort_mails(now, reloaded);
     }
 
     /// Finds out anew who checks what, and says so.
@@ -197,6 +212,7 @@ impl Control {
         self.unheard |= turned;
         if turned && self.phase == Phase::Running {
             self.sort_out();
+            self.mail_of_lead();
         }
     }
 
@@ -266,6 +282,7 @@ impl Control {
         {
             self.warned(result.id, warning);
         }
+        self.monitor(result);
         // A check of ours that was under way when the other node's word began to count.
         if self.following.is_heard(result.id) || !self.health.record(now, result) {
             return;
@@ -369,6 +386,7 @@ impl Control {
     }
 
     fn report(&mut self, event: DirectorEvent) {
+        self.note_for_mail(&event);
         self.outputs.push_back(Output::Report(event));
     }
 
@@ -393,7 +411,7 @@ impl Control {
             Phase::Idle => return,
             Phase::Stopping { until } if now >= until => return self.stopped(),
             Phase::Stopping { .. }
-                if self.hooks.is_idle() && self.kernel.fault() == Some(&KernelFault::NoModule) =>
+                if self.is_told(now) && self.kernel.fault() == Some(&KernelFault::NoModule) =>
             {
                 return self.stopped();
             }
@@ -413,7 +431,7 @@ impl Control {
             return;
         }
         if self.owned.is_empty() {
-            return self.settle();
+            return self.settle(now);
         }
         if self.kernel.is_reading_due(now) {
             let order = self.kernel.begin(now, Vec::new());
@@ -431,7 +449,7 @@ impl Control {
         let due = self.kernel.due(now, ops);
         self.dirty = false;
         if due.is_empty() {
-            return self.settle();
+            return self.settle(now);
         }
         let order = self.kernel.begin(now, due.clone());
         self.outputs.push_back(Output::Apply { order, ops: due });
@@ -459,7 +477,7 @@ impl Control {
     }
 
     /// There is nothing to order at this moment.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Instant) {
         self.forget_gone();
         if self.kernel.has_refused() {
             return;
@@ -470,8 +488,8 @@ impl Control {
             self.report(DirectorEvent::Healed { services: healed.into_iter().collect() });
         }
         if matches!(self.phase, Phase::Stopping { .. }) {
-            // A program that still runs is waited for.
-            if self.hooks.is_idle() {
+            // A program that still runs is waited for, and a letter for a moment.
+            if self.is_told(now) {
                 self.stopped();
             }
             return;

@@ -2,9 +2,11 @@
 //! `lvs::director`'s; how a program is run, the daemon's.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::lvs::mail::{Line, Mail};
 use crate::lvs::model::ServiceKey;
 use crate::lvs::program::ProgramEnd;
 
@@ -18,6 +20,14 @@ const SHELL: &[char] = &[
 /// Who is told of a virtual service, and by which name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notify {
+    /// What people call it (`servicename`); in the status and in mails.
+    pub name: Option<Line>,
+    /// What there is to know of it (`comment`); in the status and in mails.
+    pub comment: Option<Line>,
+    /// Who gets mails about it (`emailalert`).
+    pub mail: Option<Mail>,
+    /// Gets a line for each of its checks (`monitorfile`).
+    pub monitor: Option<PathBuf>,
     /// Told when the sorry server's time begins and when it ends (`fallbackcommand`).
     pub fallback_command: Option<Program>,
     /// Run when the primary pool has its quorum (keepalived's `quorum_up`).
@@ -34,6 +44,7 @@ impl Notify {
             fallback_command: self.fallback_command.or_else(|| farther.fallback_command.clone()),
             quorum_up: self.quorum_up.or_else(|| farther.quorum_up.clone()),
             quorum_down: self.quorum_down.or_else(|| farther.quorum_down.clone()),
+            ..self
         }
     }
 }

@@ -48,6 +48,7 @@ pub mod schedule;
 mod sip;
 mod smtp;
 mod stream;
+pub mod submit;
 mod tcp;
 mod text;
 pub mod tls;

@@ -198,6 +198,11 @@ fn write_service(out: &mut String, service: &ServiceView) -> fmt::Result {
     let all = service.real.len();
     write!(out, "{} {} {}", service.protocol, service.service, service.scheduler)?;
     writeln!(out, "  {up} of {all} real servers up")?;
+    match (&service.name, &service.comment) {
+        (Some(name), Some(comment)) => writeln!(out, "    {name}: {comment}")?,
+        (Some(text), None) | (None, Some(text)) => writeln!(out, "    {text}")?,
+        (None, None) => {}
+    }
     for real in &service.real {
         write_real(out, real)?;
     }

@@ -1,6 +1,7 @@
 //! Single facilities of the system, one module each; the only `unsafe` stands here.
 
 pub mod ask;
+pub mod calendar;
 pub mod child;
 pub mod clock;
 pub mod datagram;

@@ -1,16 +1,17 @@
 //! The services that the director runs, made from what a file says.
 //!
-//! What can't be made is a fault here only where it is wrong for good; what can't be acted on yet
-//! is a fault of `not_yet`.
+//! What can't be made is a fault.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::diag::{Span, Word};
-use crate::config::ldirectord::file::{CheckType, Real, Service, Settings, Sorry, Virtual};
-use crate::config::ldirectord::{Context, exchange, section};
+use crate::config::ldirectord::file::{CheckType, Globals, Real, Service, Sorry, Virtual};
+use crate::config::ldirectord::{Context, exchange, mail, section};
 use crate::lvs::check::CheckKind;
+use crate::lvs::mail::Line;
 use crate::lvs::model::{
     Forwarding, Policy, Protocol, RealKey, RealServer, ServiceKey, Thresholds, VirtualService,
 };
@@ -30,7 +31,11 @@ enum Method {
 }
 
 /// Builds it.
-pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> VirtualService {
+pub(super) fn service(
+    from: &Virtual<'_>,
+    globals: &Globals<'_>,
+    context: &mut Context<'_, '_>,
+) -> VirtualService {
     let method = method(from, context);
     let reals = reals(from, method.as_ref(), context);
     if matches!(from.key, ServiceKey::Address { port: 0, .. }) && from.persistent.is_none() {
@@ -62,14 +67,20 @@ pub(super) fn service(from: &Virtual<'_>, context: &mut Context<'_, '_>) -> Virt
         fall: settings.failure_count.unwrap_or(1),
         rise: 1,
         policy: Policy::default(),
-        notify: notify(settings),
+        notify: notify(from, globals),
     }
 }
 
-fn notify(settings: &Settings<'_>) -> Notify {
-    let line = settings.fallback_command;
-    let fallback_command = line.and_then(|line| Program::of_line(line.text));
-    Notify { fallback_command, ..Notify::default() }
+fn notify(from: &Virtual<'_>, globals: &Globals<'_>) -> Notify {
+    let line = from.settings.fallback_command;
+    Notify {
+        name: from.service_name.map(|word| Line::of(word.text)),
+        comment: from.comment.map(|word| Line::of(word.text)),
+        mail: mail::of(&from.settings, globals.mail_from),
+        monitor: from.monitor_file.map(|word| PathBuf::from(word.text)),
+        fallback_command: line.and_then(|line| Program::of_line(line.text)),
+        ..Notify::default()
+    }
 }
 
 fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>) -> RealServer {

@@ -1,7 +1,7 @@
 //! Every directive of ldirectord 4.12, and where it may stand.
 //!
 //! Source: ldirectord(8) and the parser of ldirectord 4.12. What becomes of each is in
-//! docs/LDIRECTORD.md; what is not acted on, in `not_yet`.
+//! docs/LDIRECTORD.md; what there is nothing to do for, in `needless`.
 
 /// Where a directive may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

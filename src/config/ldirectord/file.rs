@@ -1,7 +1,7 @@
 //! An ldirectord.cf as values: everything that ldirectord 4.12 can say, with its defaults.
 //!
-//! This is what was written, whether the director can act on it or not; `not_yet` names what it
-//! can't, and `build` makes the services that it runs from the rest. Source of the meanings and
+//! This is what was written, whether there is anything to do for it or not; `needless` names what
+//! has nothing, and `build` makes the services that it runs from the rest. Source of the meanings and
 //! defaults: ldirectord(8) and the behaviour of ldirectord 4.12.
 
 use std::net::IpAddr;
@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use crate::config::diag::{Span, Word};
 use crate::keys::Secret;
 use crate::lvs::exchange::HttpMethod;
+use crate::lvs::mail::Stages;
 use crate::lvs::model::{Forwarding, ServiceKey};
 
 /// Seconds between checks, ldirectord's default.
@@ -65,7 +66,7 @@ pub struct Settings<'a> {
     /// default, is one mail only.
     pub mail_frequency: Option<u32>,
     /// `emailalertstatus`; default all.
-    pub mail_phases: Option<Phases>,
+    pub mail_stages: Option<Stages>,
     /// `smtp`: host that takes the mails; default the machine's own mail system.
     pub smtp: Option<Word<'a>>,
 }
@@ -88,7 +89,7 @@ impl<'a> Settings<'a> {
             fallback_command: own.fallback_command.or(other.fallback_command),
             mail_to: own.mail_to.or(other.mail_to),
             mail_frequency: own.mail_frequency.or(other.mail_frequency),
-            mail_phases: own.mail_phases.or(other.mail_phases),
+            mail_stages: own.mail_stages.or(other.mail_stages),
             smtp: own.smtp.or(other.smtp),
         }
     }
@@ -133,27 +134,6 @@ pub enum Log<'a> {
     File(Word<'a>),
     /// A facility of syslog.
     Facility(Word<'a>),
-}
-
-/// `emailalertstatus`: in which phases of the director's life mails are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Phases {
-    /// `starting`.
-    pub starting: bool,
-    /// `running`.
-    pub running: bool,
-    /// `stopping`.
-    pub stopping: bool,
-    /// `reloading`.
-    pub reloading: bool,
-}
-
-impl Phases {
-    /// `none`.
-    pub const NONE: Self =
-        Self { starting: false, running: false, stopping: false, reloading: false };
-    /// `all`.
-    pub const ALL: Self = Self { starting: true, running: true, stopping: true, reloading: true };
 }
 
 /// A sorry server as written.

@@ -2,11 +2,9 @@
 
 use crate::config::Family;
 use crate::config::diag::{Faults, Span, Word, nearest};
-use crate::config::ldirectord::file::{
-    CheckType, Globals, Log, Phases, Service, Settings, Sorry, Written,
-};
+use crate::config::ldirectord::file::{CheckType, Globals, Log, Service, Settings, Sorry, Written};
 use crate::config::ldirectord::lines::{self, Entry};
-use crate::config::ldirectord::{Context, address, http};
+use crate::config::ldirectord::{Context, address, http, mail};
 use crate::keys::Secret;
 use crate::lvs::exchange::HttpMethod;
 use crate::lvs::model::{Forwarding, Protocol, SchedFlags};
@@ -111,7 +109,7 @@ fn set_global<'a>(globals: &mut Globals<'a>, entry: &Entry<'a>, context: &mut Co
         "autoreload" => globals.auto_reload = address::yes_no(word, faults),
         "callback" => globals.callback = address::text(word, faults),
         "logfile" => globals.log = address::text(word, faults).map(log),
-        "emailalertfrom" => globals.mail_from = address::literal(word, faults),
+        "emailalertfrom" => globals.mail_from = mail::sender(word, faults),
         "execute" => globals.execute.extend(address::without_quotes(word, faults)),
         "fork" => globals.fork = address::yes_no(word, faults),
         "maintenancedir" => globals.maintenance = address::without_quotes(word, faults),
@@ -145,67 +143,14 @@ fn set_common<'a>(settings: &mut Settings<'a>, entry: &Entry<'a>, context: &mut 
         "fallback" => settings.fallback = sorry(word, Family::V4, context),
         "fallback6" => settings.fallback6 = sorry(word, Family::V6, context),
         "fallbackcommand" => settings.fallback_command = address::quotable(word, faults),
-        "emailalert" => settings.mail_to = mail_to(word, faults),
+        "emailalert" => settings.mail_to = mail::addresses(word, faults),
         "emailalertfreq" => {
             settings.mail_frequency = address::number(word, 0, u32::MAX, faults);
         }
-        "emailalertstatus" => settings.mail_phases = phases(word, faults),
-        "smtp" => settings.smtp = smtp(word, faults),
+        "emailalertstatus" => settings.mail_stages = mail::stages(word, faults),
+        "smtp" => settings.smtp = mail::relay(word, faults),
         _ => (),
     }
-}
-
-/// Addresses with commas between them.
-fn mail_to<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Vec<Word<'a>>> {
-    let list = address::quotable(word, faults)?.split(|c| c == ',' || c.is_whitespace());
-    if list.is_empty() {
-        faults.fault(word.span(), "no address").help("`emailalert=\"admin@example.com\"`");
-        return None;
-    }
-    Some(list)
-}
-
-/// `all`, `none`, or a list.
-fn phases(word: Word<'_>, faults: &mut Faults<'_>) -> Option<Phases> {
-    let list = address::quotable(word, faults)?.split(|c| c == ',' || c.is_whitespace());
-    let mut phases = Phases::NONE;
-    for word in &list {
-        match word.text {
-            "none" if list.len() > 1 => {
-                faults.fault(word.span(), "`none` stands alone");
-                return None;
-            }
-            "all" => phases = Phases::ALL,
-            "none" => (),
-            "starting" => phases.starting = true,
-            "running" => phases.running = true,
-            "stopping" => phases.stopping = true,
-            "reloading" => phases.reloading = true,
-            other => {
-                let message = format!("`{other}` is not a phase of ldirectord");
-                let help = "all, none, or starting, running, stopping, reloading with commas";
-                faults.fault(word.span(), message).help(help);
-                return None;
-            }
-        }
-    }
-    Some(phases)
-}
-
-/// A host; ldirectord refuses quotes here.
-fn smtp<'a>(word: Word<'a>, faults: &mut Faults<'_>) -> Option<Word<'a>> {
-    let bare = address::unquoted(word);
-    if let Some(bare) = bare {
-        let message = format!("read as `{}`; ldirectord takes no quotes here", bare.text);
-        faults.warn(word.span(), message);
-    }
-    let host = bare.unwrap_or(word);
-    let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-    if host.text.is_empty() || !host.text.chars().all(fit) {
-        faults.fault(word.span(), format!("`{}` is not a host", host.text));
-        return None;
-    }
-    Some(host)
 }
 
 /// `HOST[:PORT] [gate|masq|ipip]`.

@@ -14,6 +14,7 @@ use crate::config::ldirectord::server::range;
 use crate::config::ldirectord::{address, build::server_port};
 use crate::config::toml::agent;
 use crate::config::toml::check::{self, Check, Level};
+use crate::config::toml::mail;
 use crate::config::toml::policy;
 use crate::config::toml::requires::{self, Dependencies};
 use crate::config::toml::walk::{Fields, Item, Walk};
@@ -51,6 +52,7 @@ struct Defaults<'d> {
     agent: Option<agent::Written<'d>>,
     fallback: Option<Item<'d>>,
     notify: Notify,
+    mail: mail::Said,
 }
 
 impl<'d> Defaults<'d> {
@@ -66,6 +68,7 @@ impl<'d> Defaults<'d> {
             agent: fields.take("agent").and_then(|item| agent::read(item, walk)),
             fallback: fields.take("fallback"),
             notify: notify(fields, walk),
+            mail: fields.take("mail").map_or_else(mail::Said::default, |it| mail::read(it, walk)),
         }
     }
 
@@ -82,6 +85,7 @@ impl<'d> Defaults<'d> {
             // A farther one is of its own level: see `fallback`.
             fallback: self.fallback,
             notify: self.notify.or(&farther.notify),
+            mail: self.mail.or(&farther.mail),
         }
     }
 }
@@ -137,6 +141,8 @@ fn service(
         let word = item.text(walk)?;
         sched_flags(word, &mut walk.faults)
     });
+    let mut notify = mail::named(&mut fields, walk).or(&own.notify);
+    notify.mail = own.mail.build(walk);
     let reals = fields.take("real").map_or_else(Vec::new, |item| item.items(walk));
     let backup = fields.take("backup").map_or_else(Vec::new, |item| item.items(walk));
     let span = fields.span;
@@ -168,7 +174,7 @@ fn service(
         fall: own.check.fall.unwrap_or(1),
         rise: own.check.rise.unwrap_or(1),
         policy: Policy { pace: own.check.pace(), ..Policy::default() },
-        notify: own.notify.clone(),
+        notify,
     };
     service.policy = own.policy.build(&service, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
@@ -180,6 +186,7 @@ fn notify(fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Notify {
         fallback_command: told("fallback_command"),
         quorum_up: told("quorum_up"),
         quorum_down: told("quorum_down"),
+        ..Notify::default()
     }
 }
 

@@ -337,3 +337,51 @@ fn scripts_programs_and_files_are_checks_and_need_their_words() {
         assert!(config.is_none() && found.iter().any(|it| it.contains(want)), "{check}: {found:?}");
     }
 }
+
+#[test]
+fn mails_of_a_director_are_those_of_its_services_but_for_what_they_say_themselves() {
+    let group = "[[group]]\nname=\"w\"\npreferred=\"a\"\nresources=[\"10.1.0.1\", { director = \"web\" }]\n";
+    let director = |mail: &str, service: &str| {
+        format!(
+            "{CLUSTER}{group}[director.web]\nmail = {mail}\n[[director.web.service]]\n\
+             address = \"10.1.0.1:80\"\nreal = [\"10.1.0.2\"]\n{service}"
+        )
+    };
+    let all = "{ to = [\"ops@example.com\"], from = \"d@example.com\", repeat = \"1h\", smtp = \"mail:587\" }";
+    let own = "name = \"Shop\"\ncomment = \"ask\"\nmonitor_file = \"/var/log/checks\"\n\
+               mail = { to = \"shop@example.com\", when = [\"running\"] }\n";
+    let (config, found) = loaded(&director(all, own));
+    assert_eq!(found, Vec::<String>::new());
+    let config = config.unwrap();
+    let notify = &config.directors.values().next().unwrap().services[0].notify;
+    let mail = notify.mail.as_ref().unwrap();
+    assert_eq!(mail.envelope.addressees(), "shop@example.com");
+    assert_eq!(mail.envelope.relay.as_ref().unwrap().to_string(), "mail:587");
+    assert_eq!(mail.repeat, Some(std::time::Duration::from_secs(3600)));
+    assert!(mail.stages.running && !mail.stages.starting);
+    assert_eq!(notify.name.as_ref().unwrap().as_str(), "Shop");
+    assert_eq!(notify.monitor.as_deref(), Some(Path::new("/var/log/checks")));
+
+    let none = "mail = { to = [] }\n";
+    let (config, _) = loaded(&director(all, none));
+    let notify = config.unwrap().directors.values().next().unwrap().services[0].notify.clone();
+    assert_eq!(notify.mail, None, "nobody is nobody");
+
+    let bad = "{ to = [\"a b\"], from = \"x <y\", repeat = \"0s\", when = [\"always\"], smtp = \"a b\", fro = 1 }";
+    let (_, found) = loaded(&director(bad, "name = \"a\\nb\"\nmonitor_file = \"checks\"\n"));
+    let faults: Vec<&str> =
+        found.iter().filter_map(|it| it.split_once("fault: ")).map(|it| it.1).collect();
+    assert_eq!(
+        faults,
+        [
+            "that is no mail address",
+            "the `>` behind the address is missing",
+            "at least 1s and at most 30 days",
+            "`always` is not a stage of a director",
+            "that is no host",
+            "unknown key `fro`",
+            "a text of one line is wanted here",
+            "`checks` is not a whole path",
+        ]
+    );
+}

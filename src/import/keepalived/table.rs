@@ -67,7 +67,7 @@ const fn left(place: Place, words: &'static str, why: &'static str) -> Rows {
 
 const RHYTHM: &str =
     "the rhythm of `check`: `interval`, `timeout`, `fall` (retries plus one), `retry`, `warmup`";
-const MAIL: &str = "no mail is sent; `\"MailTo::ADDRESS::SUBJECT\"` among a group's resources tells of its start and stop";
+const MAIL: &str = "mails are not taken over: `[director.NAME.mail]` is for real servers, `\"MailTo::ADDRESS::SUBJECT\"` among a group's resources for its start and stop";
 const SCRIPT: &str = "a program that is told of a switch is a resource: `{ script = ... }` gets `start` and `stop` \
                       (docs/RESOURCES.md)";
 const TRACK: &str = "priorities are not counted: a program that must be up is a resource with `monitor`, a network \

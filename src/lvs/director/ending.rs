@@ -14,9 +14,15 @@ impl Control {
         }
         if !matches!(self.phase, Phase::Stopping { .. }) {
             self.phase = Phase::Stopping { until: now.plus(STOP_LIMIT) };
+            self.mail_of_stop(now);
             self.kernel.try_again(now);
             self.unsettle();
         }
+    }
+
+    /// Whether everybody has been told what a stop tells.
+    pub(super) fn is_told(&self, now: Instant) -> bool {
+        self.hooks.is_idle() && self.mails.letters.is_done(now)
     }
 
     /// Services that are no longer configured and no longer in the kernel are not ours any more.
@@ -42,6 +48,7 @@ impl Control {
         let left = self.owned.difference(&stay).copied().collect();
         self.phase = Phase::Idle;
         self.hooks.forget();
+        self.forget_mails();
         self.touched.clear();
         self.note_serving();
         self.kernel.forget();

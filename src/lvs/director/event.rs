@@ -5,14 +5,17 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::hooks::RunId;
+use super::letters::LetterId;
 use crate::lvs::check::{CHECKS_MAX, CheckFailure, CheckResult, CheckSpec, CheckWarning};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::health::FLAP_WINDOW;
+use crate::lvs::mail::{Letter, MailFailure};
 use crate::lvs::model::{ConnectionCounts, Director, Quorum, RealKey, ServiceKey, Table};
 use crate::lvs::notify::{Program, RunFailure};
 use crate::lvs::overrides::{Command, Overrides, Target};
@@ -70,6 +73,13 @@ pub enum Input {
         /// Why it came to nothing.
         result: Result<(), RunFailure>,
     },
+    /// The answer to [`Output::Mail`].
+    Mailed {
+        /// The order's.
+        id: LetterId,
+        /// Why it was not taken.
+        result: Result<(), MailFailure>,
+    },
     /// The checker runs and wants its list.
     CheckerReady,
     /// The checker died. The last verdicts stay in force until it is back.
@@ -106,6 +116,20 @@ pub enum Output {
         id: RunId,
         /// With all its arguments.
         program: Program,
+    },
+    /// Send a letter, within [`MAIL_LIMIT`](super::MAIL_LIMIT). Answer with [`Input::Mailed`].
+    Mail {
+        /// To be repeated in the answer.
+        id: LetterId,
+        /// To whom, by which way, and what it says.
+        letter: Letter,
+    },
+    /// A check has ended: append a line to a file. There is no answer.
+    Monitor {
+        /// The file.
+        file: PathBuf,
+        /// The line, but for when and by which process.
+        line: String,
     },
     /// For the journal and the log.
     Report(DirectorEvent),
@@ -249,6 +273,29 @@ pub enum DirectorEvent {
         /// Why.
         why: RunFailure,
     },
+    /// A letter has been handed over.
+    Mailed {
+        /// Its addressees.
+        to: String,
+        /// Its subject.
+        subject: String,
+    },
+    /// A letter could not be handed over.
+    NotMailed {
+        /// Its addressees.
+        to: String,
+        /// Its subject.
+        subject: String,
+        /// Why.
+        why: String,
+        /// In how many seconds that is tried again; `None`: it is dropped.
+        again_s: Option<u64>,
+    },
+    /// More was to be mailed to more addressees than there is room for.
+    MailsCrowded {
+        /// So many events are in no letter.
+        lost: usize,
+    },
     /// Services that somebody else had changed are as they should be again.
     Healed {
         /// Which.
@@ -334,6 +381,9 @@ impl fmt::Display for DirectorEvent {
             Self::NotTold { service, why } => {
                 write!(f, "{service:#}: the program that was run failed: {why}")
             }
+            Self::Mailed { .. } | Self::NotMailed { .. } | Self::MailsCrowded { .. } => {
+                self.write_of_mail(f)
+            }
             Self::Healed { services } => write!(f, "{} put back as configured", List(services)),
             Self::Refused { order, why } => write!(f, "the kernel refused to {order}: {why}"),
             Self::KernelFault(fault) => write!(f, "{fault}"),
@@ -344,6 +394,24 @@ impl fmt::Display for DirectorEvent {
             Self::TooManyChecks { checks } => {
                 write!(f, "configuration refused: {checks} checks, at most {CHECKS_MAX} are run")
             }
+        }
+    }
+}
+
+impl DirectorEvent {
+    fn write_of_mail(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mailed { to, subject } => write!(f, "mail to {to} is on its way: {subject}"),
+            Self::NotMailed { to, subject, why, again_s: Some(seconds) } => {
+                write!(f, "no mail to {to} yet, next try in {seconds} s: {why}: {subject}")
+            }
+            Self::NotMailed { to, subject, why, again_s: None } => {
+                write!(f, "no mail to {to}, it is dropped: {why}: {subject}")
+            }
+            Self::MailsCrowded { lost } => {
+                write!(f, "{lost} events are in no mail: too many addressees wait for theirs")
+            }
+            _ => Ok(()),
         }
     }
 }

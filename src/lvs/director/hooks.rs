@@ -62,7 +62,7 @@ fn subjects(
     service: &VirtualService,
     wish: Wish<'_>,
 ) -> impl Iterator<Item = (Subject, Option<Telling>)> {
-    let Notify { fallback_command, quorum_up, quorum_down } = &service.notify;
+    let Notify { fallback_command, quorum_up, quorum_down, .. } = &service.notify;
     let lost = fallback_command.as_ref().map(|command| {
         let telling = is_lost(service, wish).map(|lost| fallback(command, &service.key, lost));
         (Subject::Fallback, telling)

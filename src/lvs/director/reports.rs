@@ -4,13 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Control, DirectorEvent, Output};
 use crate::lvs::adopt::{accept, adopted};
+use crate::lvs::check::CheckResult;
 use crate::lvs::health::{Health, State};
 use crate::lvs::model::{Quorum, RealServer, ServiceKey, Table, VirtualService};
+use crate::lvs::monitor;
 use crate::lvs::plan::{Op, plan};
 use crate::lvs::pool::Turned;
 use crate::time::Instant;
 
 impl Control {
+    /// Has a check's end written down by each service that wants it.
+    pub(super) fn monitor(&mut self, result: &CheckResult) {
+        let members = self.members_of(result.id).filter_map(|(service, real)| {
+            let file = service.notify.monitor.as_ref()?;
+            // A server follows from other checks, too.
+            let own = self.health.check_of(service, real) == Some(result.id);
+            let line = monitor::line(service, real, &result.verdict).filter(|_| own)?;
+            Some(Output::Monitor { file: file.clone(), line })
+        });
+        let lines: Vec<Output> = members.collect();
+        self.outputs.extend(lines);
+    }
+
     pub(super) fn pool_turned(&mut self, key: ServiceKey, what: Turned) {
         let service = self.services().find(|service| service.key == key);
         let Some(policy) = service.map(|service| &service.policy) else { return };

@@ -1,9 +1,11 @@
 mod adopt;
 mod hooks;
+mod mails;
 
 use super::*;
 use crate::lvs::agent::AgentCheck;
 use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict};
+use crate::lvs::mail::{Letter, MailFailure};
 use crate::lvs::model::{
     Agent, ConnectionCount, Dependency, DestEntry, Forwarding, Need, Quorum, RealKey, ServiceEntry,
 };
@@ -14,6 +16,14 @@ use crate::lvs::table::{desired, is_served};
 use crate::lvs::testing::{at, director, down, key, real, service, up};
 
 const NONE: [&str; 0] = [];
+
+/// What becomes of letters.
+#[derive(Debug, Clone)]
+enum Relay {
+    Well,
+    Refuses(MailFailure),
+    Silent,
+}
 
 /// The control with a kernel that obeys at once, unless it is told not to.
 struct World {
@@ -36,6 +46,12 @@ struct World {
     /// The last one that does.
     running: Option<RunId>,
     stopped: Option<Vec<ServiceKey>>,
+    /// What has been mailed, and when.
+    letters: Vec<(Instant, Letter)>,
+    posting: Option<LetterId>,
+    relay: Relay,
+    /// Lines on checks, with their files.
+    monitored: Vec<String>,
     told: Verdicts,
     book: Book,
     /// Services that were served, must stay so, and were not after some order.
@@ -61,6 +77,10 @@ impl World {
             deaf: false,
             running: None,
             stopped: None,
+            letters: Vec::new(),
+            posting: None,
+            relay: Relay::Well,
+            monitored: Vec::new(),
             told: Verdicts::default(),
             book: Book::default(),
             emptied: Vec::new(),
@@ -98,6 +118,19 @@ impl World {
                 return Some(Input::Override(Overrides::of(&self.book, self.now, 0)));
             }
             Output::Report(event) => self.events.push(event.to_string()),
+            Output::Mail { id, letter } => {
+                self.letters.push((self.now, letter));
+                self.posting = Some(id);
+                let result = match self.relay.clone() {
+                    Relay::Silent => return None,
+                    Relay::Well => Ok(()),
+                    Relay::Refuses(failure) => Err(failure),
+                };
+                return Some(Input::Mailed { id, result });
+            }
+            Output::Monitor { file, line } => {
+                self.monitored.push(format!("{}: {line}", file.display()));
+            }
             Output::Stopped { left } => self.stopped = Some(left),
             Output::Run { id, program } => {
                 self.runs.push((id, program.to_string()));
@@ -1142,4 +1175,31 @@ fn an_agent_that_was_never_there_keeps_nobody_out() {
     agent_says(&mut world, None);
     assert_eq!(world.pool(1), [(at(1), 100)]);
     assert!(world.control.converged());
+}
+
+#[test]
+fn each_check_of_a_service_is_written_down_and_those_of_its_dependencies_are_not() {
+    let mut watched = service(1, &[2]);
+    watched.notify.monitor = Some("/var/log/checks".into());
+    let storage = Dependency {
+        name: "storage".to_owned(),
+        check: CheckKind::Ping,
+        address: at(50).address,
+        port: 0,
+        source: None,
+    };
+    watched.reals[0].requires = vec![std::sync::Arc::new(storage)];
+    // The same check, and nobody wants to know of it.
+    let mut world = World::configured(vec![watched, service(3, &[2])]);
+    for id in world.checks.iter().map(|spec| spec.id).collect::<Vec<_>>() {
+        world.tell(Input::Checked(up(id)));
+        world.tell(Input::Checked(down(id)));
+    }
+    assert_eq!(
+        world.monitored,
+        [
+            "/var/log/checks: connect tcp 10.0.1.2 80 1 gate [up] -",
+            "/var/log/checks: connect tcp 10.0.1.2 80 1 gate [down] connection refused",
+        ]
+    );
 }

@@ -58,6 +58,12 @@ pub struct ServiceView {
     pub protocol: String,
     /// As configured.
     pub scheduler: String,
+    /// What people call it.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// What there is to know of it.
+    #[serde(default)]
+    pub comment: Option<String>,
     /// Persistence in seconds.
     pub persistent: Option<u32>,
     /// Whether the kernel has the service.
@@ -231,6 +237,8 @@ impl Control {
                 ServiceKey::Mark { .. } => "fwm".to_owned(),
             },
             scheduler: service.scheduler.clone(),
+            name: service.notify.name.as_ref().map(ToString::to_string),
+            comment: service.notify.comment.as_ref().map(ToString::to_string),
             persistent: service.persistent,
             in_kernel: entry.is_some(),
             fallback: service.fallback.as_ref().map(|sorry| self.fallback(service, sorry)),

@@ -2,9 +2,10 @@
 
 use pairbeat::config::diag::Word;
 use pairbeat::config::ldirectord::file::{
-    CheckType, File, Globals, Log, Phases, Real, Settings, Sorry, Virtual,
+    CheckType, File, Globals, Log, Real, Settings, Sorry, Virtual,
 };
 use pairbeat::lvs::exchange::HttpMethod;
+use pairbeat::lvs::mail::Stages;
 use pairbeat::lvs::model::ServiceKey;
 
 use super::Values;
@@ -78,13 +79,13 @@ fn settings(prefix: &str, settings: &Settings<'_>, values: &mut Values) {
         .map(|list| list.iter().map(|word| word.text).collect::<Vec<_>>().join(","));
     put(values, key("emailalert"), to);
     put(values, key("emailalertfreq"), number(settings.mail_frequency, 0));
-    put(values, key("emailalertstatus"), number(settings.mail_phases.map(bits), 15));
+    put(values, key("emailalertstatus"), number(settings.mail_stages.map(bits), 15));
     put(values, key("smtp"), text(settings.smtp));
 }
 
 /// ldirectord's bits.
-fn bits(phases: Phases) -> u32 {
-    let Phases { starting, running, stopping, reloading } = phases;
+fn bits(stages: Stages) -> u32 {
+    let Stages { starting, running, stopping, reloading } = stages;
     [starting, running, stopping, reloading]
         .iter()
         .rev()

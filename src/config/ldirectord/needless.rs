@@ -1,5 +1,5 @@
-//! What a file asks for and the director does not act on: one place, so that what is built next
-//! has its line to remove here. The rest works without it, so it is a warning.
+//! What a file asks for and the director does not act on, because there is nothing to do for it. That is a
+//! warning: who asked for it should know.
 
 use crate::config::diag::Faults;
 use crate::config::ldirectord::file::{File, Globals, Virtual, Written};
@@ -31,27 +31,8 @@ const fn section(
     Row { directive, in_globals: |_| false, in_section, consequence }
 }
 
-/// Either, whatever it says.
-const fn both(directive: &'static str, consequence: &'static str) -> Row {
-    Row { directive, in_globals: |_| true, in_section: |_| true, consequence }
-}
-
-const MAIL: &str = " yet: no mail is sent";
-
 /// Directives.
 pub(super) const ROWS: &[Row] = &[
-    section("monitorfile", |_| true, " yet: checks are not written to a file"),
-    section("servicename", |_| true, MAIL),
-    section("comment", |_| true, MAIL),
-    both("emailalert", MAIL),
-    both("emailalertfreq", MAIL),
-    both("emailalertstatus", MAIL),
-    both("smtp", MAIL),
-    global("emailalertfrom", |_| true, MAIL),
-];
-
-/// Directives for which there is nothing to do, ever.
-pub(super) const NEEDLESS: &[Row] = &[
     global(
         "supervised",
         |globals| globals.supervised == Some(true),
@@ -96,7 +77,7 @@ pub(super) fn say(file: &File<'_>, acted_on: &[&str], faults: &mut Faults<'_>) {
 }
 
 fn row(written: &Written) -> Option<&'static Row> {
-    ROWS.iter().chain(NEEDLESS).find(|row| row.directive == written.directive)
+    ROWS.iter().find(|row| row.directive == written.directive)
 }
 
 fn warn(row: &Row, written: &Written, faults: &mut Faults<'_>) {
