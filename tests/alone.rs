@@ -1,13 +1,17 @@
 //! `pairbeat director`, ldirectord's command line: its words, exit codes and files.
 //!
 //! What a running director does with the kernel's table is shown where there is one
-//! (`tests/lab/differential.sh`). Here a process that holds its lock stands for it: this one, so that a
+//! (`tests/lab/differential.sh`). Here a process that holds its lock stands for it: mostly this one, so that a
 //! signal to it would end the test.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 const GOOD: &str = "virtual=192.0.2.10:80\n\treal=192.0.2.2:80 gate\n";
 const BROKEN: &str = "virtual=192.0.2.10:80\n\treal=192.0.2.2:80 gate\ncheckinterval=often\n";
@@ -43,16 +47,38 @@ impl Place {
         self.0.join("run/ldirectord.web.cf.pid")
     }
 
-    /// What a running director has, with our own number.
-    fn running(&self) -> File {
-        let own = self.0.join("run/director-web.cf");
-        std::fs::create_dir_all(&own).unwrap();
-        let number = format!("{}\n", std::process::id());
-        std::fs::write(own.join("lock"), &number).unwrap();
+    fn lock_file(&self) -> PathBuf {
+        self.0.join("run/director-web.cf/lock")
+    }
+
+    /// What a running director has, with this number; the lock is not held.
+    fn files(&self, pid: u32) {
+        let number = format!("{pid}\n");
+        std::fs::create_dir_all(self.lock_file().parent().unwrap()).unwrap();
+        std::fs::write(self.lock_file(), &number).unwrap();
         std::fs::write(self.pid_file(), &number).unwrap();
-        let lock = File::open(own.join("lock")).unwrap();
+    }
+
+    /// The same with our own number, and we hold it.
+    fn running(&self) -> File {
+        self.files(std::process::id());
+        let lock = File::open(self.lock_file()).unwrap();
         lock.lock().unwrap();
         lock
+    }
+
+    /// Another process that holds the lock, and ends when it is told to.
+    fn other(&self) -> Child {
+        self.files(0);
+        let mut holder = Command::new("flock");
+        let child = holder.arg("-F").arg(self.lock_file()).args(["sleep", "1000"]).spawn().unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
+        while File::open(self.lock_file()).unwrap().try_lock_shared().is_ok() {
+            assert!(Instant::now() < end, "flock(1) does not lock");
+            std::thread::yield_now();
+        }
+        self.files(child.id());
+        child
     }
 }
 
@@ -125,8 +151,30 @@ fn no_verb_deletes_a_pid_or_lock_or_touches_the_daemon_of_a_faulty_file() {
         }
         let own = format!("{}\n", std::process::id());
         assert_eq!(std::fs::read_to_string(place.pid_file()).unwrap(), own, "{verb}");
-        let lock = place.0.join("run/director-web.cf/lock");
-        assert_eq!(std::fs::read_to_string(lock).unwrap(), own, "{verb}");
+        assert_eq!(std::fs::read_to_string(place.lock_file()).unwrap(), own, "{verb}");
+    }
+}
+
+/// Else a cluster could not give its list away.
+#[test]
+fn a_director_is_stopped_whatever_has_become_of_its_file() {
+    for (name, text) in [("spoilt", Some(BROKEN)), ("emptied", Some("")), ("lost", None)] {
+        let place = Place::new(name, GOOD);
+        let mut director = place.other();
+        let file = place.0.join("web.cf");
+        match text {
+            Some(text) => std::fs::write(file, text).unwrap(),
+            None => std::fs::remove_file(file).unwrap(),
+        }
+        let pid = director.id();
+        let (code, out, _) = place.director(&["web.cf", "status"]);
+        assert_eq!((code, out.contains(&format!("with pid: {pid}"))), (Some(0), true), "{out}");
+        assert_eq!(place.director(&["web.cf", "stop"]).0, Some(0), "{name}");
+        let ended = director.try_wait().unwrap();
+        if ended.is_none() {
+            director.kill().unwrap();
+        }
+        assert_eq!(ended.and_then(|it| it.signal()), Some(15), "{name}");
     }
 }
 

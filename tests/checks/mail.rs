@@ -5,10 +5,13 @@ use std::path::Path;
 
 use pairbeat::lvs::check::Verdict;
 use pairbeat::lvs::exchange::{Authority, Encryption, Exchange, Login, MailCheck, SmtpCheck, Tls};
+use pairbeat::lvs::mail::text::{Machine, lines};
+use pairbeat::lvs::mail::{Entry, Envelope, Letter, Line, MailAddress, Relay, Sender, Stage};
+use pairbeat::probe::submit::{Submission, submit};
 use pairbeat::probe::tls::Trust;
 
 use crate::needs::met;
-use crate::rig::{Daemon, Place, by_system, judged, login, reason, until_refused};
+use crate::rig::{Daemon, PATIENCE, Place, by_system, judged, login, reason, until_refused};
 
 const DOVECOT: &str = "/usr/sbin/dovecot";
 const POSTFIX: &str = "/usr/lib/postfix/sbin/master";
@@ -115,11 +118,13 @@ fn a_mailbox_server_is_up_with_its_password_and_down_with_another_or_when_it_is_
 
 fn postfix(place: &Place, port: u16, tls: &str) -> Daemon {
     let (root, at) = (place.path.display(), place.at(port));
-    for directory in ["pid", "public", "incoming", "active", "maildrop"] {
+    for directory in ["pid", "active", "maildrop"] {
         fs::create_dir_all(place.path.join("queue").join(directory)).unwrap();
     }
     // Its programs meet in there, as their own user.
     place.open_directory("queue/private");
+    place.open_directory("queue/public");
+    place.open_directory("queue/incoming");
     place.open_directory("data");
     let settings = format!(
         "compatibility_level = 3.6\nqueue_directory = {root}/queue\ndata_directory = {root}/data\n\
@@ -130,7 +135,10 @@ fn postfix(place: &Place, port: u16, tls: &str) -> Daemon {
     place.file("etc/main.cf", &settings);
     place.file(
         "etc/master.cf",
-        &format!("{at} inet n - n - - smtpd\ntlsmgr unix - - n 1000? 1 tlsmgr\n"),
+        &format!(
+            "{at} inet n - n - - smtpd\ntlsmgr unix - - n 1000? 1 tlsmgr\n\
+             cleanup unix n - n - 0 cleanup\nrewrite unix - - n - - trivial-rewrite\n"
+        ),
     );
     let config = place.path.join("etc");
     let args = ["-c", config.to_str().unwrap(), "-d"];
@@ -180,6 +188,47 @@ fn a_mail_server_that_must_begin_tls_is_down_when_it_does_not_or_nobody_vouches_
     let server = postfix(&place, 2525, "");
     let refused = reason(judged(smtp(Some(own(&stranger))), place.at(2525), Trust::none()));
     assert!(refused.starts_with("TLS: the server does not begin it: 502 "), "{refused}");
+    server.stop();
+}
+
+#[test]
+fn a_mail_server_takes_a_letter_of_ours_as_one_message_with_all_its_lines() {
+    if !met(Path::new(POSTFIX).exists() && is_root(), "root and postfix") {
+        return;
+    }
+    let place = Place::new();
+    let server = postfix(&place, 2525, "");
+    let address = |text| MailAddress::new(text).unwrap();
+    let to = vec![address("ops@mail.example.org"), address("root")];
+    let relay = Relay { host: place.address.to_string(), port: 2525 };
+    let envelope = Envelope { to, from: None, relay: Some(relay.clone()) };
+    let what =
+        Line::of("10.0.1.2:80 is down: x\r\n.\r\nMAIL FROM:<evil>\r\nBcc: victim@example.com");
+    let entry = Entry { at: pairbeat::time::Instant::BOOT, stage: Stage::Running, what };
+    let letter = Letter { envelope, entries: vec![entry], more: 0, about: Vec::new() };
+    let from = Sender::new("Director <director@mail.example.org>").unwrap();
+    let wall = |_| ".".to_owned();
+    let date = "Sat, 7 Nov 2026 23:05:09 +0100";
+    let machine = Machine { host: "server101", date, id: "1f", wall: &wall };
+    let lines = lines(&letter, Some(&from), &machine);
+    let to = &letter.envelope.to;
+    let mail = Submission { host: "server101", from: &from.address, to, lines: &lines };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(submit(&relay, &mail, PATIENCE)).unwrap();
+    let queue = place.path.join("queue/incoming");
+    let files: Vec<_> = fs::read_dir(queue).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "one message");
+    let message = String::from_utf8_lossy(&fs::read(&files[0]).unwrap()).into_owned();
+    let line = "10.0.1.2:80 is down: x  .  MAIL FROM:<evil>  Bcc: victim@example.com";
+    for want in [
+        &format!("Subject: {line}"),
+        &format!(". (running) {line}"),
+        "From: \"Director\"",
+        "To: ops@mail.example.org,",
+        "Auto-Submitted: auto-generated",
+    ] {
+        assert!(message.contains(want), "{want}: {message:?}");
+    }
     server.stop();
 }
 
