@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A director without a cluster on a real IPVS kernel: what it tells programs, and what becomes of a file that changes
+# A director without a cluster on a real IPVS kernel: what it tells programs, mails and writes down, and what becomes of a file that changes
 # under it.
 #
 #   alone.sh    needs root, IPVS, PAIRBEAT; see in_lab of common.sh
@@ -40,11 +40,15 @@ callback="$place/callback"
 fallbackcommand=$place/hook -v
 logfile="$place/web.log"
 execute=two.cf
+emailalert=ops@example.com
+smtp=127.0.0.1:9
 virtual=10.0.0.1:80
 	real=10.0.0.2:80 gate 1
 	fallback=127.0.0.1:80 gate
 	checktype=external
 	checkcommand=$place/check
+	servicename=Shop
+	monitorfile="$place/checks"
 END
 cat >two.cf <<END
 logfile="$place/two.log"
@@ -59,11 +63,14 @@ claim "and the file that it executes with it" director two.cf status
 claim "the fallbackcommand is told that a server is up" wait_for 15 "stop" told "hook -v stop 10.0.0.1:80 tcp"
 rm up
 claim "and that the last one is down" wait_for 10 "start" told "hook -v start 10.0.0.1:80 tcp"
+claim "its checks stand in their file" wait_for 10 "checks" grep -q "] external $place/check tcp 10.0.0.2 80 1 gate \[down\] exit" checks
+claim "nobody waits for a mail relay that is not there" wait_for 15 "mail" logged "no mail to ops@example.com yet, next try in 30 s: 127.0.0.1:9: connection refused: \[Shop\]"
 claim "the sorry server is in" wait_for 5 "sorry" has "10.0.0.1:80 -r 127.0.0.1:80"
 : >up
 wait_for 10 "up" has "10.0.0.1:80 -r 10.0.0.2:80 -g -w 1" || true
 headline "Its operator looks and orders"
 claim "the status has its servers" shows "10.0.0.2:80 gate weight 1  up"
+claim "and its name" shows Shop
 claim "as JSON too" eval "seen --json | grep -q '\"checker\":true'"
 claim "a server is drained" orders drain 10.0.0.2
 claim "and has weight 0" wait_for 5 "weight 0" has "10.0.0.1:80 -r 10.0.0.2:80 -g -w 0"
