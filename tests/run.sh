@@ -50,7 +50,7 @@ declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test
 spoken=" lab-self story director forwarding alone differential serial sync watchdog faults measure "
 # Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
 # where the lab runs.
-lab_tests=(ipvs lease)
+lab_tests=(ipvs lease tunnel)
 
 step_setup() {
   need_packages "${build_packages[@]}" "${lab_packages[@]}" shellcheck:shellcheck openssl:openssl \

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::args::WhichWord;
 use super::exit::Code;
-use super::out;
+use super::{lacks, out};
 use crate::cluster::event::Answer;
 use crate::cluster::message::Extent;
 use crate::control::client::{self, CallError};
@@ -13,7 +13,7 @@ use crate::daemon::Paths;
 use crate::status::{self, Status};
 
 pub(super) fn status(paths: &Paths, json: bool) -> Code {
-    shown(paths, json, status::render)
+    shown(paths, json, |it: &Status| status::render(it) + &lacks::of_views(&it.services))
 }
 
 /// A status, by whatever renders it for people.

@@ -1,7 +1,7 @@
 //! `check`: every fault of the configuration, with its place.
 
 use super::exit::Code;
-use super::out;
+use super::{lacks, out};
 use crate::config;
 use crate::daemon::Paths;
 use crate::sys::files::Machine;
@@ -13,6 +13,7 @@ pub(super) fn check(paths: &Paths) -> Code {
     }
     match config {
         Some(config) => {
+            lacks::of_config(&config).iter().for_each(|note| out::complain(note));
             let groups = config.groups.len();
             let services: usize = config.directors.values().map(|d| d.services.len()).sum();
             out::line(&format!(

@@ -8,15 +8,14 @@ use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
 
-use super::ask;
 use super::exit::Code;
-use super::out;
 use super::real::{self, Real};
+use super::{ask, lacks, out};
 use crate::config::alone::Alone;
 use crate::daemon::Paths;
 use crate::daemon::alone::{self, Home};
 use crate::names::DirectorName;
-use crate::status;
+use crate::status::{self, AloneStatus};
 
 /// The file where none is named.
 const FILE: &str = "ldirectord.cf";
@@ -93,7 +92,9 @@ pub(super) fn director(paths: &Paths, words: &Words) -> Code {
 /// `status --director FILE`.
 pub(super) fn full_status(file: &str, paths: &Paths, json: bool) -> Code {
     match called(file, paths) {
-        Ok(call) => ask::shown(&call.home.paths, json, status::render_alone),
+        Ok(call) => ask::shown(&call.home.paths, json, |it: &AloneStatus| {
+            status::render_alone(it) + &lacks::of_views(&it.services)
+        }),
         Err(why) => out::fault(Code::Usage, &why),
     }
 }

@@ -10,6 +10,7 @@ pub mod exit;
 mod explain;
 mod import;
 mod keygen;
+mod lacks;
 mod out;
 mod real;
 mod realserver;

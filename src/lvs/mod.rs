@@ -23,6 +23,7 @@ pub mod notify;
 pub mod overrides;
 pub mod plan;
 pub mod pool;
+pub mod prerequisites;
 pub mod program;
 pub mod table;
 

@@ -6,6 +6,7 @@
 mod addresses;
 mod announcements;
 mod hands;
+mod lacks;
 #[path = "../common/lan.rs"]
 mod lan;
 #[path = "../common/needs.rs"]
