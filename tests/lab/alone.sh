@@ -65,6 +65,8 @@ rm up
 claim "and that the last one is down" wait_for 10 "start" told "hook -v start 10.0.0.1:80 tcp"
 claim "its checks stand in their file" wait_for 10 "checks" grep -q "] external $place/check tcp 10.0.0.2 80 1 gate \[down\] exit" checks
 claim "nobody waits for a mail relay that is not there" wait_for 15 "mail" logged "no mail to ops@example.com yet, next try in 30 s: 127.0.0.1:9: connection refused: \[Shop\]"
+claim "connections of a server that is gone end at once" grep -qx 1 /proc/sys/net/ipv4/vs/expire_nodest_conn
+claim "and persistent clients of one with weight 0 go elsewhere" grep -qx 1 /proc/sys/net/ipv4/vs/expire_quiescent_template
 claim "the sorry server is in" wait_for 5 "sorry" has "10.0.0.1:80 -r 127.0.0.1:80"
 : >up
 wait_for 10 "up" has "10.0.0.1:80 -r 10.0.0.2:80 -g -w 1" || true
