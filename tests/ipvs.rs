@@ -458,7 +458,7 @@ impl Loop {
                     self.checks = checks;
                     continue;
                 }
-                Output::Tell(_) | Output::Adopt(..) | Output::Monitor { .. } => continue,
+                Output::Tell(_) | Output::Adopt(_) | Output::Monitor { .. } => continue,
                 Output::Report(event) => {
                     if self.checks.len() < 10 {
                         println!("{} {event}", self.now);

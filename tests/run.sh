@@ -7,8 +7,8 @@
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
-# SYNC_RUNS (default 1) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/4:
-# every fourth file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of the differential.
+# SYNC_RUNS (default 1) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/8:
+# every eighth file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of the differential.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
 cd "$(dirname "$self")/.."
@@ -34,7 +34,7 @@ declare -A about=(
   [director]="the director's second day: reload, tampering, black holes, open connections"
   [forwarding]="every forwarding method, followed packet by packet"
   [alone]="a director without a cluster: what it tells programs, and a file that changes"
-  [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/4}"
+  [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/8}"
   [serial]="heartbeats over a serial line of the virtual machine"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs"
   [watchdog]="the watchdog with the kernel's softdog"
@@ -43,7 +43,7 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=60 [alone]=60 [differential]=270 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=60 [alone]=60 [differential]=150 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=600 [alone]=300 [differential]=3600 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
@@ -146,7 +146,9 @@ step_alone() {
 step_differential() {
   need_packages ldirectord:ldirectord
   build_for_lab
-  local share=${SHARE:-1/4} code=0 other
+  # Two at once would both install and fetch what a machine needs.
+  bash tests/lab/vm -t 120 -- true
+  local share=${SHARE:-1/8} code=0 other
   played() { LAB_VM=1 in_lab "${most[differential]}" differential.sh ONLY="${ONLY:-*}" SHARE="$1/$((${share#*/} * 2))"; }
   played "${share%/*}" &
   other=$!
@@ -232,7 +234,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | alone | differential | serial | sync | watchdog | faults | lab-self | peers)
+    story | director | forwarding | alone | differential | serial | sync | watchdog | faults | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;

@@ -159,6 +159,10 @@ pub(super) fn realserver(paths: &Paths, order: &Order) -> Code {
             Err(faults) => faulty(&faults),
         },
         Order::Down { which } => match which.all() {
+            Ok(vips) if vips.is_empty() && which.file.is_some() => out::fault(
+                Code::Usage,
+                "the file names no virtual IP; without it all are taken back",
+            ),
             Ok(vips) => changed(run(hands::down(paths, &vips)), "nothing to take back"),
             Err(faults) => faulty(&faults),
         },

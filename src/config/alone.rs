@@ -44,7 +44,7 @@ pub fn load(
     let globals = &reading.file.globals;
     let supervised = globals.supervised == Some(true);
     let log = log(globals.log);
-    let watched = Watched::of(file, globals);
+    let watched = Watched::of(&source, globals);
     let execute = globals.execute.iter().map(|word| word.text.to_owned()).collect();
     let mut found = reading.found;
     found.extend(reading.needless);

@@ -26,7 +26,7 @@ mod service;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::check::DraftDirector;
 use crate::config::diag::{Diagnostic, Excerpts, Faults, Mark, Span};
@@ -86,15 +86,16 @@ pub fn read(source: &Source, name: &DirectorName, environment: &dyn Environment)
     }
     found.extend(faults.into_list());
     found.sort_by_key(|diagnostic| (diagnostic.place.line, diagnostic.place.column));
-    let watched = Watched::of(&source.file, &file.globals);
+    let watched = Watched::of(source, &file.globals);
     Read { director, watched: Some(watched).filter(Watched::is_wanted), execute, found }
 }
 
 impl Watched {
     /// What the globals of a file ask for.
-    pub(super) fn of(file: &Path, globals: &file::Globals<'_>) -> Self {
+    pub(super) fn of(source: &Source, globals: &file::Globals<'_>) -> Self {
         Self {
-            file: file.to_owned(),
+            file: source.file.clone(),
+            digest: source.digest,
             auto_reload: globals.auto_reload == Some(true),
             callback: globals.callback.and_then(|line| Program::of_line(line.text)),
         }

@@ -29,7 +29,7 @@ pub mod toml;
 mod value;
 
 pub(crate) use self::ldirectord::section::{PERSISTENT_MAX, SCHED_FLAGS, SCHEDULERS};
-pub(crate) use self::toml::{CHECK_TIME_MAX, CHECK_TIME_MIN, COUNT_MAX};
+pub(crate) use self::toml::{CHECK_TIME_MAX, CHECK_TIME_MIN, COUNT_MAX, MAIL_REPEAT};
 pub(crate) use self::value::{INTERFACE_LEN_MAX, is_interface, prefix};
 
 use std::cell::RefCell;
@@ -186,6 +186,8 @@ pub struct Config {
 pub struct Watched {
     /// The file.
     pub file: PathBuf,
+    /// SHA-256 of what was read there.
+    pub digest: [u8; 32],
     /// It is read again. `autoreload`; default false.
     pub auto_reload: bool,
     /// Told of it, with the file's path, after it has been read again. `callback`.

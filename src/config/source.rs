@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Environment;
@@ -20,6 +21,8 @@ pub struct Source {
     pub file: PathBuf,
     /// Its text; what is not UTF-8 is replaced (U+FFFD), a byte order mark is gone.
     pub text: Zeroizing<String>,
+    /// SHA-256 of its bytes.
+    pub digest: [u8; 32],
     /// Permission bits.
     pub mode: u32,
     /// Where the text stops to be UTF-8.
@@ -42,8 +45,9 @@ impl Source {
 
     /// A text that is there already; for tests.
     pub fn literal(file: &str, text: &str) -> Self {
+        let digest = Sha256::digest(text).into();
         let text = Zeroizing::new(text.to_owned());
-        Self { file: PathBuf::from(file), text, mode: 0o600, not_utf8: None, marked: false }
+        Self { file: PathBuf::from(file), text, digest, mode: 0o600, not_utf8: None, marked: false }
     }
 
     fn decode(file: &Path, bytes: &[u8], mode: u32) -> Result<Self, Box<Diagnostic>> {
@@ -56,7 +60,8 @@ impl Source {
         let body = body.unwrap_or(bytes);
         let not_utf8 = std::str::from_utf8(body).err().map(|error| error.valid_up_to());
         let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
-        Ok(Self { file: file.to_owned(), text, mode, not_utf8, marked })
+        let digest = Sha256::digest(bytes).into();
+        Ok(Self { file: file.to_owned(), text, digest, mode, not_utf8, marked })
     }
 
     /// An empty list of faults of this file.

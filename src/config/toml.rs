@@ -26,6 +26,7 @@ mod agent;
 mod arbiter;
 mod check;
 pub(crate) use self::check::{COUNT_MAX, TIME_MAX as CHECK_TIME_MAX, TIME_MIN as CHECK_TIME_MIN};
+pub(crate) use self::mail::REPEAT as MAIL_REPEAT;
 mod damping;
 mod director;
 mod exchange;

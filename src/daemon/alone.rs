@@ -144,6 +144,9 @@ pub fn run(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), Fatal
         end
     });
     log::flush();
+    drop(local);
+    // A name that is still being asked for is no reason to stay.
+    runtime.shutdown_background();
     end
 }
 
@@ -193,7 +196,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let (calls, mut asked) = mpsc::channel(server::CALLS_MAX);
     let _server = Server::start(listener, calls, answers::takes);
     let mut watched = config.watched;
-    let mut watch = Watch::new(home.paths.config.clone());
+    let mut watch = Watch::new(&watched);
     let mut checker = Checker::Due(Instant::now());
     let mut ready = Some(ready);
     let mut warm = Box::pin(director.warm(START_MAX));

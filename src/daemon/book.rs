@@ -61,10 +61,20 @@ impl BookKeeper {
     /// # Errors
     /// [`Full`].
     pub(super) fn order(&mut self, target: Target, command: Command) -> Result<(), Full> {
+        self.order_all(&[(target, command)])
+    }
+
+    /// Takes several at once.
+    ///
+    /// # Errors
+    /// [`Full`]: those before it are taken.
+    pub(super) fn order_all(&mut self, orders: &[(Target, Command)]) -> Result<(), Full> {
         let now_ms = millis(clock::wall());
-        self.book.order(target, command, now_ms)?;
+        let mut orders = orders.iter();
+        let taken =
+            orders.try_for_each(|(target, command)| self.book.order(*target, *command, now_ms));
         self.save();
-        Ok(())
+        taken
     }
 
     /// Takes over what the peer's operator has ordered; what has changed by it.

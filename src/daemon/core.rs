@@ -76,7 +76,7 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Fatal::System(format!("runtime: {e}")))?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    let ended = local.block_on(&runtime, async {
         let (mut core, listener) = Core::start(paths, config, force).await?;
         let (calls, asked) = mpsc::channel(server::CALLS_MAX);
         let server = Server::start(listener, calls, |_| Ok(()));
@@ -84,7 +84,11 @@ pub fn run(paths: &Paths, force: bool) -> Result<(), Fatal> {
         let _bounded = timeout(DRAIN, server.drained()).await;
         log::flush();
         ended
-    })
+    });
+    drop(local);
+    // A name that is still being asked for is no reason to stay.
+    runtime.shutdown_background();
+    ended
 }
 
 /// One finished action.

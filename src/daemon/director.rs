@@ -451,8 +451,8 @@ impl Task {
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }
-                Output::Adopt(target, command) => {
-                    if let Err(full) = self.book.order(target, command) {
+                Output::Adopt(orders) => {
+                    if let Err(full) = self.book.order_all(&orders) {
                         warn!("what was ordered by hand is put back: {full}");
                     }
                     self.control.handle(clock::now(), Input::Override(self.overrides()));

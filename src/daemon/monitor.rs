@@ -58,9 +58,13 @@ impl Monitor {
 
     /// Waits a moment for what is on its way.
     pub(super) fn close(&mut self) {
+        self.close_within(CLOSE_MAX);
+    }
+
+    fn close_within(&mut self, limit: Duration) {
         if let Some((lines, done)) = self.thread.take() {
             drop(lines);
-            let _bounded = done.recv_timeout(CLOSE_MAX);
+            let _bounded = done.recv_timeout(limit);
         }
     }
 }
@@ -125,6 +129,8 @@ fn append(file: &Path, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     fn place(name: &str) -> PathBuf {
         let own = format!("pairbeat-monitor-{}-{name}", std::process::id());
         let place = std::env::temp_dir().join(own);
@@ -140,7 +146,7 @@ mod tests {
             let mut monitor = Monitor::default();
             monitor.put(file.clone(), &format!("{turn} [up] -"));
             monitor.put(file.clone(), "connect [down] connection refused");
-            monitor.close();
+            monitor.close_within(PATIENCE);
             let text = std::fs::read_to_string(&file).unwrap();
             let own = format!("] [{}] ", std::process::id());
             let lines: Vec<&str> =
@@ -163,7 +169,7 @@ mod tests {
         // A directory can't be appended to.
         monitor.put(place.clone(), "lost");
         monitor.put(place.join("checks"), "kept");
-        monitor.close();
+        monitor.close_within(PATIENCE);
         let text = std::fs::read_to_string(place.join("checks")).unwrap();
         assert!(text.ends_with(" kept\n"), "{text}");
         std::fs::remove_dir_all(&place).unwrap();

@@ -106,7 +106,6 @@ async fn by_program(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
     use crate::lvs::mail::{Entry, Envelope, Line, MailAddress, Stage};
@@ -127,8 +126,12 @@ mod tests {
         std::fs::create_dir_all(&place).unwrap();
         let (program, got) = (place.join("sendmail"), place.join("got"));
         let text = format!("#!/bin/sh\necho \"$*\" >{0}\ncat >>{0}\n{script}\n", got.display());
-        std::fs::write(&program, text).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let written = place.join("text");
+        std::fs::write(&written, text).unwrap();
+        // By another process: a child forked by another test meanwhile would hold our descriptor open
+        // for writing, and the program could not be executed (ETXTBSY).
+        let mut install = std::process::Command::new("install");
+        assert!(install.args(["-m", "755"]).args([&written, &program]).status().unwrap().success());
         let result = send_by(&program, &letter(), Duration::from_millis(limit)).await;
         let got = std::fs::read_to_string(got).unwrap_or_default();
         std::fs::remove_dir_all(&place).unwrap();

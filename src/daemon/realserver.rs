@@ -116,12 +116,20 @@ pub async fn up(paths: &Paths, vips: &Vips) -> Result<Done, RealServerError> {
     let desk = Desk::open(paths).await?;
     let before = desk.prepared.read()?.vips;
     let target = before.iter().chain(vips).map(|(k, v)| (*k, v.clone())).collect();
-    let done = desk.settle(&target).await;
-    if done.is_err() {
-        // The first reason is the one to be told.
-        let _as_far_as_possible = desk.settle(&before).await;
+    let done = match desk.settle(&target).await {
+        Ok(done) => done,
+        Err(first) => {
+            // The first reason is the one to be told.
+            let _as_far_as_possible = desk.settle(&before).await;
+            return Err(first);
+        }
+    };
+    // One that was prepared before may lack what nobody can give it any more.
+    let found = desk.machine.read(vips, &desk.prepared.read()?).await?;
+    match missing(vips, &found) {
+        lacking if lacking.is_empty() => Ok(done),
+        lacking => Err(RealServerError::Unsettled(lacking)),
     }
-    done
 }
 
 /// Takes back what was done for these virtual IPs; for all of them where none is named.

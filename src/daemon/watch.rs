@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
-use crate::config::{Environment, FILE_LEN_MAX};
+use crate::config::{Environment, FILE_LEN_MAX, Watched};
 use crate::sys::files::Machine;
 
 /// From one look to the next.
@@ -18,24 +18,28 @@ pub(super) struct Watch {
     file: PathBuf,
     seen: Seen,
     every: Duration,
+    /// The next look; not sooner, however often the waiting is begun anew.
+    next: Instant,
 }
 
 impl Watch {
-    /// From the first look on.
-    pub(super) fn new(file: PathBuf) -> Self {
-        Self { file, seen: Seen::default(), every: LOOK_EVERY }
+    /// From the moment on in which it was read.
+    pub(super) fn new(watched: &Watched) -> Self {
+        let seen = Seen { known: Some(watched.digest), new: None };
+        Self { file: watched.file.clone(), seen, every: LOOK_EVERY, next: Instant::now() }
     }
 
     /// Waits until it has changed. A file that is not there has not.
     pub(super) async fn changed(&mut self) {
         loop {
+            sleep_until(self.next).await;
+            self.next = Instant::now() + self.every;
             let file = self.file.clone();
             // A disk that hangs holds up nobody but this watch.
             let content = tokio::task::spawn_blocking(move || content(&file)).await;
             if self.seen.is_changed(content.ok().flatten()) {
                 return;
             }
-            sleep(self.every).await;
         }
     }
 }
@@ -110,7 +114,9 @@ mod tests {
     async fn a_file_that_is_replaced_is_noticed_and_one_that_is_touched_is_not() {
         let file = std::env::temp_dir().join(format!("pairbeat-watch-{}", std::process::id()));
         std::fs::write(&file, "checkinterval=1\n").unwrap();
-        let mut watch = Watch { every: Duration::from_millis(5), ..Watch::new(file.clone()) };
+        let digest = Sha256::digest("checkinterval=1\n").into();
+        let watched = Watched { file: file.clone(), digest, auto_reload: true, callback: None };
+        let mut watch = Watch { every: Duration::from_millis(5), ..Watch::new(&watched) };
         let limit = Duration::from_millis(200);
         assert!(tokio::time::timeout(limit, watch.changed()).await.is_err(), "nothing has changed");
         std::fs::write(&file, "checkinterval=1\n").unwrap();

@@ -340,7 +340,8 @@ fn mail(from: &Mail) -> Table {
             None => address.to_string(),
         }),
     );
-    table.put_some("repeat", *repeat);
+    // Longer than pairbeat.toml takes is as good as never.
+    table.put_some("repeat", repeat.map(|it| it.min(*config::MAIL_REPEAT.end())));
     if *stages != Stages::ALL {
         let all = [Stage::Starting, Stage::Running, Stage::Stopping, Stage::Reloading];
         let some = all.into_iter().filter(|stage| stages.has(*stage));

@@ -149,6 +149,8 @@ impl Control {
                 let own = self.drained.min(self.memory.deadline()).min(self.following.deadline());
                 self.kernel.deadline().min(own)
             }
+            // The kernel is not asked any more.
+            Phase::Stopping { until } if self.owned.is_empty() => until,
             Phase::Stopping { until } => self.kernel.deadline().min(until),
         };
         own.min(self.hooks.deadline()).min(self.mails.deadline())
@@ -358,6 +360,7 @@ impl Control {
     }
 
     fn failed(&mut self, now: Instant, fault: KernelFault) {
+        self.wait_no_longer();
         self.unsettle();
         if self.kernel.failed(now, fault.clone()) {
             self.report(DirectorEvent::KernelFault(fault));
@@ -480,6 +483,7 @@ impl Control {
     fn settle(&mut self, now: Instant) {
         self.forget_gone();
         if self.kernel.has_refused() {
+            self.wait_no_longer();
             return;
         }
         self.settled = true;

@@ -134,11 +134,12 @@ fn said(reply: &Reply) -> String {
 fn stuffed(lines: &[String]) -> String {
     let mut text = String::new();
     for line in lines {
+        // A lone CR or LF would be a line of its own for some relays.
+        let line = line.replace(['\r', '\n'], "");
         if line.starts_with('.') {
             text.push('.');
         }
-        // A lone CR or LF would be a line of its own for some relays.
-        text.extend(line.chars().filter(|c| !matches!(c, '\r' | '\n')));
+        text.push_str(&line);
         text.push_str("\r\n");
     }
     text.push_str(".\r\n");
@@ -251,7 +252,10 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let silent = Relay { host: "127.0.0.1".to_owned(), port };
         let failure = send(&silent, &["x"], 200).await.unwrap_err();
-        assert_eq!(failure, MailFailure::passing("no answer within 200 ms (greeting)"));
+        assert!(
+            !failure.for_good && failure.why.starts_with("no answer within 200 ms"),
+            "{failure:?}"
+        );
         tokio::spawn(async move {
             // The first one waits in the queue.
             let _silent = listener.accept().await;

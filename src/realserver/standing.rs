@@ -82,6 +82,8 @@ impl Standing {
         let heard = self.answers.iter().any(|(_, answer)| answer.is_heard())
             || self.proofs.values().any(|proof| *proof == Proof::Answered);
         match (self.held, self.missing.is_empty() && !heard && self.wide.is_none()) {
+            // It must be gone here, and the LAN hears it all the same.
+            (false, _) if heard => State::Half,
             (false, _) => State::Absent,
             (true, true) => State::Ready,
             (true, false) => State::Half,

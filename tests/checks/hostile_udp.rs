@@ -350,8 +350,17 @@ async fn done(socket: &UdpSocket, to: SocketAddr, answer: Answer) {
             tokio::time::sleep(TIMEOUT * 2).await;
             let _ = socket.send_to(&bytes, to).await;
         }
-        // Until the check has gone, which the kernel says.
-        Answer::Endless(bytes) => while socket.send_to(&bytes, to).await.is_ok() {},
+        // To the last one who has asked.
+        Answer::Endless(bytes) => {
+            let (mut to, mut buffer) = (to, [0; 4096]);
+            loop {
+                let _ = socket.send_to(&bytes, to).await;
+                if let Ok((_, from)) = socket.try_recv_from(&mut buffer) {
+                    to = from;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }
 

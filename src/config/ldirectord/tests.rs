@@ -3,6 +3,7 @@ use crate::config::testing::{World, brief, faults};
 use crate::lvs::check::CheckKind;
 use crate::lvs::exchange::Exchange;
 use crate::lvs::model::VirtualService;
+use std::path::Path;
 
 fn load(text: &str) -> (Vec<VirtualService>, Vec<Diagnostic>) {
     let name = DirectorName::new("test.cf").unwrap();

@@ -23,7 +23,8 @@ use crate::lvs::mail::{Envelope, Line, Mail, MailAddress, Relay, Sender, Stages,
 use crate::lvs::notify::Notify;
 
 /// From one mail about a server that is down to the next.
-const REPEAT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
+pub(crate) const REPEAT: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 86_400);
 
 /// What is said of mails, and where.
 #[derive(Debug, Clone, Default)]

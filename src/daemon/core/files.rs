@@ -3,28 +3,40 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use tracing::info;
 
 use super::Core;
-use crate::config::{Config, Watched};
+use crate::config::Config;
 use crate::daemon::hooks;
 use crate::daemon::watch::Watch;
 
 /// Changes that wait for the loop; a file is told once at a time.
 const CHANGES_MAX: usize = 8;
 
+/// Pause before a changed file is thought of again while another reload is under way.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Looks at files.
 pub(super) struct Files {
     looking: BTreeMap<PathBuf, JoinHandle<()>>,
     changes: (mpsc::Sender<PathBuf>, mpsc::Receiver<PathBuf>),
+    /// Held by each configuration that is being read.
+    pub(super) under_way: Rc<()>,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { looking: BTreeMap::new(), changes: mpsc::channel(CHANGES_MAX) }
+        Self {
+            looking: BTreeMap::new(),
+            changes: mpsc::channel(CHANGES_MAX),
+            under_way: Rc::default(),
+        }
     }
 }
 
@@ -39,10 +51,22 @@ impl Files {
             }
             stays
         });
-        for Watched { file, .. } in &config.watched {
-            let look = || tokio::task::spawn_local(look(file.clone(), self.changes.0.clone()));
-            self.looking.entry(file.clone()).or_insert_with(look);
+        for watched in &config.watched {
+            let watch = || Watch::new(watched);
+            let tell = || self.changes.0.clone();
+            let file = watched.file.clone();
+            let begin = || tokio::task::spawn_local(look(watch(), file.clone(), tell()));
+            self.looking.entry(file.clone()).or_insert_with(begin);
         }
+    }
+
+    /// Another reload is under way, which may have read the file before it changed.
+    fn later(&self, file: PathBuf) {
+        let changes = self.changes.0.clone();
+        tokio::task::spawn_local(async move {
+            sleep(AGAIN).await;
+            let _ending = changes.send(file).await;
+        });
     }
 
     /// The next one that has changed.
@@ -51,8 +75,7 @@ impl Files {
     }
 }
 
-async fn look(file: PathBuf, changes: mpsc::Sender<PathBuf>) {
-    let mut watch = Watch::new(file.clone());
+async fn look(mut watch: Watch, file: PathBuf, changes: mpsc::Sender<PathBuf>) {
     loop {
         watch.changed().await;
         if changes.send(file.clone()).await.is_err() {
@@ -69,6 +92,9 @@ impl Core {
         if !watched.auto_reload {
             info!("{file} has changed on the disk; `pairbeat reload` takes it over");
             return hooks::call_back(watched);
+        }
+        if self.reloading.is_some() || Rc::strong_count(&self.files.under_way) > 1 {
+            return self.files.later(watched.file.clone());
         }
         info!("{file} has changed on the disk, and is read again");
         let watched = watched.clone();

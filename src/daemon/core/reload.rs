@@ -38,6 +38,7 @@ pub(super) struct Loaded {
     config: Option<Box<Config>>,
     diagnostics: Vec<String>,
     reply: Option<oneshot::Sender<Vec<u8>>>,
+    _under_way: Rc<()>,
 }
 
 /// A reload under way.
@@ -70,18 +71,19 @@ impl Core {
     /// take long.
     pub(super) fn load(&self, reply: Option<oneshot::Sender<Vec<u8>>>) {
         let (paths, loaded) = (self.paths.clone(), self.loaded.0.clone());
+        let _under_way = Rc::clone(&self.files.under_way);
         tokio::task::spawn_local(async move {
             let read = move || config::load(&paths.config, &paths.node, &Machine::default());
             let Ok((config, found)) = tokio::task::spawn_blocking(read).await else { return };
             let diagnostics = found.iter().map(ToString::to_string).collect();
             let config = config.map(Box::new);
-            let _ending = loaded.send(Loaded { config, diagnostics, reply }).await;
+            let _ending = loaded.send(Loaded { config, diagnostics, reply, _under_way }).await;
         });
     }
 
     /// Begins to apply it.
     pub(super) async fn reload(&mut self, loaded: Loaded) {
-        let Loaded { config, mut diagnostics, reply } = loaded;
+        let Loaded { config, mut diagnostics, reply, _under_way } = loaded;
         let config = match config.map(|config| self.acceptable(config)) {
             Some(Ok(config)) => config,
             Some(Err(reasons)) => {

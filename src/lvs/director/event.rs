@@ -107,9 +107,9 @@ pub enum Output {
     },
     /// What a standby may go by; replaces what was said before.
     Tell(Verdicts),
-    /// An operator has ordered this, by hand in the kernel's table. Answer with
+    /// An operator has ordered all of this, by hand in the kernel's table. Answer with
     /// [`Input::Override`].
-    Adopt(Target, Command),
+    Adopt(Vec<(Target, Command)>),
     /// Run a program, for at most [`RUN_LIMIT`](super::RUN_LIMIT). Answer with [`Input::Ran`].
     Run {
         /// To be repeated in the answer.

@@ -70,7 +70,10 @@ fn subjects(
     let heard = quorum_up.is_some() || quorum_down.is_some();
     let quorum = heard.then(|| {
         let telling = is_quorate(service, wish).map(|quorate| match quorate {
-            true => Telling { run: quorum_up.clone(), undo: quorum_down.clone() },
+            true => {
+                let undo = quorum_up.as_ref().and(quorum_down.clone());
+                Telling { run: quorum_up.clone(), undo }
+            }
             false => Telling { run: quorum_down.clone(), undo: None },
         });
         (Subject::Quorum, telling)
@@ -107,15 +110,20 @@ impl Hooks {
             if let Some(undo) = told.telling.undo.take() {
                 let id = next(&mut self.last);
                 told.running = Some((id, now));
-                runs.push((id, topic.0, undo));
+                runs.push((id, topic.0, undo.clone()));
+                told.telling.run = Some(undo);
             }
         }
         self.told.retain(|topic, told| wished.contains_key(topic) || told.running.is_some());
         for (topic, telling) in wished {
             let Some(telling) = telling else { continue };
-            let told = self.told.get(&topic);
-            if told.is_some_and(|told| told.running.is_some() || told.telling == telling) {
-                continue;
+            match self.told.get_mut(&topic) {
+                Some(told) if told.running.is_some() => continue,
+                Some(told) if told.telling.run == telling.run => {
+                    told.telling.undo = telling.undo;
+                    continue;
+                }
+                _ => {}
             }
             let running = telling.run.clone().map(|program| {
                 let id = next(&mut self.last);

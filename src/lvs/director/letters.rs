@@ -222,6 +222,11 @@ impl Letters {
         self.finish.get_or_insert(now.plus(LAST_LETTERS));
     }
 
+    /// It goes on after all.
+    pub(super) fn resume(&mut self) {
+        self.finish = None;
+    }
+
     /// Whether nothing more leaves that a stop would wait for.
     pub(super) fn is_done(&self, now: Instant) -> bool {
         self.finish.is_some_and(|end| now >= end) || !self.is_leaving()

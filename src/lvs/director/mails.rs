@@ -25,6 +25,8 @@ pub(super) struct Mails {
     next: Option<Instant>,
     /// The last configuration was not the first.
     reloaded: bool,
+    /// All that can be waited for has come: the kernel does not take the table that it asks for.
+    hindered: bool,
 }
 
 #[derive(Debug)]
@@ -52,10 +54,15 @@ impl Control {
     fn stage(&self) -> Stage {
         match self.phase {
             Phase::Stopping { .. } => Stage::Stopping,
-            Phase::Idle | Phase::Running if self.announced => Stage::Running,
+            Phase::Idle | Phase::Running if self.announced || self.mails.hindered => Stage::Running,
             Phase::Idle | Phase::Running if self.mails.reloaded => Stage::Reloading,
             Phase::Idle | Phase::Running => Stage::Starting,
         }
+    }
+
+    /// The kernel refuses something: a start or a reload that waits for it would never end.
+    pub(super) fn wait_no_longer(&mut self) {
+        self.mails.hindered |= self.health.is_complete();
     }
 
     /// Keeps what a letter may be written of.
@@ -202,7 +209,8 @@ impl Control {
 
     /// Sorts out who gets mails, after a configuration was taken over.
     pub(super) fn sort_mails(&mut self, now: Instant, reloaded: bool) {
-        self.mails.reloaded = reloaded;
+        (self.mails.reloaded, self.mails.hindered) = (reloaded, false);
+        self.mails.letters.resume();
         self.mails.wanted.clear();
         for (d, director) in self.directors.iter().enumerate() {
             for (s, service) in director.services.iter().enumerate() {

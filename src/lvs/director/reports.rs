@@ -53,12 +53,15 @@ impl Control {
         let Some(have) = self.kernel.have() else { return };
         let orders = adopted(&self.directors, &self.overrides, expected, have);
         accept(expected, have, &orders);
-        for (target, command) in orders {
-            self.report(DirectorEvent::Adopted { what: format!("{command} {target}") });
-            self.outputs.push_back(Output::Adopt(target, command));
-            // Or it would be put back before the book has it.
-            self.overrides = std::mem::take(&mut self.overrides).with(target, command);
+        if orders.is_empty() {
+            return;
         }
+        for (target, command) in &orders {
+            self.report(DirectorEvent::Adopted { what: format!("{command} {target}") });
+            // Or it would be put back before the book has it.
+            self.overrides = std::mem::take(&mut self.overrides).with(*target, *command);
+        }
+        self.outputs.push_back(Output::Adopt(orders));
     }
 
     /// Notes which of our services somebody else has changed since the last order.

@@ -113,8 +113,10 @@ impl World {
         match output {
             Output::Check(specs) => self.checks = specs,
             Output::Tell(verdicts) => self.told = verdicts,
-            Output::Adopt(target, command) => {
-                self.book.order(target, command, 0).unwrap();
+            Output::Adopt(orders) => {
+                for (target, command) in orders {
+                    self.book.order(target, command, 0).unwrap();
+                }
                 return Some(Input::Override(Overrides::of(&self.book, self.now, 0)));
             }
             Output::Report(event) => self.events.push(event.to_string()),

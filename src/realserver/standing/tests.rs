@@ -36,7 +36,7 @@ fn who_answers_follows_from_where_the_address_is_and_from_arp_ignore() {
         (3, &[lo], (State::Half, Answer::Talks)),
         (5, &[lo], (State::Half, Answer::Talks)),
         (1, &[lo, card], (State::Half, Answer::Holds)),
-        (1, &[card], (State::Absent, Answer::Holds)),
+        (1, &[card], (State::Half, Answer::Holds)),
         (0, &[], (State::Absent, Answer::Silent)),
         (1, &[(VIP, "lo", 24)], (State::Half, Answer::Silent)),
     ] {
@@ -49,5 +49,5 @@ fn who_answers_follows_from_where_the_address_is_and_from_arp_ignore() {
 fn with_ipv6_only_addresses_of_the_interface_itself_are_answered_for() {
     let vip = "fd00:2::110";
     assert_eq!(look(vip, &machine(0, &[(vip, "lo", 128)])), (State::Ready, vec![Answer::Silent]));
-    assert_eq!(look(vip, &machine(1, &[(vip, "eth0", 64)])), (State::Absent, vec![Answer::Holds]));
+    assert_eq!(look(vip, &machine(1, &[(vip, "eth0", 64)])), (State::Half, vec![Answer::Holds]));
 }

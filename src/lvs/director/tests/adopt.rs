@@ -40,6 +40,19 @@ fn a_weight_set_by_hand_stays_and_is_an_order_where_such_changes_are_adopted() {
 }
 
 #[test]
+fn several_changes_at_once_are_all_orders_and_none_is_undone_for_a_moment() {
+    let mut world = world(true);
+    world.ops.clear();
+    for n in [1, 2] {
+        dests(&mut world).get_mut(&at(n)).unwrap().weight = u32::from(n) * 10;
+    }
+    world.seconds(2);
+    assert_eq!(world.pool(1), [(at(1), 10), (at(2), 20)]);
+    assert_eq!(world.ops, NONE);
+    assert_eq!(world.book.commands().count(), 2);
+}
+
+#[test]
 fn a_server_taken_out_by_hand_stays_out_until_it_is_put_in_by_hand() {
     let mut world = world(true);
     let dest = dests(&mut world).remove(&at(1)).unwrap();

@@ -235,3 +235,30 @@ fn of_the_two_of_a_quorum_one_may_be_missing() {
     world.tell(Input::Shutdown);
     assert_eq!(world.runs(), NONE);
 }
+
+#[test]
+fn one_that_hears_only_of_the_loss_hears_nothing_at_the_end_of_a_director_that_serves() {
+    let mut service = heard(1, &[1, 2]);
+    service.notify.quorum_up = None;
+    let mut world = World::serving(vec![service]);
+    world.verdict(1, true);
+    world.verdict(2, true);
+    world.tell(Input::Shutdown);
+    assert_eq!(world.runs(), NONE);
+}
+
+#[test]
+fn another_way_to_take_back_what_was_told_is_no_reason_to_tell_it_again() {
+    let mut world = World::serving(vec![heard(1, &[1, 2])]);
+    world.verdict(1, true);
+    world.verdict(2, true);
+    world.runs();
+    let mut service = heard(1, &[1, 2]);
+    service.notify.quorum_down = Program::of_line("withdraw -v");
+    world.configure(vec![service]);
+    assert_eq!(world.runs(), NONE);
+    world.serve(false);
+    assert_eq!(world.runs(), ["withdraw -v"]);
+    world.serve(true);
+    assert_eq!(world.runs(), ["announce -v"]);
+}

@@ -168,6 +168,23 @@ fn mails_are_written_in_the_stages_that_are_asked_for() {
 }
 
 #[test]
+fn an_order_that_the_kernel_refuses_for_good_keeps_no_mail_of_a_running_director_back() {
+    let mut service = mailed(1, &[2, 3]);
+    let mail = service.notify.mail.as_mut().unwrap();
+    mail.stages = Stages::NONE;
+    assert!(mail.stages.add("running"));
+    let mut world = World::leading(vec![service]);
+    world.refuses = |op| op.to_string().starts_with("add 10.0.1.3:80").then_some(OpError::Invalid);
+    world.verdict(2, true);
+    world.verdict(3, true);
+    world.pass(LETTER_PAUSE);
+    world.verdict(2, false);
+    world.pass(LETTER_PAUSE);
+    let down = "10.0.1.2:80 is down";
+    assert!(world.mails().iter().any(|mail| mail.contains(down)), "nobody is told");
+}
+
+#[test]
 fn a_letter_that_fails_is_tried_ever_more_rarely_and_then_dropped_and_one_that_is_refused_at_once()
 {
     let mut world = World::posting(vec![mailed(1, &[2])]);
