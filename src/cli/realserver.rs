@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::exit::Code;
 use super::out;
+use crate::config::{is_interface, unfit_vip};
 use crate::daemon::Paths;
 use crate::daemon::realserver::{self as hands, Done, RealServerError, Report};
 use crate::realserver::standing::{Answer, Proof, State};
@@ -83,8 +84,7 @@ enum Word {
 
 fn vip(text: &str) -> Result<IpAddr, String> {
     let ip: IpAddr = text.parse().map_err(|_| "an IPv4 or IPv6 address".to_owned())?;
-    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    if ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast {
+    if unfit_vip(ip).is_some() {
         return Err("no address that a service can have".to_owned());
     }
     Ok(ip)
@@ -92,12 +92,7 @@ fn vip(text: &str) -> Result<IpAddr, String> {
 
 /// As the kernel takes names (`dev_valid_name` of net/core/dev.c).
 fn interface(text: &str) -> Result<String, String> {
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
-    if text.is_empty()
-        || text.len() > 15
-        || text.contains(bad)
-        || matches!(text, "." | ".." | "all" | "default")
-    {
+    if !is_interface(text) || matches!(text, "all" | "default") {
         return Err("no name of an interface".to_owned());
     }
     Ok(text.to_owned())

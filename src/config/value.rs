@@ -100,7 +100,7 @@ pub(crate) fn is_interface(text: &str) -> bool {
 }
 
 /// Why an address can't be a virtual IP, if so.
-pub(super) fn unfit_vip(ip: IpAddr) -> Option<&'static str> {
+pub(crate) fn unfit_vip(ip: IpAddr) -> Option<&'static str> {
     match ip {
         _ if ip.is_unspecified() => Some("the unspecified address"),
         _ if ip.is_loopback() => Some("a loopback address"),

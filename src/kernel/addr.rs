@@ -22,6 +22,7 @@ use rtnetlink::{Handle, LinkGetRequest};
 use tokio::sync::Mutex;
 
 use crate::config::Address;
+pub(super) use table::name_and_mac;
 use table::{Held, OnLink, Port};
 
 /// Longest wait for one answer of the kernel. A dump of a thousand addresses takes some

@@ -1,10 +1,10 @@
 //! This machine's interfaces, over rtnetlink: which there are, on and off, and the tunnel devices
 //! of real servers. Nothing is remembered between calls.
 
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 
-use crate::kernel::addr::{AddressError, answered, collected};
+use crate::kernel::addr::{AddressError, answered, collected, name_and_mac};
 use crate::realserver::Tunnel;
 
 /// One interface.
@@ -24,22 +24,15 @@ pub struct Link {
 
 impl Link {
     fn read(message: &LinkMessage) -> Option<Self> {
-        let (mut name, mut mac) = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::IfName(text) => name = Some(text.clone()),
-                LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
-                _ => {}
-            }
-        }
+        let (name, mac) = name_and_mac(message)?;
         let flags = message.header.flags;
         let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
         Some(Self {
             index: message.header.index,
-            name: name?,
+            name,
             up: flags.contains(LinkFlags::Up),
             neighbours: ethernet && !flags.contains(LinkFlags::Noarp),
-            mac: mac.filter(|_| ethernet).unwrap_or_default(),
+            mac,
         })
     }
 }

@@ -208,6 +208,15 @@ impl ServiceKey {
         }
     }
 
+    /// `tcp`, `udp`; `fwm` with a mark.
+    pub fn protocol(&self) -> &'static str {
+        match self {
+            Self::Address { protocol: Protocol::Tcp, .. } => "tcp",
+            Self::Address { protocol: Protocol::Udp, .. } => "udp",
+            Self::Mark { .. } => "fwm",
+        }
+    }
+
     /// Its own port; 0 where that is every port, and with a mark.
     pub fn port(&self) -> u16 {
         match self {

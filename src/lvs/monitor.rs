@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use crate::lvs::check::{CheckKind, Verdict};
 use crate::lvs::exchange::{Encryption, Exchange};
-use crate::lvs::model::{Protocol, RealServer, ServiceKey, VirtualService};
+use crate::lvs::model::{RealServer, VirtualService};
 
 /// What a check at a real server has come to: `CHECK PROTOCOL ADDRESS PORT [HOST] [CHECKPORT] WEIGHT
 /// FORWARDING [REQUEST] [RECEIVE] [up|down] WHY`. `None`: nothing, for it was not about the server.
@@ -22,7 +22,7 @@ pub fn line(service: &VirtualService, real: &RealServer, verdict: &Verdict) -> O
     let check_port = Some(real.check_port).filter(|port| *port > 0 && *port != real.key.port);
     let words = [
         Some(check(&real.check)),
-        Some(protocol(&service.key).to_owned()),
+        Some(service.key.protocol().to_owned()),
         Some(real.key.address.to_string()),
         Some(port(real.key.port)),
         exchange.and_then(host).map(str::to_owned),
@@ -128,14 +128,6 @@ fn request(exchange: &Exchange) -> Option<&str> {
         | Exchange::Redis(_)
         | Exchange::Sip(_)
         | Exchange::Smtp(_) => None,
-    }
-}
-
-fn protocol(service: &ServiceKey) -> &'static str {
-    match service {
-        ServiceKey::Address { protocol: Protocol::Tcp, .. } => "tcp",
-        ServiceKey::Address { protocol: Protocol::Udp, .. } => "udp",
-        ServiceKey::Mark { .. } => "fwm",
     }
 }
 

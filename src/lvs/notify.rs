@@ -91,10 +91,11 @@ impl fmt::Display for Program {
 /// What ldirectord tells a `fallbackcommand` of a service: `VIP:PORT PROTOCOL`. Of a mark it tells
 /// nothing; here that is `MARK:0 fwm`.
 pub fn told_of(service: &ServiceKey) -> [String; 2] {
-    match service {
-        ServiceKey::Address { protocol, .. } => [service.to_string(), protocol.to_string()],
-        ServiceKey::Mark { mark, .. } => [format!("{mark}:0"), "fwm".to_owned()],
-    }
+    let place = match service {
+        ServiceKey::Address { .. } => service.to_string(),
+        ServiceKey::Mark { mark, .. } => format!("{mark}:0"),
+    };
+    [place, service.protocol().to_owned()]
 }
 
 /// Why a program that was to be told something did not do its part.

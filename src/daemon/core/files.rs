@@ -52,11 +52,10 @@ impl Files {
             stays
         });
         for watched in &config.watched {
-            let watch = || Watch::new(watched);
-            let tell = || self.changes.0.clone();
-            let file = watched.file.clone();
-            let begin = || tokio::task::spawn_local(look(watch(), file.clone(), tell()));
-            self.looking.entry(file.clone()).or_insert_with(begin);
+            let (file, changes) = (watched.file.clone(), self.changes.0.clone());
+            self.looking.entry(file.clone()).or_insert_with(|| {
+                tokio::task::spawn_local(look(Watch::new(watched), file, changes))
+            });
         }
     }
 

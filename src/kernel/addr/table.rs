@@ -111,23 +111,30 @@ fn widened(flags: AddressHeaderFlags) -> AddressFlags {
     AddressFlags::from_bits_retain(u32::from(flags.bits()))
 }
 
+/// An interface's name, and its hardware address: zero where the link is no Ethernet. `None` without a
+/// name.
+pub(in crate::kernel) fn name_and_mac(message: &LinkMessage) -> Option<(String, [u8; 6])> {
+    let (mut name, mut mac) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+            _ => {}
+        }
+    }
+    let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
+    Some((name?, mac.filter(|_| ethernet).unwrap_or_default()))
+}
+
 impl Port {
     /// What a link message says; `None` when it has no name.
     pub(super) fn read(message: &LinkMessage) -> Option<Self> {
         let header = &message.header;
-        let (mut name, mut mac) = (None, None);
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::IfName(text) => name = Some(text.clone()),
-                LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
-                _ => {}
-            }
-        }
-        let ethernet = header.link_layer_type == LinkLayerType::Ether;
+        let (name, mac) = name_and_mac(message)?;
         Some(Self {
             index: header.index,
-            name: name?,
-            mac: mac.filter(|_| ethernet).unwrap_or_default(),
+            name,
+            mac,
             up: header.flags.contains(LinkFlags::Up),
             carrier: header.flags.contains(LinkFlags::LowerUp),
             loopback: header.flags.contains(LinkFlags::Loopback),

@@ -232,10 +232,7 @@ impl Control {
         ServiceView {
             director: director.name.to_string(),
             service: service.key.to_string(),
-            protocol: match service.key {
-                ServiceKey::Address { protocol, .. } => protocol.to_string(),
-                ServiceKey::Mark { .. } => "fwm".to_owned(),
-            },
+            protocol: service.key.protocol().to_owned(),
             scheduler: service.scheduler.clone(),
             name: service.notify.name.as_ref().map(ToString::to_string),
             comment: service.notify.comment.as_ref().map(ToString::to_string),
