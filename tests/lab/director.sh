@@ -229,25 +229,7 @@ stopped() {
 followed() {
   headline "A standby that goes by the active node's checks"
   NODE_CONFIG=$LAB_RUN/toml
-  mkdir -p "$NODE_CONFIG"
-  (umask 077 && "$PAIRBEAT" keygen >"$NODE_CONFIG/keys")
-  cat >"$NODE_CONFIG/pairbeat.toml" <<CONFIG
-[cluster]
-nodes = ["server101", "server105"]
-keepalive = "${KEEPALIVE}ms"
-deadtime = "${DEADTIME}ms"
-warntime = "$((DEADTIME / 2))ms"
-initdead = "${INITDEAD}ms"
-
-[[link]]
-interface = "eth1"
-peers = ["10.0.0.1", "10.0.0.2"]
-
-[[group]]
-name = "web"
-preferred = "server101"
-resources = ["$VIP/24/eth0", { director = "web" }]
-
+  nodes_configure_toml <<CONFIG
 [director.web]
 standby_checks = "active"
 hand_made = "adopt"

@@ -18,23 +18,7 @@ NODE_CONFIG=$LAB_RUN/toml
 
 # configure REAL: one service with one server; its port says whether there is one to map.
 configure() {
-  cat >"$NODE_CONFIG/pairbeat.toml" <<CONFIG
-[cluster]
-nodes = ["server101", "server105"]
-keepalive = "${KEEPALIVE}ms"
-deadtime = "${DEADTIME}ms"
-warntime = "$((DEADTIME / 2))ms"
-initdead = "${INITDEAD}ms"
-
-[[link]]
-interface = "eth1"
-peers = ["10.0.0.1", "10.0.0.2"]
-
-[[group]]
-name = "web"
-preferred = "server101"
-resources = ["$VIP/24/eth0", { director = "web" }]
-
+  nodes_configure_toml <<CONFIG
 [director.web]
 check = { type = "connect", interval = "1s", timeout = "1s" }
 
@@ -149,8 +133,6 @@ tunnels() {
 lab_warm
 trap nodes_leave EXIT
 lab_up
-mkdir -p "$NODE_CONFIG"
-(umask 077 && "$PAIRBEAT" keygen >"$NODE_CONFIG/keys")
 gate
 masq
 tunnels

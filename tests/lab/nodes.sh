@@ -49,6 +49,34 @@ CONFIG
   )
 }
 
+# The pair by a pairbeat.toml, with one group and its director `web`, which comes from the standard input. Called again
+# it keeps the key.
+nodes_configure_toml() {
+  mkdir -p "$NODE_CONFIG"
+  [[ -e $NODE_CONFIG/keys ]] || (umask 077 && "$PAIRBEAT" keygen >"$NODE_CONFIG/keys")
+  {
+    cat <<CONFIG
+[cluster]
+nodes = ["server101", "server105"]
+keepalive = "${KEEPALIVE}ms"
+deadtime = "${DEADTIME}ms"
+warntime = "$((DEADTIME / 2))ms"
+initdead = "${INITDEAD}ms"
+
+[[link]]
+interface = "eth1"
+peers = ["10.0.0.1", "10.0.0.2"]
+
+[[group]]
+name = "web"
+preferred = "server101"
+resources = ["$VIP/24/eth0", { director = "web" }]
+
+CONFIG
+    cat
+  } >"$NODE_CONFIG/pairbeat.toml"
+}
+
 node_options() {
   printf '%s\n' --config "$NODE_CONFIG" --node "$1" --runtime-dir "$LAB_RUN/$1/run" --state-dir "$LAB_RUN/$1/state"
 }
