@@ -12,9 +12,11 @@ source "$here/common.sh"
 source "$here/topology.sh"
 # shellcheck source=tests/lab/nodes.sh
 source "$here/nodes.sh"
+# shellcheck source=tests/lab/fullnat.sh
+source "$here/fullnat.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-client=192.168.2.50
+client=192.168.2.50 director=192.168.2.101
 
 # The times that these tutorials write into ha.cf; a guest with nothing to do waits quickly.
 KEEPALIVE=2000 DEADTIME=10000 INITDEAD=20000
@@ -267,14 +269,37 @@ tunnels() {
   pair
   claim "the table has them as Tunnel" wait_for 10 "both" has server101 "-a -t $VIP:80 -r 192.168.2.107:80 -i -w 1"
   asks "both answer" "server106 4,server107 4" 8
-  claim "rs107 has had packets of the tunnel, and in them the client's" none_zero
+  claim "rs107 has had packets of the tunnel" seen_at rs107 outer
+  claim "and in them the client's" seen_at rs107 inner
   claim "nobody but server101 answers for the VIP" holder server101
   show "ipvsadm -Ln" table server101
   and_a_crash
 }
-none_zero() { lab_exec rs107 nft list chain ip seen packets | grep -c 'packets [1-9]' | grep -qx 2; }
 
-tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels)
+# Last, for its real server stays among the hosts.
+full_nat() {
+  headline "FULLNAT: the real server is on another network, has no route to the director, and sees the director only"
+  far_network
+  page_block fullnat directors | nodes_configure_pair
+  claim "pairbeat check finds no fault in the page's example" node_ask server101 check
+  lab_exec far nft "add table ip seen; add chain ip seen packets { type filter hook prerouting priority -400; }
+    add rule ip seen packets ip saddr ${dip:?} ip daddr ${far:?} tcp dport 8080 counter comment \"outer\"
+    add rule ip seen packets ip saddr $client counter comment \"client\""
+  pair
+  claim "the table has it as Masq" wait_for 10 "it" has server101 "-a -t $VIP:80 -r $far:8080 -m -w 1"
+  asks "it answers" "far 8" 8
+  show "ipvsadm -Ln" table server101
+  show "nft list table inet pairbeat_fullnat" lab_exec server101 nft list table inet pairbeat_fullnat
+  crashed server101
+  claim "the director crashes: server105 has taken over" wait_for 20 "server105 active" node_active server105
+  asks "and it answers" "far 8" 8
+  claim "it has had packets from the group's own address" seen_at far outer
+  claim "and none from the client" unseen_at far client
+}
+seen_at() { lab_exec "$1" nft list chain ip seen packets | grep -F "comment \"$2\"" | grep -q 'packets [1-9]'; }
+unseen_at() { ! seen_at "$@"; }
+
+tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels full_nat)
 read -ra chosen <<<"${ONLY:-}"
 ((${#chosen[@]})) || chosen=("${tutorials[@]}")
 trap nodes_leave EXIT
