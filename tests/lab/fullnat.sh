@@ -43,16 +43,6 @@ FAR
   disown
 }
 
-# The pair, with the group and the director that come from the standard input.
-configure_group() {
-  nodes_configure_toml </dev/null
-  sed -i '/^\[\[group\]\]/,$d' "$NODE_CONFIG/pairbeat.toml"
-  cat >>"$NODE_CONFIG/pairbeat.toml"
-}
-
-# shellcheck disable=SC2016 # no command, but what opens a block
-example() { sed -n '/^```toml/,/^```$/{/^```/d;p}' "$here/../../docs/forwarding/fullnat.md"; }
-
 second() {
   cat <<CONFIG
 [[group]]
@@ -105,7 +95,7 @@ fullnat() {
   expect server101 back "ip saddr $far ip daddr $dip tcp sport 8080"
   expect client answer "ip saddr $VIP ip daddr $client tcp sport 80"
   expect client stranger "ip saddr { $far, $dip } ip daddr $client"
-  example | configure_group
+  page_block fullnat directors | nodes_configure_pair
   claim "a reload takes the example of docs/forwarding/fullnat.md over" taken_over
   claim "fullnat: the table has it as NAT" wait_for 8 "fullnat" has "$VIP:80 -r $far:8080 -m -w 1"
   claim "fullnat: the client is answered" wait_for 8 "two answers" by_far "$VIP:80"
@@ -129,7 +119,7 @@ fullnat_kinds() {
   expect far client "ip saddr $client"
   lab_exec server101 nft "add table ip marks; add chain ip marks in { type filter hook prerouting priority mangle; };
     add rule ip marks in ip daddr $VIP tcp dport 8888 meta mark set 7"
-  second | configure_group
+  second | nodes_configure_pair
   claim "a reload takes them over" taken_over
   claim "IPv6: the table has it" wait_for 8 "fullnat" has "[$vip6]:80 -r [$far6]:8080 -m -w 1"
   claim "IPv6: the client is answered" wait_for 8 "two answers" by_far "[$vip6]:80"
@@ -144,7 +134,7 @@ fullnat_kinds() {
 
 fullnat_tampered() {
   headline "fullnat: somebody else touches what it stands on"
-  example | configure_group
+  page_block fullnat directors | nodes_configure_pair
   claim "a reload takes it over" taken_over
   wait_for 8 "fullnat" has "$VIP:80 -r $far:8080 -m -w 1" || bad "without that there is nothing to test"
   lab_exec server101 nft flush ruleset
