@@ -187,8 +187,7 @@ impl Core {
         let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
-        let directors = config.directors.values().cloned().collect();
-        let directors = (directors, fullnat::OF_NODE);
+        let directors = (config.directors.values().cloned().collect(), fullnat::OF_NODE);
         let director =
             director::start(paths, directors, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;

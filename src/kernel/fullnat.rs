@@ -15,10 +15,11 @@
 mod rules;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
+use tracing::{info, warn};
 
 use self::rules::{Found, comment, text};
 use crate::kernel::changes::Changes;
@@ -28,7 +29,9 @@ use crate::kernel::sysctl::SysctlError;
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::model::{ConnectionCounts, Table};
 use crate::lvs::plan::Op;
-use crate::lvs::translation::{Translated, needs_rules, without_rules};
+use crate::lvs::translation::Translated;
+use crate::sys::clock;
+use crate::time::Instant;
 
 /// The table of a node of a cluster.
 pub const OF_NODE: &str = "inet pairbeat_fullnat";
@@ -84,8 +87,7 @@ impl FullNat {
         state.look().await;
         let there = state.translated.within(&table);
         if there != state.translated {
-            // What can't be taken out now is so with the next reading; it matches nothing.
-            let _next_time = state.put(there).await;
+            state.reduce(there).await;
         }
         state.translated.mark(&mut table, state.stray);
         Ok((table, counts))
@@ -99,19 +101,17 @@ impl FullNat {
     /// As [`IpvsHandle::apply`].
     pub async fn apply(&self, ops: Vec<Op>) -> Result<Vec<Result<(), OpError>>, KernelFault> {
         let mut state = self.state.lock().await;
+        let lacking = ops.iter().any(|op| state.translated.lacks(op));
         let needed = state.translated.before(&ops);
-        let ready = match ops.iter().any(needs_rules) {
-            true => state.put(needed).await,
-            false => Ok(()),
-        };
+        let ready = if lacking { state.put(needed).await } else { Ok(()) };
         let answers = match ready {
             Ok(()) => self.ipvs.apply(ops.clone()).await?,
-            Err(why) => self.apply_without(&ops, &why).await?,
+            Err(why) => self.apply_without(&ops, &state.translated, &why).await?,
         };
         let left = state.translated.after(&ops, &answers);
         let over = left.is_empty() && state.is_in_force() && answers.iter().all(Result::is_ok);
         if over || left != state.translated {
-            let _next_time = state.put(left).await;
+            state.reduce(left).await;
         }
         Ok(answers)
     }
@@ -119,13 +119,15 @@ impl FullNat {
     async fn apply_without(
         &self,
         ops: &[Op],
+        in_force: &Translated,
         why: &RulesError,
     ) -> Result<Vec<Result<(), OpError>>, KernelFault> {
-        let instead = ops.iter().filter_map(without_rules).collect();
-        let mut answers = self.ipvs.apply(instead).await?.into_iter();
-        let each = ops.iter().map(|op| {
-            let obeyed = without_rules(op).and_then(|_| answers.next()).unwrap_or(Ok(()));
-            if needs_rules(op) { Err(OpError::Untranslated(why.to_string())) } else { obeyed }
+        let instead: Vec<_> = ops.iter().map(|op| in_force.instead(op)).collect();
+        let mut answers =
+            self.ipvs.apply(instead.iter().flatten().cloned().collect()).await?.into_iter();
+        let each = ops.iter().zip(&instead).map(|(op, instead)| {
+            let answer = instead.as_ref().and_then(|_| answers.next()).unwrap_or(Ok(()));
+            if in_force.lacks(op) { Err(OpError::Untranslated(why.to_string())) } else { answer }
         });
         Ok(each.collect())
     }
@@ -154,7 +156,7 @@ impl State {
         }
         // Without an answer nobody knows: what was in force is left alone.
         let Ok(found) = nft::table(self.table).await else { return };
-        self.looked = Some(Instant::now());
+        self.looked = Some(clock::now());
         if self.found.is_none() {
             self.found = found.as_deref().and_then(comment);
         }
@@ -170,13 +172,22 @@ impl State {
         let changed = self.changes.as_ref().map(|changes| changes.next().now_or_never().is_some());
         let Some(looked) = self.looked else { return true };
         let bare = self.translated.is_empty() && !self.stray;
-        let due = changed.unwrap_or(true) || looked.elapsed() >= LOOK_EVERY || !Found::is_set();
+        let due =
+            changed.unwrap_or(true) || clock::now().since(looked) >= LOOK_EVERY || !Found::is_set();
         !bare && due
     }
 
     /// Whether there is anything to take back.
     fn is_in_force(&self) -> bool {
         self.stray || self.found.is_some()
+    }
+
+    /// Takes out of force what nobody needs any more. It matches nothing, and what can't be taken out now is so
+    /// with the next reading.
+    async fn reduce(&mut self, left: Translated) {
+        if let Err(why) = self.put(left).await {
+            warn!("rules of full NAT that nobody needs any more are still in force: {why}");
+        }
     }
 
     /// Makes these rules those that are in force.
@@ -196,12 +207,17 @@ impl State {
             self.seal = None;
         }
         applied?;
-        self.found = Some(found);
+        self.found = Some(found.clone());
         // Before that the kernel may not even know both: the rules make it load conntrack.
-        Found::set()?;
+        if !Found::is_set() {
+            Found::set()?;
+            info!(
+                "full NAT: conntrack of IPVS is on, and takes what is out of its window (were: {found})"
+            );
+        }
         self.seal = nft::table(self.table).await?;
         (self.translated, self.stray) = (needed, false);
-        self.looked = Some(Instant::now());
+        self.looked = Some(clock::now());
         Ok(())
     }
 

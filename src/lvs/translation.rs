@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::fault::OpError;
-use super::model::{Forwarding, RealKey, ServiceKey, Table};
+use super::model::{DestEntry, Forwarding, RealKey, ServiceKey, Table};
 use super::plan::Op;
 
 /// Destinations of full NAT by service, and the source that their packets get; `None`: the address of
@@ -41,6 +41,27 @@ impl Translated {
         needed
     }
 
+    /// Whether this order puts a destination of full NAT in that has no rule here.
+    pub fn lacks(&self, op: &Op) -> bool {
+        let (Op::AddDest(service, real, dest) | Op::EditDest(service, real, dest)) = op else {
+            return false;
+        };
+        let Forwarding::FullNat { source } = dest.forwarding else { return false };
+        self.0.get(&(*service, *real)) != Some(&source)
+    }
+
+    /// What is ordered in the place of `op` while the rules that it lacks can't be put in force: a destination
+    /// that is not there yet stays out, one that is there takes no new connection. `None`: nothing.
+    pub fn instead(&self, op: &Op) -> Option<Op> {
+        match op {
+            op if !self.lacks(op) => Some(op.clone()),
+            Op::EditDest(service, real, dest) => {
+                Some(Op::EditDest(*service, *real, DestEntry { weight: 0, ..*dest }))
+            }
+            _ => None,
+        }
+    }
+
     /// What is still needed after these orders, by the answers to them.
     #[must_use]
     pub fn after(&self, ops: &[Op], answers: &[Result<(), OpError>]) -> Self {
@@ -54,10 +75,10 @@ impl Translated {
                 | (Op::AddDest(service, real, _), Err(_)) => {
                     needed.0.remove(&(*service, *real));
                 }
-                (Op::AddDest(service, real, dest) | Op::EditDest(service, real, dest), Ok(())) => {
-                    if !matches!(dest.forwarding, Forwarding::FullNat { .. }) {
-                        needed.0.remove(&(*service, *real));
-                    }
+                (Op::AddDest(service, real, dest) | Op::EditDest(service, real, dest), Ok(()))
+                    if !matches!(dest.forwarding, Forwarding::FullNat { .. }) =>
+                {
+                    needed.0.remove(&(*service, *real));
                 }
                 _ => {}
             }
@@ -95,30 +116,10 @@ impl Translated {
     }
 }
 
-/// Whether this puts a destination of full NAT in.
-pub fn needs_rules(op: &Op) -> bool {
-    let (Op::AddDest(_, _, dest) | Op::EditDest(_, _, dest)) = op else { return false };
-    matches!(dest.forwarding, Forwarding::FullNat { .. })
-}
-
-/// What is ordered in the place of `op` while its rules can't be put in force: a destination that is
-/// not there yet stays out, one that is there takes no new connection. `None`: nothing.
-pub fn without_rules(op: &Op) -> Option<Op> {
-    match op {
-        Op::EditDest(service, real, dest) if needs_rules(op) => {
-            let mut idle = *dest;
-            idle.weight = 0;
-            Some(Op::EditDest(*service, *real, idle))
-        }
-        op if needs_rules(op) => None,
-        op => Some(op.clone()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lvs::model::{DestEntry, Protocol, SchedFlags, ServiceEntry};
+    use crate::lvs::model::{Protocol, SchedFlags, ServiceEntry};
 
     const NINE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
 
@@ -204,10 +205,17 @@ mod tests {
     #[test]
     fn without_rules_no_server_of_full_nat_takes_a_new_connection() {
         let edit = |way, weight| Op::EditDest(key(80), real(1), DestEntry::new(way, weight));
-        assert_eq!(without_rules(&add(1, full(None))), None);
-        assert_eq!(without_rules(&edit(full(None), 5)), Some(edit(full(None), 0)));
+        let none = Translated::default();
+        assert_eq!(none.instead(&add(1, full(None))), None);
+        assert_eq!(none.instead(&edit(full(None), 5)), Some(edit(full(None), 0)));
+        assert_eq!(two().instead(&edit(full(Some(NINE)), 5)), Some(edit(full(Some(NINE)), 0)));
         for other in [add(1, Forwarding::Masq), Op::RemoveDest(key(80), real(1))] {
-            assert_eq!(without_rules(&other), Some(other.clone()));
+            assert_eq!(none.instead(&other), Some(other.clone()));
         }
+        assert_eq!(
+            two().instead(&edit(full(None), 5)),
+            Some(edit(full(None), 5)),
+            "it has its rule"
+        );
     }
 }

@@ -315,7 +315,10 @@ fn full_nat_takes_its_source_from_the_real_servers_family() {
             "forwarding = \"fullnat:2001:db8::9\"",
             "fault: 10.0.0.3 can't get packets from 2001:db8::9: another family",
         ),
-        ("forwarding = \"fullnat:0.0.0.0\"", "fault: 0.0.0.0 is no address that a real server can answer"),
+        (
+            "forwarding = \"fullnat:0.0.0.0\"",
+            "fault: 0.0.0.0 is no address that a real server can answer",
+        ),
         ("forwarding = \"fullnat:eth0\"", "fault: `fullnat:eth0` is not a forwarding method"),
         (
             "forwarding = \"fullnat\"\none_packet = true",

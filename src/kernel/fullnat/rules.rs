@@ -44,15 +44,15 @@ impl Found {
 
     /// Sets both as they were.
     pub(super) fn restore(&self) -> Result<(), SysctlError> {
-        sysctl::write(LIBERAL, &self.liberal)?;
-        sysctl::write(CONNTRACK, &self.conntrack)
+        let liberal = sysctl::write(LIBERAL, &self.liberal);
+        sysctl::write(CONNTRACK, &self.conntrack).and(liberal)
     }
 }
 
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { conntrack, liberal } = self;
-        write!(f, "before: {CONNTRACK}={conntrack} {LIBERAL}={liberal}")
+        write!(f, "{CONNTRACK}={conntrack} {LIBERAL}={liberal}")
     }
 }
 
