@@ -9,6 +9,7 @@ pub mod handover;
 pub mod ipvs;
 pub mod lease;
 pub mod links;
-mod nft;
+pub mod nft;
 pub mod selftest;
+pub mod sync_guard;
 pub mod sysctl;
