@@ -3,11 +3,13 @@
 pub mod addr;
 pub mod announce;
 pub mod changes;
+pub mod fullnat;
 mod genl;
 pub mod handover;
 pub mod ipvs;
 pub mod lease;
 pub mod links;
-mod nft;
+pub mod nft;
 pub mod selftest;
+pub mod sync_guard;
 pub mod sysctl;

@@ -14,6 +14,8 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 # shellcheck source=tests/lab/fullnat.sh
 source "$here/fullnat.sh"
+# shellcheck source=tests/lab/tutorials-keepalived.sh
+source "$here/tutorials-keepalived.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 client=192.168.2.50 director=192.168.2.101
@@ -299,7 +301,8 @@ full_nat() {
 seen_at() { lab_exec "$1" nft list chain ip seen packets | grep -F "comment \"$2\"" | grep -q 'packets [1-9]'; }
 unseen_at() { ! seen_at "$@"; }
 
-tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels full_nat)
+tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels
+  keepalived_direct_routing full_nat)
 read -ra chosen <<<"${ONLY:-}"
 ((${#chosen[@]})) || chosen=("${tutorials[@]}")
 trap nodes_leave EXIT

@@ -177,6 +177,7 @@ fn service(
         notify,
     };
     service.policy = own.policy.build(&service, walk);
+    one_way(&service, at, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
 }
 
@@ -252,14 +253,13 @@ fn address_key(
 }
 
 fn protocol(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Protocol> {
-    match item.text(walk)?.text {
-        "tcp" => Some(Protocol::Tcp),
-        "udp" => Some(Protocol::Udp),
-        other => {
-            walk.faults.fault(item.span, format!("`{other}` is not a protocol")).help("tcp, udp");
-            None
-        }
+    let word = item.text(walk)?.text;
+    let found = Protocol::ALL.into_iter().find(|protocol| protocol.word() == word);
+    if found.is_none() {
+        let help = Protocol::ALL.map(Protocol::word).join(", ");
+        walk.faults.fault(item.span, format!("`{word}` is not a protocol")).help(help);
     }
+    found
 }
 
 fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
@@ -296,12 +296,42 @@ fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -
 fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {
     let word = item.text(walk)?;
     match word.text.parse() {
+        Ok(Forwarding::FullNat { source: Some(source) }) if !is_host(source) => {
+            let message = format!("{source} is no address that a real server can answer");
+            walk.faults.fault(word.span(), message);
+            None
+        }
         Ok(forwarding) if forwarding != Forwarding::Local => Some(forwarding),
         _ => {
             let message = format!("`{}` is not a forwarding method", word.text);
             walk.faults.fault(word.span(), message).help(NotForwarding.to_string());
             None
         }
+    }
+}
+
+fn is_host(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast)
+}
+
+/// Whether packets to the server can have the source that is asked for.
+fn has_source(forwarding: Forwarding, server: IpAddr, at: Span, walk: &mut Walk<'_>) -> bool {
+    let Forwarding::FullNat { source: Some(source) } = forwarding else { return true };
+    let same = source.is_ipv4() == server.is_ipv4();
+    if !same {
+        let message = format!("{server} can't get packets from {source}: another family");
+        let help = "`forwarding` of its own, with an address of the real server's family";
+        walk.faults.fault(at, message).help(help);
+    }
+    same
+}
+
+/// The kernel's conntrack, which full NAT stands on, does not follow connections of one packet.
+fn one_way(service: &VirtualService, at: Span, walk: &mut Walk<'_>) {
+    let mut methods = service.servers().map(|server| server.forwarding);
+    if service.one_packet && methods.any(|method| matches!(method, Forwarding::FullNat { .. })) {
+        walk.faults.fault(at, "`one_packet` and fullnat exclude each other");
     }
 }
 
@@ -370,6 +400,9 @@ fn fallback(
             continue;
         }
         let (address, port) = server(word, key, walk)?;
+        if !has_source(forwarding, address, word.span(), walk) {
+            return None;
+        }
         let noticed = (said == Said::Here).then(|| word.span());
         let in_table = server_port(key, forwarding, port, noticed, &mut walk.director());
         let mut sorry = RealServer::sorry(RealKey { address, port: in_table }, forwarding);
@@ -416,7 +449,7 @@ fn sorry<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Sorry<'d>> {
     Some(Sorry { word: word?, forwarding, check })
 }
 
-/// `ADDRESS[:PORT]` of the service's family.
+/// `ADDRESS[:PORT]`; a name stands for an address of the service's family.
 fn server(word: Word<'_>, key: &ServiceKey, walk: &mut Walk<'_>) -> Option<(IpAddr, Option<u16>)> {
     let (host, port) = match word.text.parse::<IpAddr>() {
         Ok(_) => (word, None),
@@ -425,7 +458,11 @@ fn server(word: Word<'_>, key: &ServiceKey, walk: &mut Walk<'_>) -> Option<(IpAd
             (endpoint.host, endpoint.port)
         }
     };
-    let family = if key.is_ipv6() { Family::V6 } else { Family::V4 };
+    let family = match host.text.parse::<IpAddr>() {
+        Ok(ip) => Family::of(ip),
+        Err(_) if key.is_ipv6() => Family::V6,
+        Err(_) => Family::V4,
+    };
     let protocol = match key {
         ServiceKey::Address { protocol, .. } => *protocol,
         ServiceKey::Mark { .. } => Protocol::Tcp,
@@ -496,6 +533,10 @@ fn real(
         None => first,
     };
     let forwarding = method.or(service.forwarding).unwrap_or(Forwarding::Gate);
+    reachable((first, last), forwarding, key, word, walk)?;
+    if !has_source(forwarding, first, word.span(), walk) {
+        return None;
+    }
     let in_table = server_port(key, forwarding, port, Some(word.span()), &mut walk.director());
     let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
     let weight = weight.unwrap_or(Some(1))?;
@@ -520,4 +561,26 @@ fn real(
         });
     }
     Some(reals)
+}
+
+/// The kernel gets from one address family to the other by tunnels only.
+fn reachable(
+    (first, last): (IpAddr, IpAddr),
+    forwarding: Forwarding,
+    key: &ServiceKey,
+    word: Word<'_>,
+    walk: &mut Walk<'_>,
+) -> Option<()> {
+    if first.is_ipv6() != last.is_ipv6() {
+        walk.faults.fault(word.span(), "a range from one address family to the other");
+        return None;
+    }
+    if first.is_ipv6() == key.is_ipv6() || forwarding.is_tunnel() {
+        return Some(());
+    }
+    let families = if key.is_ipv6() { "IPv4 server of an IPv6" } else { "IPv6 server of an IPv4" };
+    let message = format!("`{first}` is an {families} service, and `{forwarding}` can't get there");
+    let help = "`forwarding = \"ipip\"`, or another tunnel: gue, gre";
+    walk.faults.fault(word.span(), message).help(help);
+    None
 }

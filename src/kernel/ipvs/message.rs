@@ -187,13 +187,14 @@ fn protocol_number(protocol: Protocol) -> u16 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
+        Protocol::Sctp => 132,
     }
 }
 
 /// `IP_VS_CONN_F_*`.
 fn method_number(forwarding: Forwarding) -> u32 {
     match forwarding {
-        Forwarding::Masq => 0,
+        Forwarding::Masq | Forwarding::FullNat { .. } => 0,
         Forwarding::Local => 1,
         Forwarding::Ipip | Forwarding::Gue { .. } | Forwarding::Gre { .. } => 2,
         Forwarding::Gate => 3,
@@ -213,7 +214,11 @@ fn put_tunnel(batch: &mut Batch, forwarding: Forwarding) {
             (tunnel::GUE, flags)
         }
         Forwarding::Gre { checksum } => (tunnel::GRE, if checksum { tunnel::CHECKSUM } else { 0 }),
-        Forwarding::Gate | Forwarding::Masq | Forwarding::Ipip | Forwarding::Local => return,
+        Forwarding::Gate
+        | Forwarding::Masq
+        | Forwarding::FullNat { .. }
+        | Forwarding::Ipip
+        | Forwarding::Local => return,
     };
     batch.put(dst::TUN_TYPE, &[kind]);
     batch.put_u16(dst::TUN_FLAGS, flags);
@@ -240,8 +245,8 @@ fn read_tunnel(attrs: &[u8]) -> Forwarding {
     }
 }
 
-/// A service from a dump, without its destinations. `Ok(None)` where it is of a kind that we
-/// never make (SCTP) and so can't be ours.
+/// A service from a dump, without its destinations. `Some(None)` where it is of a kind that we
+/// never make, and so can't be ours.
 pub(super) fn read_service(message: &[u8]) -> Option<Option<(ServiceKey, ServiceEntry)>> {
     let attrs = attribute(message, top::SERVICE)?;
     let Some(key) = read_key(attrs)? else { return Some(None) };
@@ -266,6 +271,7 @@ fn read_key(attrs: &[u8]) -> Option<Option<ServiceKey>> {
     let protocol = match u16_at(attribute(attrs, svc::PROTOCOL)?, 0)? {
         6 => Protocol::Tcp,
         17 => Protocol::Udp,
+        132 => Protocol::Sctp,
         _ => return Some(None),
     };
     let address = read_address(family, attribute(attrs, svc::ADDR)?)?;
