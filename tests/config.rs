@@ -169,6 +169,9 @@ fn summary(text: &mut String, config: &Config) {
         }
     }
     outside_summary(text, config);
+    for (name, value) in &config.ipvs.sysctl {
+        writeln!(text, "sysctl {name} {value}").unwrap();
+    }
     for director in config.directors.values() {
         writeln!(text, "director {}", director.name).unwrap();
         for service in &director.services {

@@ -13,8 +13,8 @@ use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
 use crate::config::link::{self, DraftLink};
 use crate::config::outside::Outside;
 use crate::config::{
-    AutoFailback, Config, Environment, Group, KeyRing, ResourceKind, Script, ScriptStyle, Service,
-    Timing, Watched,
+    AutoFailback, Config, Environment, Group, Ipvs, KeyRing, ResourceKind, Script, ScriptStyle,
+    Service, Timing, Watched,
 };
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{Director, ServiceKey};
@@ -71,6 +71,7 @@ pub(super) struct Draft {
     pub(super) watched: Vec<Watched>,
     pub(super) outside: Outside,
     pub(super) service: Service,
+    pub(super) ipvs: Ipvs,
 }
 
 /// The configuration of `node`; `None` where `found` has or gets a fault.
@@ -121,6 +122,7 @@ pub(super) fn finish(
         ipfail: draft.outside.ipfail,
         ping_nodes: draft.outside.ping_nodes.into_iter().map(|(ping, _)| ping).collect(),
         service: draft.service,
+        ipvs: draft.ipvs,
         arbiters: draft.outside.arbiters,
         fence: draft.outside.fence.into_iter().map(|draft| draft.device).collect(),
     })

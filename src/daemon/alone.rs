@@ -24,11 +24,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::cluster::event::Outcome;
-use crate::config::Watched;
 use crate::config::alone::{self, Alone};
 use crate::config::diag::Diagnostic;
+use crate::config::{Watched, director_settings};
 use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
+use crate::daemon::settings::KernelSettings;
 use crate::daemon::watch::Watch;
 use crate::daemon::{Fatal, Paths, chronicle, hooks};
 use crate::lvs::director::STOP_LIMIT;
@@ -188,7 +189,9 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     let mut quit = signal(SignalKind::quit()).map_err(system)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
-    let director = director::start(&home.paths, vec![config.director], chronicle::log_only());
+    let settings = KernelSettings::new(&home.paths, director_settings());
+    let director =
+        director::start(&home.paths, vec![config.director], settings, chronicle::log_only());
     let director = director.map_err(system)?;
     director.lead(&home.name, true).await;
     let listener = server::listen(&home.paths.control_socket());

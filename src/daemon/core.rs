@@ -45,10 +45,10 @@ use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::outside::{self, Outside};
+use crate::daemon::settings::KernelSettings;
 use crate::daemon::sync::{self, SyncKeeper};
-use crate::daemon::{Fatal, Paths, guard, picture, service, work};
+use crate::daemon::{Fatal, Paths, guard, picture, service, switch, work};
 use crate::journal::{Caller, words};
-use crate::kernel::handover;
 use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
@@ -188,9 +188,10 @@ impl Core {
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
         let directors = config.directors.values().cloned().collect();
-        let director =
-            director::start(paths, directors, chronicle.teller()).map_err(|e| system(&e))?;
-        sweep_switches(&config, &director).await;
+        let settings = KernelSettings::new(paths, config.kernel_settings());
+        let director = director::start(paths, directors, settings, chronicle.teller());
+        let director = director.map_err(|e| system(&e))?;
+        switch::sweep(&config, &director).await;
         let memory = Memory::open(paths);
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let config = Rc::new(config);
@@ -201,7 +202,7 @@ impl Core {
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
-            sync: sync::start(&config, director.ipvs().clone(), beat.orders()),
+            sync: sync::start(&config, &director, beat.orders()),
             outside: Outside::new(&config, paths, &session),
             paths: paths.clone(),
             _lock: lock,
@@ -279,7 +280,7 @@ impl Core {
             match happening {
                 Happening::Note(Some(Note::Left)) => break,
                 Happening::Note(Some(Note::Paused)) => {
-                    sweep_switches(&self.config, &self.director).await;
+                    switch::sweep(&self.config, &self.director).await;
                     self.pause().await;
                     return Ok(());
                 }
@@ -292,10 +293,11 @@ impl Core {
         }
         let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
         // A switch may be passing packets on at this moment.
-        sweep_switches(&self.config, &self.director).await;
+        switch::sweep(&self.config, &self.director).await;
         self.sync.end().await;
         self.outside.settle().await;
         self.director.shut_down().await;
+        self.director.settings().end(self.config.directors.values()).await;
         match self.hands.held().is_empty() {
             true => self.guard.end().await,
             false => self.guard.rest(),
@@ -584,15 +586,5 @@ impl Core {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         id
-    }
-}
-
-/// Removes what switches have set up in the kernel; without a director there is nothing.
-async fn sweep_switches(config: &Config, director: &DirectorHandle) {
-    if config.directors.is_empty() {
-        return;
-    }
-    for ip in config.addresses() {
-        handover::sweep(ip, director.ipvs()).await;
     }
 }

@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::cluster::event::{Operation, Outcome};
 use crate::cluster::message::{self, Word};
@@ -29,9 +29,9 @@ use crate::daemon::hooks;
 use crate::daemon::maintenance::{self, Marks};
 use crate::daemon::monitor::Monitor;
 use crate::daemon::post;
+use crate::daemon::settings::KernelSettings;
 use crate::daemon::switch::WARM_MAX;
 use crate::kernel::ipvs::{self, IpvsHandle};
-use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, MAIL_LIMIT, Output, RUN_LIMIT, View};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
@@ -82,6 +82,7 @@ pub(crate) struct DirectorHandle {
     orders: mpsc::Sender<Order>,
     standing: watch::Receiver<Standing>,
     ipvs: IpvsHandle,
+    settings: KernelSettings,
 }
 
 /// Starts the directors of a configuration on the current `LocalSet`.
@@ -91,6 +92,7 @@ pub(crate) struct DirectorHandle {
 pub(crate) fn start(
     paths: &Paths,
     directors: Vec<Director>,
+    settings: KernelSettings,
     tell: Tell,
 ) -> io::Result<DirectorHandle> {
     let listener = listen(&paths.checker_socket())?;
@@ -110,13 +112,13 @@ pub(crate) fn start(
         looking: None,
         own: orders.downgrade(),
         saved: BTreeSet::new(),
-        prepared: false,
+        settings: settings.clone(),
         stopping: None,
         tell,
         monitor: Monitor::default(),
     };
     tokio::task::spawn_local(task.run(directors, received));
-    Ok(DirectorHandle { orders, standing: watched, ipvs })
+    Ok(DirectorHandle { orders, standing: watched, ipvs, settings })
 }
 
 /// Only this user may be our checker.
@@ -226,6 +228,11 @@ impl DirectorHandle {
     pub(crate) fn ipvs(&self) -> &IpvsHandle {
         &self.ipvs
     }
+
+    /// The kernel's settings.
+    pub(crate) fn settings(&self) -> &KernelSettings {
+        &self.settings
+    }
 }
 
 /// The two directions to a checker that is there.
@@ -252,8 +259,8 @@ struct Task {
     file: PathBuf,
     /// The services that the file names.
     saved: BTreeSet<ServiceKey>,
-    /// Whether IPVS as a whole is set as we need it.
-    prepared: bool,
+    /// Those of IPVS as a whole.
+    settings: KernelSettings,
     stopping: Option<oneshot::Sender<()>>,
     /// Whom to tell what happens.
     tell: Tell,
@@ -307,9 +314,9 @@ impl Task {
     fn input(&mut self, happening: Happening) -> Option<Option<Input>> {
         match happening {
             Happening::Input(input) => {
-                if !self.prepared && matches!(input, Input::Dumped { result: Ok(_), .. }) {
-                    self.prepared = true;
-                    prepare();
+                if matches!(input, Input::Dumped { result: Ok(_), .. }) {
+                    let settings = self.settings.clone();
+                    tokio::task::spawn_local(async move { settings.there().await });
                 }
                 Some(Some(input))
             }
@@ -558,18 +565,6 @@ async fn converse(checker: &mut Option<Checker>) -> Result<Option<FromChecker>, 
         tokio::select! {
             said = checker.receiver.recv() => return said,
             sent = checker.sender.flush(), if waiting => sent?,
-        }
-    }
-}
-
-/// IPVS as a whole, once the module is there: connections of a server that has left the table end
-/// at once instead of running into nothing, and a persistent client of a server with weight 0 is
-/// sent to another one (Documentation/networking/ipvs-sysctl.rst).
-fn prepare() {
-    for name in ["net/ipv4/vs/expire_nodest_conn", "net/ipv4/vs/expire_quiescent_template"] {
-        match sysctl::write(name, "1") {
-            Ok(()) => info!("{name} is set to 1"),
-            Err(e) => warn!("clients of a failed server wait longer than they should: {e}"),
         }
     }
 }

@@ -27,6 +27,7 @@ mod post;
 pub mod realserver;
 mod respawn;
 mod service;
+mod settings;
 mod successor;
 pub mod supervisor;
 mod switch;

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod pool;
 pub mod prerequisites;
 pub mod program;
+pub mod settings;
 pub mod table;
 
 #[cfg(test)]
