@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
+use crate::config::ipvs;
 use crate::config::link::{self, DraftLink};
 use crate::config::outside::Outside;
 use crate::config::{
@@ -99,6 +100,7 @@ pub(super) fn finish(
     groups(&draft, found);
     addresses(&draft, found);
     directors(&draft, found);
+    ipvs::check_stateless(&draft, found);
     unheld(&draft, found);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Fault) {
         return None;

@@ -4,8 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::check::{Draft, DraftDirector, DraftGroup};
+use crate::config::diag::Diagnostic;
 use crate::config::{Config, ResourceKind};
+use crate::lvs::model::Director;
 use crate::lvs::settings::Values;
+use crate::names::DirectorName;
 
 /// Where IPVS has its settings under /proc/sys.
 pub const IPVS_SETTINGS: &str = "net/ipv4/vs";
@@ -99,9 +103,53 @@ impl Config {
         if resources.any(|resource| matches!(resource.kind, ResourceKind::Sync(_))) {
             wanted.extend(WITH_SYNC.map(named));
         }
+        wanted.extend(self.directors.values().flat_map(stateless_settings));
         wanted.extend(self.ipvs.sysctl.iter().map(|(name, value)| named((name, value))));
         wanted
     }
+}
+
+/// With a stateless service: packets of connections that the kernel does not know are scheduled.
+fn stateless_settings(director: &Director) -> impl Iterator<Item = (String, String)> + '_ {
+    let stateless = director.services.iter().filter(|service| service.policy.stateless);
+    stateless.flat_map(|service| {
+        let sloppy: &[&str] = match service.key.protocol() {
+            "tcp" => &["sloppy_tcp"],
+            "sctp" => &["sloppy_sctp"],
+            "fwm" => &["sloppy_tcp", "sloppy_sctp"],
+            _ => &[],
+        };
+        sloppy.iter().map(|name| named((name, "1")))
+    })
+}
+
+/// Whether what is written takes from stateless services what they need, and sync beside them.
+pub(super) fn check_stateless(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    for DraftDirector { director, services } in &draft.directors {
+        let mut stateless = director.services.iter().zip(services);
+        let Some((service, at)) = stateless.find(|(it, _)| it.policy.stateless) else { continue };
+        for (path, _) in stateless_settings(director) {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if draft.ipvs.sysctl.get(name).is_some_and(|value| value == "0") {
+                let message = format!("{:#} is stateless, and `{name}` is 0", service.key);
+                let help = format!("leave `{name}` out of `[ipvs.sysctl]`");
+                found.push(at.fault(message).with_help(&help));
+                break;
+            }
+        }
+        if draft.groups.iter().any(|group| syncs(group, &director.name)) {
+            let message = format!("{:#} is stateless, and its connections are synced", service.key);
+            let help = "leave the sync out, unless other services of the group need it";
+            found.push(at.warning(message).with_help(help));
+        }
+    }
+}
+
+/// Whether a group has both this director and the connection sync.
+fn syncs(group: &DraftGroup, director: &DirectorName) -> bool {
+    let resources = || group.group.resources.iter().map(|resource| &resource.kind);
+    resources().any(|kind| matches!(kind, ResourceKind::Director(name) if name == director))
+        && resources().any(|kind| matches!(kind, ResourceKind::Sync(_)))
 }
 
 /// What every director wants.

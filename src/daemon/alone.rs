@@ -29,7 +29,6 @@ use crate::config::diag::Diagnostic;
 use crate::config::{Watched, director_settings};
 use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
-use crate::daemon::settings::KernelSettings;
 use crate::daemon::watch::Watch;
 use crate::daemon::{Fatal, Paths, chronicle, hooks};
 use crate::lvs::director::STOP_LIMIT;
@@ -189,9 +188,11 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     let mut quit = signal(SignalKind::quit()).map_err(system)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
-    let settings = KernelSettings::new(&home.paths, director_settings());
-    let director =
-        director::start(&home.paths, vec![config.director], settings, chronicle::log_only());
+    let director = director::start(
+        &home.paths,
+        (vec![config.director], director_settings()),
+        chronicle::log_only(),
+    );
     let director = director.map_err(system)?;
     director.lead(&home.name, true).await;
     let listener = server::listen(&home.paths.control_socket());
@@ -228,7 +229,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
         }
     }
     info!("told to stop");
-    director.shut_down().await;
+    let _services_may_stay = director.shut_down().await;
     if let Checker::Running(mut child) = checker {
         let _bounded = timeout(CONNECT_MAX, child.kill()).await;
     }

@@ -45,9 +45,8 @@ use crate::daemon::looks::Look;
 use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::outside::{self, Outside};
-use crate::daemon::settings::KernelSettings;
 use crate::daemon::sync::{self, SyncKeeper};
-use crate::daemon::{Fatal, Paths, guard, picture, service, switch, work};
+use crate::daemon::{Fatal, Paths, guard, localnode, picture, service, switch, work};
 use crate::journal::{Caller, words};
 use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
@@ -187,9 +186,8 @@ impl Core {
         let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
-        let directors = config.directors.values().cloned().collect();
-        let settings = KernelSettings::new(paths, config.kernel_settings());
-        let director = director::start(paths, directors, settings, chronicle.teller());
+        let wanted = (config.directors.values().cloned().collect(), config.kernel_settings());
+        let director = director::start(paths, wanted, chronicle.teller());
         let director = director.map_err(|e| system(&e))?;
         switch::sweep(&config, &director).await;
         let memory = Memory::open(paths);
@@ -296,8 +294,9 @@ impl Core {
         switch::sweep(&self.config, &self.director).await;
         self.sync.end().await;
         self.outside.settle().await;
-        self.director.shut_down().await;
-        self.director.settings().end(self.config.directors.values()).await;
+        if self.director.shut_down().await {
+            localnode::end().await;
+        }
         match self.hands.held().is_empty() {
             true => self.guard.end().await,
             false => self.guard.rest(),
@@ -559,7 +558,9 @@ impl Core {
     /// Watches the service links of the groups as they are configured now.
     fn watch_service(&mut self) {
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        let local = localnode::watch(Rc::clone(&config), Rc::clone(&hands));
         let watch = service::watch(config, hands, self.beat.orders());
+        let watch = async { drop(tokio::join!(watch, local)) };
         let before = self.watching.replace(tokio::task::spawn_local(watch));
         if let Some(before) = before {
             before.abort();

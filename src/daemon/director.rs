@@ -36,6 +36,7 @@ use crate::lvs::director::{Control, DirectorEvent, Input, MAIL_LIMIT, Output, RU
 use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Overrides, Target};
+use crate::lvs::settings::Values;
 use crate::names::DirectorName;
 use crate::store;
 use crate::sys::clock;
@@ -62,7 +63,8 @@ enum Order {
     Told(Verdicts),
     Marked(Vec<Target>),
     View(oneshot::Sender<View>),
-    ShutDown(oneshot::Sender<()>),
+    /// Told at the end whether nothing of ours stays in the kernel.
+    ShutDown(oneshot::Sender<bool>),
 }
 
 /// How the director stands, for those who wait for it.
@@ -85,17 +87,18 @@ pub(crate) struct DirectorHandle {
     settings: KernelSettings,
 }
 
-/// Starts the directors of a configuration on the current `LocalSet`.
+/// Starts the directors of a configuration on the current `LocalSet`, with the settings of the kernel
+/// that they want.
 ///
 /// # Errors
 /// When the checker's socket or the IPVS thread can't be had.
 pub(crate) fn start(
     paths: &Paths,
-    directors: Vec<Director>,
-    settings: KernelSettings,
+    (directors, wanted): (Vec<Director>, Values),
     tell: Tell,
 ) -> io::Result<DirectorHandle> {
     let listener = listen(&paths.checker_socket())?;
+    let settings = KernelSettings::new(paths, wanted);
     let ipvs = ipvs::spawn()?;
     let (orders, received) = mpsc::channel(ORDERS_MAX);
     let (standing, watched) = watch::channel(Standing::Cold);
@@ -215,13 +218,17 @@ impl DirectorHandle {
         }
     }
 
-    /// Takes our services out of the kernel, where they are configured so, and ends the task.
-    pub(crate) async fn shut_down(&self) {
+    /// Takes our services out of the kernel, where they are configured so, and ends the task. The
+    /// kernel's settings become again what they were, unless services stay (false), which go on to need them.
+    pub(crate) async fn shut_down(&self) -> bool {
         let (sender, receiver) = oneshot::channel();
-        if self.orders.send(Order::ShutDown(sender)).await.is_ok() {
-            // The control has a time limit of its own.
-            let _ended = receiver.await;
+        let told = self.orders.send(Order::ShutDown(sender)).await.is_ok();
+        // The control has a time limit of its own.
+        let empty = told && receiver.await == Ok(true);
+        if empty {
+            self.settings.end().await;
         }
+        empty
     }
 
     /// The way to the kernel's table, for entries that are not the director's.
@@ -261,7 +268,7 @@ struct Task {
     saved: BTreeSet<ServiceKey>,
     /// Those of IPVS as a whole.
     settings: KernelSettings,
-    stopping: Option<oneshot::Sender<()>>,
+    stopping: Option<oneshot::Sender<bool>>,
     /// Whom to tell what happens.
     tell: Tell,
     /// Writes down what checks come to.
@@ -506,7 +513,7 @@ impl Task {
         self.save_owned();
         self.monitor.close();
         if let Some(reply) = self.stopping.take() {
-            let _gone = reply.send(());
+            let _gone = reply.send(self.control.owned().is_empty());
         }
     }
 

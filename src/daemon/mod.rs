@@ -15,6 +15,7 @@ mod guard;
 pub mod hands;
 mod hooks;
 mod keeper;
+mod localnode;
 mod looks;
 mod maintenance;
 mod memory;

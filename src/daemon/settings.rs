@@ -14,7 +14,6 @@ use tracing::{error, info, warn};
 use crate::config::switch_settings;
 use crate::daemon::Paths;
 use crate::kernel::sysctl;
-use crate::lvs::model::Director;
 use crate::lvs::settings::{Kept, Plan, Values, Wanted, normal, paths, plan};
 use crate::store::prepared::{Prepared, PreparedError};
 
@@ -75,12 +74,8 @@ impl KernelSettings {
         done(self.change(|orders| orders.switches = orders.switches.saturating_sub(1))).await;
     }
 
-    /// Everything as it was before, and nothing is wanted any more; unless services of these stay in
-    /// the kernel, which go on to need it.
-    pub(crate) async fn end(&self, mut directors: impl Iterator<Item = &Director>) {
-        if directors.any(|it| it.services.iter().any(|service| !service.clean_stop)) {
-            return;
-        }
+    /// Everything as it was before, and nothing is wanted any more.
+    pub(crate) async fn end(&self) {
         done(self.change(|orders| {
             orders.wanted = Wanted::default();
             orders.switches = 0;

@@ -8,6 +8,7 @@ pub mod handover;
 pub mod ipvs;
 pub mod lease;
 pub mod links;
+pub mod localnode;
 mod nft;
 pub mod selftest;
 pub mod sysctl;

@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod fault;
 pub mod follow;
 pub mod health;
+pub mod localnode;
 pub mod mail;
 pub mod model;
 pub mod monitor;
