@@ -17,7 +17,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim lab-self lab-tests story director forwarding alone differential serial sync watchdog faults measure)
+steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync watchdog faults differential)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -34,6 +34,7 @@ declare -A about=(
   [director]="the director's second day: reload, tampering, black holes, open connections"
   [forwarding]="every forwarding method, followed packet by packet"
   [alone]="a director without a cluster: what it tells programs, and a file that changes"
+  [tutorials]="what the tutorials of the field show, as their authors do it"
   [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/8}"
   [serial]="heartbeats over a serial line of the virtual machine"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs"
@@ -43,11 +44,13 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=60 [alone]=60 [differential]=150 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=60 [alone]=60 [tutorials]=240 [differential]=150 [serial]=90 [sync]=240 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=600 [alone]=300 [differential]=3600 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=600 [alone]=300 [tutorials]=1500 [differential]=3600 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
-spoken=" lab-self story director forwarding alone differential serial sync watchdog faults measure "
+spoken=" lab-self story director forwarding alone tutorials differential serial sync watchdog faults measure "
+# Steps that may run two at a time; those that build, or keep both CPUs busy, are not among them.
+beside=" lab-self lab-tests story director forwarding alone tutorials serial sync watchdog faults measure "
 # Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
 # where the lab runs.
 lab_tests=(ipvs lease tunnel)
@@ -58,7 +61,7 @@ step_setup() {
     /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd socat:socat \
     dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d /usr/lib/postfix/sbin/master:postfix vsftpd:vsftpd squid:squid nginx:nginx-light \
     dnsmasq:dnsmasq-base /usr/lib/python3/dist-packages/grpc:python3-grpcio freeradius:freeradius redis-server:redis-server slapd:slapd mariadbd:mariadb-server \
-    /usr/lib/postgresql:postgresql kamailio:kamailio leafnode:leafnode
+    /usr/lib/postgresql:postgresql kamailio:kamailio leafnode:leafnode ldirectord:ldirectord arptables:arptables
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
@@ -99,7 +102,22 @@ step_peers() {
   PAIRBEAT=$PWD/target/debug/pairbeat bash tests/peers/dual.sh
 }
 
-step_build() { build_for_lab; }
+# The lab's machine, too: later steps run side by side, and would both fetch what it needs.
+step_build() {
+  build_for_lab
+  build_lab_tests >/dev/null
+  bash tests/lab/vm -t 120 -- true
+}
+
+# Builds the integration tests of the lab; prints their paths, in the order of lab_tests.
+build_lab_tests() {
+  local name
+  for name in "${lab_tests[@]}"; do
+    [[ -e tests/$name.rs || -e tests/$name/main.rs ]] || die "there is no tests/$name.rs"
+    cargo test --locked --profile lab --test "$name" --no-run --message-format=json |
+      sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/$name-" | tail -1
+  done
+}
 
 step_sim() {
   [[ -e tests/sim.rs || -e tests/sim/main.rs ]] || die "there is no tests/sim.rs"
@@ -112,13 +130,10 @@ step_lab-self() {
 }
 
 step_lab-tests() {
-  local name
+  local binary
   build_for_lab
-  for name in "${lab_tests[@]}"; do
-    [[ -e tests/$name.rs || -e tests/$name/main.rs ]] || die "there is no tests/$name.rs"
-    TEST_BINARY=$(cargo test --locked --profile lab --test "$name" --no-run --message-format=json |
-      sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep "/$name-" | tail -1)
-    in_lab "${most[lab-tests]}" test.sh TEST_BINARY="$TEST_BINARY" PAIRBEAT_REQUIRE_ALL=1
+  for binary in $(build_lab_tests); do
+    in_lab "${most[lab-tests]}" test.sh TEST_BINARY="$binary" PAIRBEAT_REQUIRE_ALL=1
   done
 }
 
@@ -142,12 +157,14 @@ step_alone() {
   in_lab "${most[alone]}" alone.sh
 }
 
+step_tutorials() {
+  build_for_lab
+  in_lab "${most[tutorials]}" tutorials.sh
+}
+
 # In virtual machines whatever this kernel has: ldirectord writes to /var. In two at a time, for an emulated one keeps one CPU busy.
 step_differential() {
-  need_packages ldirectord:ldirectord
   build_for_lab
-  # Two at once would both install and fetch what a machine needs.
-  bash tests/lab/vm -t 120 -- true
   local share=${SHARE:-1/8} code=0 other
   played() { LAB_VM=1 in_lab "${most[differential]}" differential.sh ONLY="${ONLY:-*}" SHARE="$1/$((${share#*/} * 2))"; }
   played "${share%/*}" &
@@ -184,21 +201,24 @@ step_measure() {
   in_lab "${most[measure]}" measure.sh RUNS="${RUNS:-10}"
 }
 
-# Runs one step in a process of its own, so that `set -e` means what it says and a hung one can be ended.
-run_step() {
-  local step=$1 log=$logs/$1.log begun=$SECONDS code=0 shown=0 pid
-  headline "$step: ${about[$step]}  (about $(minutes "${usual[$step]}"))"
-  LAB_RESULTS=$logs/$step setsid timeout -k 10 "${most[$step]}" bash "$self" --step "$step" >"$log" 2>&1 </dev/null &
-  pid=$! running=$pid
-  while kill -0 "$pid" 2>/dev/null; do
-    sleep 1
-    shown=$(progress "$step" "$log" "$shown" $((SECONDS - begun)))
-  done
-  wait "$pid" || code=$?
-  running=''
-  progress "$step" "$log" "$shown" 0 >/dev/null
+# One step in a process of its own, so that `set -e` means what it says and a hung one can be ended.
+start_step() {
+  local step=$1
+  begun[$step]=$SECONDS
+  LAB_RESULTS=$logs/$step setsid timeout -k 10 "${most[$step]}" bash "$self" --step "$step" >"$logs/$step.log" 2>&1 </dev/null &
+  running[$step]=$!
+}
+
+step_runs() { kill -0 "${running[$1]}" 2>/dev/null; }
+
+# end_step STEP SHOWN: its verdict; so many lines of its log have been shown already.
+end_step() {
+  local step=$1 log=$logs/$1.log code=0
+  wait "${running[$step]}" || code=$?
+  unset "running[$step]"
+  took[$step]=$((SECONDS - begun[$step]))
+  progress "$step" "$log" "$2" 0 >/dev/null
   count "$step" "$log" "$code"
-  took[$step]=$((SECONDS - begun))
   if ((code == 0)); then
     verdict[$step]=passed
     ! grep -q SKIP "$log" || verdict[$step]="passed, with SKIPs"
@@ -210,6 +230,61 @@ run_step() {
   ((code != 124)) || say "ended after ${most[$step]} s"
   [[ $spoken == *" $step "* ]] || tail -n 60 "$log"
   say "${red}FAILED${plain} ($code); the whole log: $log"
+}
+
+announce() { headline "$1: ${about[$1]}  (about $(minutes "${usual[$1]}"))"; }
+
+run_step() {
+  local step=$1 shown=0
+  announce "$step"
+  start_step "$step"
+  while step_runs "$step"; do
+    sleep 1
+    shown=$(progress "$step" "$logs/$step.log" "$shown" $((SECONDS - begun[$step])))
+  done
+  end_step "$step" "$shown"
+}
+
+# Two of these steps at a time, each shown when it has ended.
+run_beside() {
+  local step
+  for step; do
+    while ((${#running[@]} > 1)); do end_one; done
+    say "  begins: $step"
+    start_step "$step"
+  done
+  while ((${#running[@]} > 0)); do end_one; done
+}
+
+end_one() {
+  local step ticks=0
+  while true; do
+    for step in "${!running[@]}"; do
+      if ! step_runs "$step"; then
+        announce "$step"
+        end_step "$step" 0
+        return
+      fi
+      ((ticks % 15)) || printf '  %4d s  %s: %s\n' $((SECONDS - begun[$step])) "$step" "$(tail -n 1 "$logs/$step.log" | cut -c -90)" >&2
+    done
+    sleep 1
+    ticks=$((ticks + 1))
+  done
+}
+
+# Steps that are neighbours and go together, as one; the others one by one.
+run_steps() {
+  local step together=()
+  for step; do
+    if [[ $beside == *" $step "* ]]; then
+      together+=("$step")
+      continue
+    fi
+    run_beside "${together[@]}"
+    together=()
+    run_step "$step"
+  done
+  run_beside "${together[@]}"
 }
 
 # The lab's steps are shown as they go; of the others the last line, four times a minute. The screen is
@@ -234,7 +309,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | forwarding | alone | differential | serial | sync | watchdog | faults | lab-self | peers)
+    story | director | forwarding | alone | tutorials | differential | serial | sync | watchdog | faults | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;
@@ -282,12 +357,19 @@ for step in "${chosen[@]}"; do
   total=$((total + usual[$step]))
 done
 declare -A took=() verdict=()
-passed=0 failed=0 running=''
+declare -A begun=() running=()
+passed=0 failed=0
 mkdir -p "$logs"
 say "${bold}pairbeat's tests${plain}: ${chosen[*]}"
 say "about $(minutes "$total") on two cores, the first time; logs in target/test-logs"
-# The step has a process group of its own: it ends with us.
-trap '[[ -z $running ]] || kill -TERM -- "-$running" 2>/dev/null || true' EXIT
+# A step has a process group of its own: it ends with us.
+end_all() {
+  local pid
+  for pid in "${running[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+}
+trap end_all EXIT
 trap 'exit 130' INT TERM
-for step in "${chosen[@]}"; do run_step "$step"; done
+# A virtual machine keeps one CPU busy, and its clock is its own: two at a time. Where the lab is this machine, its steps share names.
+if ((${#chosen[@]} < 2 || $(nproc) < 2)) || { ((EUID == 0)) && kernel_has_ipvs; }; then beside=' '; fi
+run_steps "${chosen[@]}"
 summary

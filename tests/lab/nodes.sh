@@ -49,9 +49,8 @@ CONFIG
   )
 }
 
-# The pair by a pairbeat.toml, with one group and its director `web`, which comes from the standard input. Called again
-# it keeps the key.
-nodes_configure_toml() {
+# The pair by a pairbeat.toml: cluster and link, and what comes from the standard input. Called again it keeps the key.
+nodes_configure_pair() {
   mkdir -p "$NODE_CONFIG"
   [[ -e $NODE_CONFIG/keys ]] || (umask 077 && "$PAIRBEAT" keygen >"$NODE_CONFIG/keys")
   {
@@ -67,6 +66,15 @@ initdead = "${INITDEAD}ms"
 interface = "eth1"
 peers = ["10.0.0.1", "10.0.0.2"]
 
+CONFIG
+    cat
+  } >"$NODE_CONFIG/pairbeat.toml"
+}
+
+# The same with one group and its director `web`, which comes from the standard input.
+nodes_configure_toml() {
+  {
+    cat <<CONFIG
 [[group]]
 name = "web"
 preferred = "server101"
@@ -74,7 +82,22 @@ resources = ["$VIP/24/eth0", { director = "web" }]
 
 CONFIG
     cat
-  } >"$NODE_CONFIG/pairbeat.toml"
+  } | nodes_configure_pair
+}
+
+# page_block PAGE WHOSE: the block that stands below `<!-- WHOSE -->` in a page of docs/forwarding.
+page_block() {
+  awk -v begin="<!-- $2 -->" '$0 == begin {found = 1; next} found && /^```/ {if (inside) exit; inside = 1; next} inside' \
+    "$(dirname "$(realpath "${BASH_SOURCE[0]}")")/../../docs/forwarding/$1.md"
+}
+
+# page_on HOST PAGE WHOSE: runs that block there as a reader would by hand; `pairbeat` is ours, with a memory for each host.
+page_on() {
+  local bin=$LAB_RUN/$1-bin
+  mkdir -p "$bin"
+  printf '#!/bin/sh\nexec %s --state-dir %s "$@"\n' "$PAIRBEAT" "$bin/state" >"$bin/pairbeat"
+  chmod +x "$bin/pairbeat"
+  REAL=192.168.2.${LAB_ADDRESS[$1]} PATH=$bin:$PATH lab_exec "$1" bash -euc "$(page_block "$2" "$3")" >>"$LAB_RUN/log/page-$2" 2>&1
 }
 
 node_options() {
@@ -221,6 +244,13 @@ probe_start() {
 probe_stop() {
   kill -TERM "$PROBE_PID"
   wait "$PROBE_PID" || die "the prober failed"
+}
+
+# ask COUNT [ADDRESS]: that many requests, and who answered them. At another rate than a step's client, whose
+# requests would take every second turn of the round robin otherwise.
+ask() {
+  lab_exec client "$PROBER" probe "${2:-$VIP:80}" --count "$1" --rate 70 --summary "$LAB_RUN/asked" || return
+  "$PROBER" json /servers <"$LAB_RUN/asked" | tr -d '{}"' | tr ':,' ' ,'
 }
 
 mark() { "$PROBER" mark "$MARKS" "$1"; }

@@ -44,13 +44,6 @@ real_is() { node_is "$1" "/virtual/0/real/$2/up" "$3"; }
 only() { [[ $(ask 8) == "$1 8" ]]; }
 both() { [[ $(ask 8) == server106*,server107* ]]; }
 
-# ask COUNT: that many requests, and who answered them. At another rate than the step's client, whose
-# requests would take every second turn of the round robin otherwise.
-ask() {
-  lab_exec client "$PROBER" probe "$VIP:80" --count "$1" --rate 70 --summary "$LAB_RUN/asked" || return
-  "$PROBER" json /servers <"$LAB_RUN/asked" | tr -d '{}"' | tr ':,' ' ,'
-}
-
 alone_answers() { [[ $(lab_answering) == "$(lab_mac "$1")" ]]; }
 
 show() {
