@@ -37,7 +37,7 @@ declare -A about=(
   [tutorials]="what the tutorials of the field show, as their authors do it"
   [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/8}"
   [serial]="heartbeats over a serial line of the virtual machine"
-  [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs"
+  [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs, a crash and the return"
   [stateless]="200 open connections across a crash, the return and a switch, without connection sync"
   [localnode]="two directors that are each other's real servers: no packet is balanced twice"
   [watchdog]="the watchdog with the kernel's softdog"
@@ -46,7 +46,7 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=60 [alone]=60 [tutorials]=240 [differential]=150 [serial]=90 [sync]=240 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=60 [alone]=60 [tutorials]=240 [differential]=150 [serial]=90 [sync]=360 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=600 [alone]=300 [tutorials]=1500 [differential]=3600 [serial]=600 [sync]=1800 [stateless]=900 [localnode]=900 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
@@ -184,7 +184,7 @@ step_serial() {
 
 step_sync() {
   build_for_lab
-  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}"
+  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}" REBOOT=1
 }
 
 step_stateless() {

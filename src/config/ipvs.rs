@@ -8,6 +8,7 @@ use crate::config::check::{Draft, DraftDirector, DraftGroup};
 use crate::config::diag::Diagnostic;
 use crate::config::{Config, ResourceKind};
 use crate::lvs::model::Director;
+use crate::lvs::prerequisites;
 use crate::lvs::settings::Values;
 use crate::names::DirectorName;
 
@@ -90,6 +91,8 @@ const IN_A_SWITCH: [(&str, &str); 1] = [("sloppy_tcp", "1")];
 pub struct Ipvs {
     /// `[ipvs.sysctl]`: what was written, by the names.
     pub sysctl: BTreeMap<&'static str, String>,
+    /// What the ways of forwarding need of this machine's settings is set. Default false.
+    pub prepare: bool,
 }
 
 impl Config {
@@ -104,6 +107,10 @@ impl Config {
             wanted.extend(WITH_SYNC.map(named));
         }
         wanted.extend(self.directors.values().flat_map(stateless_settings));
+        if self.ipvs.prepare {
+            let services = self.directors.values().flat_map(|director| &director.services);
+            wanted.extend(prerequisites::settings(&prerequisites::ways(services)));
+        }
         wanted.extend(self.ipvs.sysctl.iter().map(|(name, value)| named((name, value))));
         wanted
     }

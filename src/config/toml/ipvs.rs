@@ -11,8 +11,9 @@ pub(super) fn read(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Ipvs {
     let Some(mut fields) = item.and_then(|item| item.fields(walk)) else { return Ipvs::default() };
     let settings = fields.take("sysctl").and_then(|item| item.fields(walk));
     let sysctl = settings.map(|fields| sysctl(fields, walk)).unwrap_or_default();
+    let prepare = fields.take("prepare").and_then(|item| item.boolean(walk));
     fields.finish(walk);
-    Ipvs { sysctl }
+    Ipvs { sysctl, prepare: prepare.unwrap_or_default() }
 }
 
 fn sysctl(mut fields: Fields<'_>, walk: &mut Walk<'_>) -> BTreeMap<&'static str, String> {
