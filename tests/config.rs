@@ -172,6 +172,9 @@ fn summary(text: &mut String, config: &Config) {
     for (name, value) in &config.ipvs.sysctl {
         writeln!(text, "sysctl {name} {value}").unwrap();
     }
+    if config.ipvs.prepare {
+        writeln!(text, "prepare {:?}", config.kernel_settings()).unwrap();
+    }
     for director in config.directors.values() {
         writeln!(text, "director {}", director.name).unwrap();
         for service in &director.services {

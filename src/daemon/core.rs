@@ -560,7 +560,9 @@ impl Core {
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
         let local = localnode::watch(Rc::clone(&config), Rc::clone(&hands));
         let watch = service::watch(config, hands, self.beat.orders());
-        let watch = async { drop(tokio::join!(watch, local)) };
+        let watch = async move {
+            tokio::join!(watch, local);
+        };
         let before = self.watching.replace(tokio::task::spawn_local(watch));
         if let Some(before) = before {
             before.abort();

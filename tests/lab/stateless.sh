@@ -89,16 +89,17 @@ moves() {
   said=$(node_ask server101 takeover 2>&1) || bad "takeover: $said"
   claim "it takes the address back" wait_for 15 "server101 active" settled server101
   claim "and knows every connection soon" wait_for 20 "all in its table" knows_all server101
+  wait_for 20 "the switch is over" passes_nothing_on server101 || return
   said=$(node_ask server101 standby 2>&1) || bad "standby: $said"
   claim "a planned switch" wait_for 15 "server105 active" settled server105
   # Longer than the new holder passes packets on to the old one.
-  wait_for 20 "the switch is over" sloppy_alone || return
+  wait_for 20 "the switch is over" passes_nothing_on server105 || return
   hold_stop
   claim "$broken of $connections broken by the crash, the return and the switch, longest wait $longest ms" test "$broken" == 0
 }
 
-# No service of a switch is left.
-sloppy_alone() { ! lab_exec server105 ipvsadm -Ln | grep -q FWM; }
+# No firewall-mark service of a switch is left.
+passes_nothing_on() { ! lab_exec "$1" ipvsadm -Ln | grep -q FWM; }
 
 settings() {
   headline "The settings of ip_vs"
