@@ -125,17 +125,22 @@ fn every_kind() -> (Table, Vec<&'static str>) {
         netmask: Some(64),
         ..entry("sh", &[("2001:db8::6", 443, Masq, 5)])
     };
+    let diameter = entry("wrr", &[("10.0.1.9", 3869, Masq, 3)]);
     let mixed = entry("rr", &[("2001:db8::7", 81, Ipip, 1)]);
     let table = [
         (service(Protocol::Tcp, "10.0.0.1", 80), plain),
         (service(Protocol::Tcp, "10.0.0.1", 81), mixed),
         (service(Protocol::Tcp, "10.0.0.2", 80), nat),
         (service(Protocol::Udp, "10.0.0.1", 53), dns),
+        (service(Protocol::Sctp, "10.0.0.1", 3868), diameter),
+        (service(Protocol::Sctp, "2001:db8::1", 3868), entry("rr", &[])),
         (service(Protocol::Tcp, "2001:db8::1", 443), six),
         (ServiceKey::Mark { ipv6: false, mark: 7 }, sticky),
         (ServiceKey::Mark { ipv6: true, mark: 7 }, entry("lc", &[("2001:db8::6", 0, Gate, 1)])),
     ];
     let lines = vec![
+        "-A --sctp-service 10.0.0.1:3868 -s wrr",
+        "-A --sctp-service [2001:db8::1]:3868 -s rr",
         "-A -f 7 -6 -s lc",
         "-A -f 7 -s wrr -p 300 -M 255.255.255.0",
         "-A -t 10.0.0.1:80 -s rr",
@@ -143,6 +148,7 @@ fn every_kind() -> (Table, Vec<&'static str>) {
         "-A -t 10.0.0.2:80 -s wlc",
         "-A -t [2001:db8::1]:443 -s sh -p 60 -M 64",
         "-A -u 10.0.0.1:53 -s rr -o",
+        "-a --sctp-service 10.0.0.1:3868 -r 10.0.1.9:3869 -m -w 3",
         "-a -f 7 -6 -r [2001:db8::6]:0 -g -w 1",
         "-a -f 7 -r 10.0.1.6:0 -g -w 2",
         "-a -t 10.0.0.1:80 -r 10.0.1.6:80 -g -w 1",
@@ -249,7 +255,7 @@ fn settings_change_in_place_and_removed_things_are_gone() {
             entry.dests.values_mut().for_each(|dest| dest.weight += 1);
         }
         let ops = plan(&ipvs.dump().unwrap(), &second, &BTreeSet::new());
-        assert_eq!(ops.len(), 15, "one order for each entry: {ops:?}");
+        assert_eq!(ops.len(), 18, "one order for each entry: {ops:?}");
         all_obeyed(&mut ipvs, &ops);
         assert_eq!(ipvs.dump().unwrap(), second);
         let owned = second.0.keys().copied().collect();

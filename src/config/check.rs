@@ -101,7 +101,9 @@ pub(super) fn finish(
     addresses(&draft, found);
     directors(&draft, found);
     ipvs::check_stateless(&draft, found);
+    families(&draft, found);
     unheld(&draft, found);
+    unguarded(&draft, found);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Fault) {
         return None;
     }
@@ -249,6 +251,27 @@ fn directors(draft: &Draft, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// The kernel's sync messages have one address family for both ends of a connection: it runs its
+/// daemons, or has a server of the other family (`ip_vs_genl_set_cmd` and `ip_vs_genl_new_daemon` of Linux).
+fn families(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    let resources = draft.groups.iter().flat_map(|group| &group.group.resources);
+    if !resources.into_iter().any(|it| matches!(it.kind, ResourceKind::Sync(_))) {
+        return;
+    }
+    for DraftDirector { director, services } in &draft.directors {
+        for (service, at) in director.services.iter().zip(services) {
+            let Some(server) = service.of_other_family() else { continue };
+            let message = format!(
+                "{} is not of the address family of {:#}, and there is a connection sync: the \
+                 kernel does one or the other",
+                server.key, service.key
+            );
+            let help = "leave out the sync, or reach the servers by addresses of that family";
+            found.push(at.fault(message).with_help(help));
+        }
+    }
+}
+
 /// A service on an address that no group holds is mostly a slip of the pen. Not looked for next to
 /// faults: the address may be what is faulty.
 fn unheld(draft: &Draft, found: &mut Vec<Diagnostic>) {
@@ -269,6 +292,29 @@ fn unheld(draft: &Draft, found: &mut Vec<Diagnostic>) {
                     format!("no group holds {address}: clients do not reach this service here");
                 let help = "name it among the resources of a group, unless something else \
                             brings it to the active node";
+                found.push(at.warning(message).with_help(help));
+            }
+        }
+    }
+}
+
+/// Whoever is on the service LAN could write into the table of connections.
+fn unguarded(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Fault) {
+        return;
+    }
+    let links: Vec<_> = draft.links.iter().map(|draft| draft.link.clone()).collect();
+    let groups: Vec<&Group> = draft.groups.iter().map(|draft| &draft.group).collect();
+    for DraftGroup { group, resources, .. } in &draft.groups {
+        for (resource, DraftResource { at }) in group.resources.iter().zip(resources) {
+            let ResourceKind::Sync(sync) = &resource.kind else { continue };
+            if sync.admitted(&links).is_empty() && sync.among_clients(&groups) {
+                let message = format!(
+                    "the connection sync is on {}, where the clients are, and takes messages of anybody",
+                    sync.interface
+                );
+                let help = "name both nodes' addresses there, `peers = [\"192.168.2.101\", \
+                            \"192.168.2.105\"]`, or use a network of the directors' own";
                 found.push(at.warning(message).with_help(help));
             }
         }

@@ -162,7 +162,15 @@ fn write_group(out: &mut String, group: &Group) -> fmt::Result {
             ResourceKind::Director(name) => writeln!(out, "director {:?}", name.as_str())?,
             // Its interface may have another name on each node.
             ResourceKind::Sync(sync) => {
-                let crate::config::Sync { interface: _, id, group, port, ttl: _, maxlen: _ } = sync;
+                let crate::config::Sync {
+                    interface: _,
+                    id,
+                    group,
+                    port,
+                    ttl: _,
+                    maxlen: _,
+                    peers: _,
+                } = sync;
                 writeln!(out, "sync {id} {group:?} {port:?}")?;
             }
             ResourceKind::Announce(address) => writeln!(out, "announce {}", address.ip)?,

@@ -10,9 +10,8 @@ use crate::keys::Secret;
 use crate::lvs::exchange::{
     DnsCheck, DnsRecord, Encryption, FtpCheck, HttpMethod, LdapCheck, Login, MailCheck, Password,
     ProxyCheck, RADIUS_LOGIN_MAX, RADIUS_PASSWORD_MAX, RadiusCheck, SipCheck, SqlCheck, TextCheck,
-    Tls, Wanted,
+    Tls, Transport, Wanted,
 };
-use crate::lvs::model::Protocol;
 
 /// Longest name, in bytes, without the dot at its end (RFC 1035 section 2.3.4).
 const NAME_MAX: usize = 253;
@@ -43,7 +42,7 @@ impl Texts<'_> {
 /// ldirectord. Nothing is a question for the root's name servers.
 pub(super) fn dns(
     texts: &Texts<'_>,
-    transport: Protocol,
+    transport: Transport,
     record: Option<DnsRecord>,
     faults: &mut Faults<'_>,
 ) -> Option<DnsCheck> {
@@ -222,7 +221,7 @@ pub(super) fn proxy(
 /// Who is asked for.
 pub(super) fn sip(
     texts: &Texts<'_>,
-    transport: Protocol,
+    transport: Transport,
     faults: &mut Faults<'_>,
 ) -> Option<SipCheck> {
     let unfit = |c: char| !c.is_ascii_graphic() || matches!(c, '<' | '>');
@@ -234,7 +233,7 @@ pub(super) fn sip(
 }
 
 /// A text, and a line of the answer.
-pub(super) fn text(texts: &Texts<'_>, transport: Protocol, send: String) -> TextCheck {
+pub(super) fn text(texts: &Texts<'_>, transport: Transport, send: String) -> TextCheck {
     TextCheck { transport, send, receive: texts.pattern(), half_close: true }
 }
 

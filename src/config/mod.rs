@@ -63,7 +63,7 @@ pub use outside::{
 };
 pub use service::{ENV_MAX, Facility, Log, PRIORITY, PRIORITY_MAX, RESPAWNS_MAX, Respawn, Service};
 pub use source::{FILE_LEN_MAX, Source};
-pub use sync::Sync;
+pub use sync::{GROUP as SYNC_GROUP, PORT as SYNC_PORT, Sync};
 
 /// Native configuration, tried first where no path is given.
 pub const DEFAULT: &str = "/etc/pairbeat/pairbeat.toml";
@@ -413,6 +413,13 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+}
+
+impl Family {
+    /// That of an address.
+    pub(crate) fn of(ip: IpAddr) -> Self {
+        if ip.is_ipv6() { Self::V6 } else { Self::V4 }
+    }
 }
 
 /// A file as the readers get it.

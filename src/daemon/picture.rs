@@ -93,6 +93,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
             .into_iter()
             .chain(warnings(view, director, journal))
             .chain(sync.and_then(out_of_sync))
+            .chain(sync.and_then(unguarded))
             .collect(),
         refused: refused(view),
     }
@@ -316,6 +317,15 @@ fn warnings(view: &View, director: Option<&DirectorView>, journal: &JournalStatu
 fn out_of_sync(sync: &SyncStatus) -> Option<String> {
     let why = sync.fault.as_ref()?;
     Some(format!("connections are not synced, a takeover cuts them: {why}"))
+}
+
+/// Nothing on the wire is authenticated. On a cable of the directors' own that is nobody's business, unless
+/// a guard was to be there.
+fn unguarded(sync: &SyncStatus) -> Option<String> {
+    let why = sync.unguarded.as_ref()?;
+    (sync.among_clients || !sync.peers.is_empty()).then(|| {
+        format!("whoever is on {} can write into the table of connections: {why}", sync.interface)
+    })
 }
 
 /// A sorry server that is not there when it is needed, or would not be.

@@ -7,6 +7,7 @@
 //! server, and must not be told to it.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,16 +16,20 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::cluster::event::{Input, Manner, Operation};
-use crate::config::{Config, Sync};
+use crate::config::{self, Config, Sync};
 use crate::daemon::beat::{Order, Orders};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::settings::KernelSettings;
 use crate::kernel::ipvs::{IpvsHandle, RunningSync, SyncFault, SyncRole};
+use crate::kernel::nft::NftError;
+use crate::kernel::sync_guard::{self, Seal, SyncGuard};
 use crate::names::{GroupId, GroupName};
 use crate::status::SyncStatus;
 
 /// From one look at the daemons to the next, as with addresses.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// From one look at the rules of the guard to the next: each is a run of nft.
+const GUARD_LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long a backup must have listened until it has heard of every connection that is in use. A
 /// master that came by a planned switch may begin six seconds later than the backup, and a second
 /// more when its interface has to come first. It tells each connection once a second (`config::ipvs`),
@@ -35,10 +40,30 @@ const FRESH_AFTER: Duration = Duration::from_secs(12);
 /// Longest wait for the end of the daemons when this process ends.
 const END_LIMIT: Duration = Duration::from_secs(3);
 
+/// What is configured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Settings {
+    /// Whose resource it is.
+    group: GroupId,
+    sync: Sync,
+    /// Whose messages are taken; empty: anybody's.
+    peers: BTreeSet<IpAddr>,
+    /// Clients may send to its interface.
+    among_clients: bool,
+}
+
+impl Settings {
+    fn guard(&self) -> Option<SyncGuard> {
+        let port = self.sync.port.unwrap_or(config::SYNC_PORT);
+        let (interface, peers) = (self.sync.interface.clone(), self.peers.clone());
+        (!peers.is_empty()).then_some(SyncGuard { interface, port, peers })
+    }
+}
+
 /// Which daemon should run.
 #[derive(Debug, Clone)]
 struct Wanted {
-    settings: Option<(GroupId, Sync)>,
+    settings: Option<Settings>,
     /// Until the change.
     before: SyncRole,
     role: SyncRole,
@@ -59,6 +84,8 @@ struct Seen {
     role: Option<SyncRole>,
     fault: Option<String>,
     fresh: bool,
+    /// Why messages of anybody are taken.
+    unguarded: Option<String>,
 }
 
 /// The way to the task that keeps the sync.
@@ -78,13 +105,21 @@ pub(crate) fn start(config: &Config, director: &DirectorHandle, orders: Orders) 
         from: Instant::now(),
     });
     let (seen, watching) = watch::channel(Seen::default());
-    let task = Task { ipvs, settings, orders, seen, listening: None, told: None };
+    let guard = Guard::default();
+    let task = Task { ipvs, settings, orders, seen, listening: None, told: None, guard };
     tokio::task::spawn_local(task.run(watched));
     SyncKeeper { wanted: Rc::new(wanted), seen: watching }
 }
 
-fn configured(config: &Config) -> Option<(GroupId, Sync)> {
-    config.sync().map(|(group, sync)| (group, sync.clone()))
+fn configured(config: &Config) -> Option<Settings> {
+    let (group, sync) = config.sync()?;
+    let groups: Vec<_> = config.groups.iter().collect();
+    Some(Settings {
+        group,
+        sync: sync.clone(),
+        peers: sync.admitted(&config.links),
+        among_clients: sync.among_clients(&groups),
+    })
 }
 
 impl SyncKeeper {
@@ -109,7 +144,7 @@ impl SyncKeeper {
 
     /// A group is up here, however it came to be.
     pub(crate) fn serves(&self, group: GroupId) {
-        let ours = |(sync, _): &(GroupId, Sync)| *sync == group;
+        let ours = |settings: &Settings| settings.group == group;
         let late = {
             let wanted = self.wanted.borrow();
             wanted.role == SyncRole::Backup && wanted.settings.as_ref().is_some_and(ours)
@@ -137,11 +172,16 @@ impl SyncKeeper {
     /// For the status; `None` without a sync.
     pub(crate) fn status(&self) -> Option<SyncStatus> {
         let wanted = self.wanted.borrow().clone();
-        let (_, settings) = wanted.settings.as_ref()?;
+        let Settings { sync, peers, among_clients, .. } = wanted.settings.as_ref()?;
         let seen = self.seen.borrow().clone();
         Some(SyncStatus {
-            interface: settings.interface.clone(),
-            id: settings.id,
+            interface: sync.interface.clone(),
+            id: sync.id,
+            group: Some(sync.group.unwrap_or(config::SYNC_GROUP)),
+            port: Some(sync.port.unwrap_or(config::SYNC_PORT)),
+            peers: peers.iter().copied().collect(),
+            unguarded: seen.unguarded,
+            among_clients: *among_clients,
             role: seen.role.map(|role| role.word().to_owned()),
             wanted: wanted.now().word().to_owned(),
             fresh: seen.fresh,
@@ -173,6 +213,63 @@ struct Task {
     listening: Option<(Instant, u32)>,
     /// What the cluster was told last.
     told: Option<(GroupId, bool)>,
+    guard: Guard,
+}
+
+/// The rules that let only the peer in.
+#[derive(Debug, Default)]
+struct Guard {
+    /// What is in force, as it was read, and when that was.
+    known: Option<(SyncGuard, Seal, Instant)>,
+    /// Something of ours may be in force.
+    begun: bool,
+}
+
+impl Guard {
+    /// Sees to it that this guard is in force. Why not, where it is not.
+    async fn keep(&mut self, wanted: Option<SyncGuard>) -> Option<String> {
+        let Some(wanted) = wanted else {
+            self.end().await;
+            return Some("no address of the peer is known there".to_owned());
+        };
+        match self.put_right(wanted).await {
+            Ok(()) => None,
+            Err(error) => {
+                self.known = None;
+                Some(error.to_string())
+            }
+        }
+    }
+
+    async fn put_right(&mut self, wanted: SyncGuard) -> Result<(), NftError> {
+        if let Some((guard, seal, at)) = &mut self.known
+            && *guard == wanted
+        {
+            if at.elapsed() < GUARD_LOOK_EVERY {
+                return Ok(());
+            }
+            if sync_guard::look().await? == *seal {
+                *at = Instant::now();
+                return Ok(());
+            }
+            warn!("somebody else has changed the rules that guard the connection sync");
+        }
+        self.begun = true;
+        let seal = sync_guard::begin(&wanted).await?;
+        self.known = Some((wanted, seal, Instant::now()));
+        Ok(())
+    }
+
+    async fn end(&mut self) {
+        self.known = None;
+        if !self.begun {
+            return;
+        }
+        match sync_guard::end().await {
+            Ok(()) => self.begun = false,
+            Err(error) => warn!("the guard of the connection sync may still be in force: {error}"),
+        }
+    }
 }
 
 impl Task {
@@ -181,10 +278,13 @@ impl Task {
         loop {
             let now = wanted.borrow_and_update().clone();
             match &now.settings {
-                Some((group, settings)) => {
+                Some(settings) => {
                     ours = true;
-                    let seen = self.look(settings, now.now()).await;
-                    self.tell(*group, &seen);
+                    // Before the daemon that it guards.
+                    let unguarded = self.guard.keep(settings.guard()).await;
+                    let seen = self.look(&settings.sync, now.now()).await;
+                    let seen = Seen { unguarded, ..seen };
+                    self.tell(settings.group, &seen);
                     self.show(seen);
                 }
                 // Without a sync of ours, others may have theirs.
@@ -209,7 +309,7 @@ impl Task {
             Ok(true) => {
                 let listening = self.listening.map(|(since, _)| since.elapsed() >= FRESH_AFTER);
                 let fresh = role == SyncRole::Master || listening == Some(true);
-                Seen { role: Some(role), fault: None, fresh }
+                Seen { role: Some(role), fault: None, fresh, unguarded: None }
             }
             Ok(false) => self.faulty("the kernel's sync daemon ends again at once".to_owned()),
             Err(fault) => self.faulty(fault.to_string()),
@@ -218,7 +318,7 @@ impl Task {
 
     fn faulty(&mut self, why: String) -> Seen {
         self.listening = None;
-        Seen { role: None, fault: Some(why), fresh: false }
+        Seen { role: None, fault: Some(why), ..Seen::default() }
     }
 
     /// Whether the daemon of that role runs, and no other.
@@ -255,6 +355,7 @@ impl Task {
                 stopped = false;
             }
         }
+        self.guard.end().await;
         self.listening = None;
         if stopped {
             self.show(Seen::default());

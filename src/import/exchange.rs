@@ -5,7 +5,7 @@ use crate::import::document::Table;
 use crate::import::model::Secrets;
 use crate::import::remark::{At, Remarks};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpMethod, Password};
+use crate::lvs::exchange::{Exchange, HttpMethod, Password, Transport};
 use crate::lvs::model::{Protocol, RealServer, ServiceKey};
 use crate::lvs::program::{ProgramCheck, Told};
 
@@ -26,7 +26,7 @@ pub(super) fn check(
         CheckKind::On => typed("on"),
         CheckKind::Off => typed("off"),
         CheckKind::Ping | CheckKind::Connect(Protocol::Udp) => typed("ping"),
-        CheckKind::Connect(Protocol::Tcp) => typed("connect"),
+        CheckKind::Connect(Protocol::Tcp | Protocol::Sctp) => typed("connect"),
         CheckKind::External(program) => external(program, at, remarks),
         CheckKind::File(file) => {
             let mut table = typed("file").with("path", file.path.clone());
@@ -122,7 +122,7 @@ fn spoken(exchange: &Exchange, at: &At, secrets: &mut Secrets, remarks: &mut Rem
         }
         Exchange::Smtp(_) => tls(exchange, ("submission", 587), "smtp"),
         Exchange::Text(text) => {
-            let kind = if text.transport == Protocol::Udp { "udp" } else { "simpletcp" };
+            let kind = if text.transport == Transport::Udp { "udp" } else { "simpletcp" };
             let mut table = typed(kind);
             table.put_some("request", Some(text.send.clone()).filter(|it| !it.is_empty()));
             table

@@ -102,10 +102,12 @@ impl<'w> Words<'w> {
 
 fn key(words: &mut Words<'_>, at: &At, remarks: &mut Remarks) -> Option<ServiceKey> {
     let ipv6 = words.take(&["-6", "--ipv6"]).is_some();
-    for (names, protocol) in
-        [(["-t", "--tcp-service"], Protocol::Tcp), (["-u", "--udp-service"], Protocol::Udp)]
-    {
-        let Some(value) = words.take(&names) else { continue };
+    for (names, protocol) in [
+        (&["-t", "--tcp-service"][..], Protocol::Tcp),
+        (&["-u", "--udp-service"], Protocol::Udp),
+        (&["--sctp-service"], Protocol::Sctp),
+    ] {
+        let Some(value) = words.take(names) else { continue };
         let value = value.unwrap_or_default();
         let Some((address, port)) = address(value).filter(|(ip, _)| is_usable(*ip)) else {
             remarks
@@ -113,10 +115,6 @@ fn key(words: &mut Words<'_>, at: &At, remarks: &mut Remarks) -> Option<ServiceK
             return None;
         };
         return Some(ServiceKey::Address { protocol, address, port: port.unwrap_or(0) });
-    }
-    if words.take(&["--sctp-service"]).is_some() {
-        remarks.left_out(at, "SCTP is not balanced");
-        return None;
     }
     match words.number(&["-f", "--fwmark-service"]) {
         Some(mark @ 1..) => Some(ServiceKey::Mark { ipv6, mark }),

@@ -144,8 +144,9 @@ impl Service {
     /// Adds a real server, unless it does not fit.
     pub(super) fn add(&mut self, real: Real, at: &At, remarks: &mut Remarks) {
         let who = real.text();
-        let fault = if real.address.is_ipv6() != self.key.is_ipv6() {
-            Some("is not of the service's family")
+        let across = real.address.is_ipv6() != self.key.is_ipv6();
+        let fault = if across && !real.forwarding.is_tunnel() {
+            Some("is not of the service's family, and only a tunnel gets there")
         } else if !is_usable(real.address) {
             Some("is no address of a server")
         } else if self.has(&real) {
@@ -189,7 +190,9 @@ pub(super) fn is_usable(ip: IpAddr) -> bool {
 /// The plainest check that tells a server that is up from one that is not.
 pub(super) fn plain_check(key: &ServiceKey) -> &'static str {
     match key {
-        ServiceKey::Address { protocol: Protocol::Tcp, port: 1.., .. } => "connect",
+        ServiceKey::Address { protocol: Protocol::Tcp | Protocol::Sctp, port: 1.., .. } => {
+            "connect"
+        }
         ServiceKey::Address { .. } | ServiceKey::Mark { .. } => "ping",
     }
 }

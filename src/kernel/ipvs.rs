@@ -93,7 +93,7 @@ impl Ipvs {
         family.ok_or(KernelFault::Unreadable("the number of the IPVS family"))
     }
 
-    /// The whole table. SCTP services, which we never make, are left out.
+    /// The whole table.
     ///
     /// # Errors
     /// What keeps us from reading it; [`KernelFault::NotPermitted`] without `CAP_NET_ADMIN`.

@@ -9,6 +9,7 @@ pub mod ipvs;
 pub mod lease;
 pub mod links;
 pub mod localnode;
-mod nft;
+pub mod nft;
 pub mod selftest;
+pub mod sync_guard;
 pub mod sysctl;

@@ -70,7 +70,7 @@ pub enum CheckKind {
     On,
     /// Not checked, always down.
     Off,
-    /// A connection is made and closed; UDP has none and is pinged instead, as ldirectord does.
+    /// A connection is made and closed, by TCP or SCTP; UDP has none and is pinged instead, as ldirectord does.
     Connect(Protocol),
     /// ICMP echo.
     Ping,

@@ -1,6 +1,8 @@
 //! What is said to a service to see whether it works, and what it must answer: one type for each
 //! protocol. Who says it is `probe`.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::lvs::model::Protocol;
@@ -54,6 +56,32 @@ pub enum Exchange {
     Smtp(SmtpCheck),
     /// A text, and a line of the answer.
     Text(TextCheck),
+}
+
+/// What carries an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A connection.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl From<Transport> for Protocol {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::Tcp,
+            Transport::Udp => Self::Udp,
+        }
+    }
+}
+
+/// `tcp`, `udp`.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Protocol::from(*self).word())
+    }
 }
 
 impl Exchange {
@@ -129,7 +157,7 @@ impl Exchange {
     }
 
     /// What carries it; with UDP the connect checks between two exchanges are pings.
-    pub fn transport(&self) -> Protocol {
+    pub fn transport(&self) -> Transport {
         match self {
             Self::Dns(dns) => dns.transport,
             Self::Ftp(_)
@@ -144,8 +172,8 @@ impl Exchange {
             | Self::Pop(_)
             | Self::Proxy(_)
             | Self::Redis(_)
-            | Self::Smtp(_) => Protocol::Tcp,
-            Self::Radius(_) => Protocol::Udp,
+            | Self::Smtp(_) => Transport::Tcp,
+            Self::Radius(_) => Transport::Udp,
             Self::Sip(sip) => sip.transport,
             Self::Text(text) => text.transport,
         }
@@ -170,8 +198,8 @@ impl Password {
     }
 }
 
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
 }
@@ -186,7 +214,7 @@ impl Drop for Password {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DnsCheck {
     /// UDP, or TCP where the service is one.
-    pub transport: Protocol,
+    pub transport: Transport,
     /// The name that is asked for, without a dot at its end; empty for the root.
     pub name: String,
     /// Which of its records.

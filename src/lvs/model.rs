@@ -91,6 +91,12 @@ impl VirtualService {
         self.pools().count() + agents + usize::from(sorry.is_some()) + names.len()
     }
 
+    /// The first of the servers that is not of the service's address family. The kernel forwards to
+    /// such by tunnels only, and syncs no connections while it has one.
+    pub fn of_other_family(&self) -> Option<&RealServer> {
+        self.servers().find(|real| real.key.address.is_ipv6() != self.key.is_ipv6())
+    }
+
     /// The real servers of both pools.
     pub fn pools(&self) -> impl Iterator<Item = &RealServer> {
         self.reals.iter().chain(&self.backup)
@@ -187,7 +193,7 @@ pub enum Need {
 pub enum ServiceKey {
     /// Protocol, address and port. Port 0 is every port, and needs persistence.
     Address {
-        /// TCP or UDP.
+        /// TCP, UDP or SCTP.
         protocol: Protocol,
         /// The VIP.
         address: IpAddr,
@@ -212,11 +218,10 @@ impl ServiceKey {
         }
     }
 
-    /// `tcp`, `udp`; `fwm` with a mark.
+    /// `tcp`, `udp`, `sctp`; `fwm` with a mark.
     pub fn protocol(&self) -> &'static str {
         match self {
-            Self::Address { protocol: Protocol::Tcp, .. } => "tcp",
-            Self::Address { protocol: Protocol::Udp, .. } => "udp",
+            Self::Address { protocol, .. } => protocol.word(),
             Self::Mark { .. } => "fwm",
         }
     }
@@ -230,7 +235,7 @@ impl ServiceKey {
     }
 }
 
-/// As in `ipvsadm -Ln`: `192.168.2.110:80`, `[2001:db8::1]:80`; with `tcp `/`udp ` in front only
+/// As in `ipvsadm -Ln`: `192.168.2.110:80`, `[2001:db8::1]:80`; with `tcp `, `udp ` or `sctp ` in front only
 /// in `{:#}`; marks as `fwm 7`.
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -255,14 +260,27 @@ pub enum Protocol {
     Tcp,
     /// IP protocol 17.
     Udp,
+    /// IP protocol 132.
+    Sctp,
+}
+
+impl Protocol {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// As in /etc/services, lower case.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
+        f.write_str(self.word())
     }
 }
 

@@ -75,7 +75,7 @@ impl fmt::Display for Target {
 /// Not a target, or not an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`ADDRESS` or `ADDRESS:PORT`; with a service `tcp ADDRESS:PORT`, `udp ADDRESS:PORT` or `fwm NUMBER`"
+    "`ADDRESS` or `ADDRESS:PORT`; with a service `tcp`, `udp` or `sctp ADDRESS:PORT`, or `fwm NUMBER`"
 )]
 pub struct NotUnderstood;
 
@@ -106,7 +106,7 @@ pub fn server_of(text: &str) -> Result<(IpAddr, Option<u16>), NotUnderstood> {
     Ok((both.ip(), Some(both.port())))
 }
 
-/// `tcp 192.168.2.110:80`, `udp [2001:db8::1]:53`, `fwm 7`, `fwm6 7`; TCP where only the address
+/// `tcp 192.168.2.110:80`, `udp [2001:db8::1]:53`, `sctp 192.168.2.110:3868`, `fwm 7`, `fwm6 7`; TCP where only the address
 /// and the port are given.
 ///
 /// # Errors
@@ -114,15 +114,19 @@ pub fn server_of(text: &str) -> Result<(IpAddr, Option<u16>), NotUnderstood> {
 pub fn service(text: &str) -> Result<ServiceKey, NotUnderstood> {
     let (word, rest) = text
         .split_once([' ', ':'])
-        .filter(|(word, _)| matches!(*word, "tcp" | "udp" | "fwm" | "fwm6"))
+        .filter(|(word, _)| protocol(word).is_some() || matches!(*word, "fwm" | "fwm6"))
         .unwrap_or(("tcp", text));
     if let "fwm" | "fwm6" = word {
         let mark = rest.parse().ok().filter(|mark| *mark > 0).ok_or(NotUnderstood)?;
         return Ok(ServiceKey::Mark { ipv6: word == "fwm6", mark });
     }
     let both: SocketAddr = rest.parse().map_err(|_| NotUnderstood)?;
-    let protocol = if word == "udp" { Protocol::Udp } else { Protocol::Tcp };
+    let protocol = protocol(word).unwrap_or(Protocol::Tcp);
     Ok(ServiceKey::Address { protocol, address: both.ip(), port: both.port() })
+}
+
+fn protocol(word: &str) -> Option<Protocol> {
+    Protocol::ALL.into_iter().find(|protocol| protocol.word() == word)
 }
 
 /// What an operator orders.

@@ -15,8 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::datagram::Conversation;
 use super::{Phase, Run, random, tcp};
 use crate::lvs::check::CheckFailure;
-use crate::lvs::exchange::{DnsCheck, DnsRecord};
-use crate::lvs::model::Protocol;
+use crate::lvs::exchange::{DnsCheck, DnsRecord, Transport};
 
 /// Header of a message, RFC 1035 section 4.1.1.
 const HEADER: usize = 12;
@@ -29,11 +28,11 @@ pub(super) async fn check(check: &DnsCheck, run: &Run<'_>) -> Result<(), CheckFa
     let asked = Asked { check, pattern, id: u16::from_be_bytes(random()?) };
     let question = asked.bytes()?;
     match check.transport {
-        Protocol::Udp => {
+        Transport::Udp => {
             let conversation = Conversation::open(run).await?;
             conversation.ask(&question, |answer| asked.judge(answer)).await
         }
-        Protocol::Tcp => over_tcp(&asked, &question, run).await,
+        Transport::Tcp => over_tcp(&asked, &question, run).await,
     }
 }
 

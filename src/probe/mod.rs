@@ -45,6 +45,7 @@ mod radius;
 mod redis;
 pub mod replay;
 pub mod schedule;
+mod sctp;
 mod sip;
 mod smtp;
 mod stream;
@@ -138,6 +139,7 @@ async fn checked(spec: &CheckSpec, run: &Run<'_>) -> Result<Verdict, CheckFailur
         CheckKind::On => (),
         CheckKind::Off => return Err(CheckFailure::Local("switched off".to_owned())),
         CheckKind::Connect(Protocol::Tcp) => tcp::check(run).await?,
+        CheckKind::Connect(Protocol::Sctp) => sctp::check(run).await?,
         CheckKind::Connect(Protocol::Udp) | CheckKind::Ping => icmp::check(run).await?,
         CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
             negotiate(exchange, run).await?;

@@ -19,15 +19,14 @@ use super::{
 use crate::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict, receive_pattern};
 use crate::lvs::exchange::{
     DnsCheck, DnsRecord, Encryption, LdapCheck, Login, MailCheck, Password, RadiusCheck,
-    RedisCheck, SmtpCheck, SqlCheck,
+    RedisCheck, SmtpCheck, SqlCheck, Transport,
 };
-use crate::lvs::model::Protocol;
 
 /// An answer to the question for the address of `www.example.com`, which must match `192.0.2`:
 /// a datagram with id 0x7062. `None`: it answers no question of ours.
 pub fn dns(message: &[u8]) -> Option<Verdict> {
     let check = DnsCheck {
-        transport: Protocol::Udp,
+        transport: Transport::Udp,
         name: "www.example.com".to_owned(),
         record: record_of(message),
         receive: Some("192.0.2".to_owned()),

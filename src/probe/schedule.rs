@@ -169,7 +169,7 @@ impl Steps {
         let with = |kind| Arc::new(CheckSpec { kind, ..spec.clone() });
         match &spec.kind {
             CheckKind::Alternate { connects, negotiate } => Self::Alternate {
-                connect: with(CheckKind::Connect(negotiate.transport())),
+                connect: with(CheckKind::Connect(negotiate.transport().into())),
                 negotiate: with(CheckKind::Negotiate(negotiate.clone())),
                 connects: *connects,
                 left: 0,

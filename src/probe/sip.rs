@@ -6,14 +6,13 @@ use super::datagram::Conversation;
 use super::lines::{Lines, REPLIES};
 use super::{Phase, Run, garbage, own_address, tcp};
 use crate::lvs::check::{CheckFailure, shown};
-use crate::lvs::exchange::SipCheck;
-use crate::lvs::model::Protocol;
+use crate::lvs::exchange::{SipCheck, Transport};
 
 /// Asks, and wants 200.
 pub(super) async fn check(check: &SipCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
     match check.transport {
-        Protocol::Tcp => over_tcp(check, run).await,
-        Protocol::Udp => over_udp(check, run).await,
+        Transport::Tcp => over_tcp(check, run).await,
+        Transport::Udp => over_udp(check, run).await,
     }
 }
 

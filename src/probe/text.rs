@@ -7,8 +7,7 @@ use super::lines::{Limits, Lines};
 use super::stream::open;
 use super::{Phase, Run};
 use crate::lvs::check::CheckFailure;
-use crate::lvs::exchange::TextCheck;
-use crate::lvs::model::Protocol;
+use crate::lvs::exchange::{TextCheck, Transport};
 
 /// For answers of which we know nothing: as much as of a page of HTTP.
 pub(super) const ANSWER: Limits = Limits { line: 64 * 1024, lines: 10_000, total: 1024 * 1024 };
@@ -17,8 +16,8 @@ pub(super) const ANSWER: Limits = Limits { line: 64 * 1024, lines: 10_000, total
 pub(super) async fn check(check: &TextCheck, run: &Run<'_>) -> Result<(), CheckFailure> {
     let pattern = run.context.receive(check.receive.as_deref())?;
     match check.transport {
-        Protocol::Tcp => over_tcp(check, run, pattern).await,
-        Protocol::Udp => {
+        Transport::Tcp => over_tcp(check, run, pattern).await,
+        Transport::Udp => {
             let judge = |answer: &[u8]| Some(judge(answer, pattern));
             Conversation::open(run).await?.ask(check.send.as_bytes(), judge).await
         }

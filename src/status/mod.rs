@@ -133,6 +133,21 @@ pub struct SyncStatus {
     pub fresh: bool,
     /// Why it does not run.
     pub fault: Option<String>,
+    /// The multicast group.
+    #[serde(default)]
+    pub group: Option<std::net::IpAddr>,
+    /// Its UDP port.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Whose messages are taken, while the guard is in force; empty: anybody's.
+    #[serde(default)]
+    pub peers: Vec<std::net::IpAddr>,
+    /// Why messages of anybody are taken; `None`: the guard is in force.
+    #[serde(default)]
+    pub unguarded: Option<String>,
+    /// Whether a virtual IP is on the same interface: clients may send to it.
+    #[serde(default)]
+    pub among_clients: bool,
 }
 
 /// What takes one VIP out of service when this node's core does not run.

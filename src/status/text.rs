@@ -112,6 +112,13 @@ fn write_warmth(out: &mut String, warmth: &Warmth) -> fmt::Result {
 fn write_sync(out: &mut String, sync: &SyncStatus) -> fmt::Result {
     let SyncStatus { interface, id, wanted, .. } = sync;
     write!(out, "sync  {wanted} on {interface}, id {id}")?;
+    match &sync.unguarded {
+        None => {
+            let peers: Vec<String> = sync.peers.iter().map(ToString::to_string).collect();
+            write!(out, ", from {} only", peers.join(" and "))?;
+        }
+        Some(_) => out.write_str(", from anybody")?,
+    }
     match &sync.fault {
         Some(why) => writeln!(out, "  NOT RUNNING: {why}"),
         None if sync.role.as_ref() != Some(wanted) => writeln!(out, "  about to run"),

@@ -1,17 +1,19 @@
 //! service=dns against dnsmasq.
 
 use pairbeat::lvs::check::{CheckFailure, Verdict};
-use pairbeat::lvs::exchange::{DnsCheck, DnsRecord, Exchange};
-use pairbeat::lvs::model::Protocol::{self, Tcp, Udp};
+use pairbeat::lvs::exchange::{
+    DnsCheck, DnsRecord, Exchange,
+    Transport::{self, Tcp, Udp},
+};
 
 use super::rig::{self, Daemon, Place};
 
-fn asking(transport: Protocol, name: &str, record: DnsRecord, receive: Option<&str>) -> Exchange {
+fn asking(transport: Transport, name: &str, record: DnsRecord, receive: Option<&str>) -> Exchange {
     let (name, receive) = (name.to_owned(), receive.map(str::to_owned));
     Exchange::Dns(DnsCheck { transport, name, record, receive })
 }
 
-fn www(transport: Protocol) -> Exchange {
+fn www(transport: Transport) -> Exchange {
     asking(transport, "www.example.com", DnsRecord::A, Some("^192.0.2.80$"))
 }
 

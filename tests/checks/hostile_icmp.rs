@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pairbeat::lvs::check::{CheckFailure, CheckKind, CheckSpec, Verdict};
-use pairbeat::lvs::exchange::{DnsCheck, DnsRecord, Exchange};
+use pairbeat::lvs::exchange::{DnsCheck, DnsRecord, Exchange, Transport};
 use pairbeat::lvs::model::Protocol;
 use pairbeat::probe::tls::Trust;
 use socket2::{Domain, Socket, Type};
@@ -83,8 +83,8 @@ fn kinds() -> Vec<(&'static str, CheckKind)> {
     vec![
         ("ping", CheckKind::Ping),
         ("connect", CheckKind::Connect(Protocol::Tcp)),
-        ("dns over UDP", CheckKind::Negotiate(asks(Protocol::Udp))),
-        ("dns over TCP", CheckKind::Negotiate(asks(Protocol::Tcp))),
+        ("dns over UDP", CheckKind::Negotiate(asks(Transport::Udp))),
+        ("dns over TCP", CheckKind::Negotiate(asks(Transport::Tcp))),
     ]
 }
 

@@ -7,9 +7,8 @@ use futures_util::StreamExt;
 use md5::{Digest, Md5};
 use pairbeat::lvs::check::Verdict;
 use pairbeat::lvs::exchange::{
-    DnsCheck, DnsRecord, Exchange, Password, RadiusCheck, SipCheck, TextCheck,
+    DnsCheck, DnsRecord, Exchange, Password, RadiusCheck, SipCheck, TextCheck, Transport,
 };
-use pairbeat::lvs::model::Protocol;
 use pairbeat::probe::tls::Trust;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
@@ -257,7 +256,7 @@ fn padded(mut answer: Vec<u8>, len: usize) -> Vec<u8> {
 
 fn talks() -> Vec<Talk> {
     let name = "a.example".to_owned();
-    let (udp, record) = (Protocol::Udp, DnsRecord::A);
+    let (udp, record) = (Transport::Udp, DnsRecord::A);
     let asks = DnsCheck { transport: udp, name, record, receive: None };
     let (password, secret) = (Password::new("pw"), Password::new(SECRET));
     let logs_in = RadiusCheck { login: "probe".to_owned(), password, secret };

@@ -2,9 +2,8 @@
 
 use pairbeat::lvs::exchange::{
     Encryption, Exchange, HttpCheck, HttpMethod, MailCheck, ProxyCheck, SipCheck, SmtpCheck,
-    TextCheck, Wanted,
+    TextCheck, Transport, Wanted,
 };
-use pairbeat::lvs::model::Protocol;
 
 use crate::rig::{by_system, login};
 use crate::script::Act::{self, Hear, HearHead, Say, Tls};
@@ -70,7 +69,7 @@ pub(crate) fn dialogs() -> Vec<Dialog> {
         all.push(dialog(names[2], Exchange::Pop(mail(tls)), words, plain(script)));
     }
     let text = TextCheck {
-        transport: Protocol::Tcp,
+        transport: Transport::Tcp,
         send: "ping\n".to_owned(),
         receive: Some("^pong$".to_owned()),
         half_close: true,
@@ -89,7 +88,7 @@ pub(crate) fn dialogs() -> Vec<Dialog> {
     let no = "HTTP/1.1 503 Oops\r\nContent-Length: 0\r\n\r\n";
     let words = ("HTTP/1.1 100 Continue\r\n\r\n", no);
     all.push(dialog("http_proxy", Exchange::Proxy(proxy), words, vec![HearHead, say(page)]));
-    let sip = SipCheck { transport: Protocol::Tcp, user: None };
+    let sip = SipCheck { transport: Transport::Tcp, user: None };
     let options = "SIP/2.0 100 Trying\r\n\r\nSIP/2.0 200 OK\r\n\r\n";
     let words = ("SIP/2.0 100 Trying\r\n\r\n", "SIP/2.0 404 Not Found\r\n\r\n");
     all.push(dialog("sip", Exchange::Sip(sip), words, vec![HearHead, say(options)]));

@@ -1,12 +1,11 @@
 //! type = "sip" against kamailio.
 
 use pairbeat::lvs::check::{CheckFailure, Verdict};
-use pairbeat::lvs::exchange::{Exchange, SipCheck};
-use pairbeat::lvs::model::Protocol;
+use pairbeat::lvs::exchange::{Exchange, SipCheck, Transport};
 
 use super::rig::{self, Daemon, Place};
 
-fn options(transport: Protocol) -> Exchange {
+fn options(transport: Transport) -> Exchange {
     Exchange::Sip(SipCheck { transport, user: Some("joe@example.org".to_owned()) })
 }
 
@@ -25,14 +24,14 @@ fn kamailio(answer: &str, so: impl Fn(&Verdict) -> bool) -> Option<(Daemon, u16)
     let directory = place.text().to_owned();
     let arguments = ["-f", &file, "-DD", "-E", "-m", "16", "-M", "4", "-Y", &directory];
     let server = Daemon::of(place, &program, &arguments);
-    Some((server.until(&options(Protocol::Tcp), port, so), port))
+    Some((server.until(&options(Transport::Tcp), port, so), port))
 }
 
 #[test]
 fn a_server_that_answers_to_options_is_up_over_udp_and_tcp() {
     let up = |verdict: &Verdict| *verdict == Verdict::Up;
     let Some((_server, port)) = kamailio("\"200\", \"OK\"", up) else { return };
-    assert_eq!(rig::verdict(&options(Protocol::Udp), port), Verdict::Up);
+    assert_eq!(rig::verdict(&options(Transport::Udp), port), Verdict::Up);
 }
 
 #[test]
@@ -42,6 +41,6 @@ fn a_server_that_says_that_it_cannot_is_down_with_its_words() {
         words.contains("503 Under maintenance")
     };
     let Some((_server, port)) = kamailio("\"503\", \"Under maintenance\"", says) else { return };
-    let verdict = rig::verdict(&options(Protocol::Udp), port);
+    let verdict = rig::verdict(&options(Transport::Udp), port);
     assert!(says(&verdict), "{verdict:?}");
 }

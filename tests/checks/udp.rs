@@ -3,14 +3,13 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use pairbeat::lvs::check::{CheckFailure, Verdict};
-use pairbeat::lvs::exchange::{Exchange, SipCheck, TextCheck};
-use pairbeat::lvs::model::Protocol;
+use pairbeat::lvs::exchange::{Exchange, SipCheck, TextCheck, Transport};
 
 use crate::rig::{SHORT, answering, free_port, is_silence, verdict, verdict_within};
 
 fn text(receive: Option<&str>) -> Exchange {
     Exchange::Text(TextCheck {
-        transport: Protocol::Udp,
+        transport: Transport::Udp,
         send: "ping".to_owned(),
         receive: receive.map(str::to_owned),
         half_close: true,
@@ -19,7 +18,7 @@ fn text(receive: Option<&str>) -> Exchange {
 
 fn sip() -> Exchange {
     let user = Some("joe@example.org".to_owned());
-    Exchange::Sip(SipCheck { transport: Protocol::Udp, user })
+    Exchange::Sip(SipCheck { transport: Transport::Udp, user })
 }
 
 #[test]

@@ -249,7 +249,7 @@ fn template(
         CheckKind::Negotiate(exchange) | CheckKind::Alternate { negotiate: exchange, .. } => {
             exchange.port()
         }
-        CheckKind::Connect(Protocol::Tcp) => None,
+        CheckKind::Connect(Protocol::Tcp | Protocol::Sctp) => None,
         CheckKind::External(_) => return Some(server(key, line, check, (address, line.port))),
         CheckKind::Connect(Protocol::Udp)
         | CheckKind::Agent(_)

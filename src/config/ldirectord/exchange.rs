@@ -9,7 +9,7 @@ use crate::config::ldirectord::{Context, http};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
     Authority, DnsCheck, Encryption, Exchange, HttpCheck, HttpMethod, MailCheck, OracleCheck,
-    Password, SmtpCheck, SqlCheck, TextCheck, Tls, Wanted,
+    Password, SmtpCheck, SqlCheck, TextCheck, Tls, Transport, Wanted,
 };
 use crate::lvs::model::{Protocol, ServiceKey};
 
@@ -183,8 +183,8 @@ fn dns(from: &Virtual<'_>, line: &Real<'_>, context: &mut Context<'_, '_>) -> Op
         }
     }
     let transport = match from.key {
-        ServiceKey::Address { protocol, .. } => protocol,
-        ServiceKey::Mark { .. } => Protocol::Udp,
+        ServiceKey::Address { protocol: Protocol::Tcp, .. } => Transport::Tcp,
+        ServiceKey::Address { .. } | ServiceKey::Mark { .. } => Transport::Udp,
     };
     exchange::dns(&texts, transport, None, context.faults)
 }
@@ -208,9 +208,9 @@ fn text(from: &Virtual<'_>, line: &Real<'_>) -> TextCheck {
 }
 
 /// That of the service; TCP for a mark, as with ldirectord.
-fn transport(from: &Virtual<'_>) -> Protocol {
+fn transport(from: &Virtual<'_>) -> Transport {
     match from.key {
-        ServiceKey::Address { protocol, .. } => protocol,
-        ServiceKey::Mark { .. } => Protocol::Tcp,
+        ServiceKey::Address { protocol: Protocol::Udp, .. } => Transport::Udp,
+        ServiceKey::Address { .. } | ServiceKey::Mark { .. } => Transport::Tcp,
     }
 }

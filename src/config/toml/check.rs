@@ -13,7 +13,7 @@ use crate::config::toml::exchange::{Page, Said};
 use crate::config::toml::source;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::check::CheckKind;
-use crate::lvs::exchange::{Exchange, HttpMethod};
+use crate::lvs::exchange::{Exchange, HttpMethod, Transport};
 use crate::lvs::model::{Pace, Protocol, Retry, ServiceKey};
 use crate::lvs::program::{FileCheck, ProgramCheck, Told};
 
@@ -190,7 +190,7 @@ impl<'d> Check<'d> {
             Kind::On => return Some((CheckKind::On, address, 0)),
             Kind::Off => return Some((CheckKind::Off, address, 0)),
             Kind::Ping => return Some((CheckKind::Ping, address, 0)),
-            Kind::Connect => (CheckKind::Connect(Protocol::Tcp), None),
+            Kind::Connect => (CheckKind::Connect(connected(key)), None),
             kind => {
                 let exchange = self.exchange(kind, key, span, walk)?;
                 let default = exchange.port();
@@ -245,11 +245,11 @@ impl<'d> Check<'d> {
             Kind::Pops => said.mail(true, self.host, span, walk).map(Exchange::Pop),
             Kind::Radius => said.radius(span, walk),
             Kind::Redis => said.redis(span, walk),
-            Kind::SimpleTcp => Some(said.text(Protocol::Tcp, self.receive, span)),
+            Kind::SimpleTcp => Some(said.text(Transport::Tcp, self.receive, span)),
             Kind::Sip => said.sip(key, span, walk),
             Kind::Smtp => Some(said.smtp(false, self.host)),
             Kind::Submission => Some(said.smtp(true, self.host)),
-            Kind::Udp => Some(said.text(Protocol::Udp, self.receive, span)),
+            Kind::Udp => Some(said.text(Transport::Udp, self.receive, span)),
             Kind::On
             | Kind::Off
             | Kind::Connect
@@ -306,8 +306,16 @@ fn by_service(key: &ServiceKey) -> Kind {
     match key {
         ServiceKey::Address { protocol: Protocol::Tcp, port: 80, .. } => Kind::Http,
         ServiceKey::Address { protocol: Protocol::Tcp, port: 443, .. } => Kind::Https,
-        ServiceKey::Address { protocol: Protocol::Tcp, .. } => Kind::Connect,
+        ServiceKey::Address { protocol: Protocol::Tcp | Protocol::Sctp, .. } => Kind::Connect,
         ServiceKey::Address { protocol: Protocol::Udp, .. } | ServiceKey::Mark { .. } => Kind::Ping,
+    }
+}
+
+/// What a connection is made by: TCP, but to a service over SCTP.
+fn connected(key: &ServiceKey) -> Protocol {
+    match key {
+        ServiceKey::Address { protocol: Protocol::Sctp, .. } => Protocol::Sctp,
+        ServiceKey::Address { .. } | ServiceKey::Mark { .. } => Protocol::Tcp,
     }
 }
 

@@ -264,14 +264,13 @@ fn address_key(
 }
 
 fn protocol(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Protocol> {
-    match item.text(walk)?.text {
-        "tcp" => Some(Protocol::Tcp),
-        "udp" => Some(Protocol::Udp),
-        other => {
-            walk.faults.fault(item.span, format!("`{other}` is not a protocol")).help("tcp, udp");
-            None
-        }
+    let word = item.text(walk)?.text;
+    let found = Protocol::ALL.into_iter().find(|protocol| protocol.word() == word);
+    if found.is_none() {
+        let help = Protocol::ALL.map(Protocol::word).join(", ");
+        walk.faults.fault(item.span, format!("`{word}` is not a protocol")).help(help);
     }
+    found
 }
 
 fn family(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Family> {
@@ -428,7 +427,7 @@ fn sorry<'d>(item: Item<'d>, walk: &mut Walk<'_>) -> Option<Sorry<'d>> {
     Some(Sorry { word: word?, forwarding, check })
 }
 
-/// `ADDRESS[:PORT]` of the service's family.
+/// `ADDRESS[:PORT]`; a name stands for an address of the service's family.
 fn server(word: Word<'_>, key: &ServiceKey, walk: &mut Walk<'_>) -> Option<(IpAddr, Option<u16>)> {
     let (host, port) = match word.text.parse::<IpAddr>() {
         Ok(_) => (word, None),
@@ -437,7 +436,11 @@ fn server(word: Word<'_>, key: &ServiceKey, walk: &mut Walk<'_>) -> Option<(IpAd
             (endpoint.host, endpoint.port)
         }
     };
-    let family = if key.is_ipv6() { Family::V6 } else { Family::V4 };
+    let family = match host.text.parse::<IpAddr>() {
+        Ok(ip) => Family::of(ip),
+        Err(_) if key.is_ipv6() => Family::V6,
+        Err(_) => Family::V4,
+    };
     let protocol = match key {
         ServiceKey::Address { protocol, .. } => *protocol,
         ServiceKey::Mark { .. } => Protocol::Tcp,
@@ -508,6 +511,7 @@ fn real(
         None => first,
     };
     let forwarding = method.or(service.forwarding).unwrap_or(Forwarding::Gate);
+    reachable((first, last), forwarding, key, word, walk)?;
     let in_table = server_port(key, forwarding, port, Some(word.span()), &mut walk.director());
     let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
     let weight = weight.unwrap_or(Some(1))?;
@@ -532,4 +536,26 @@ fn real(
         });
     }
     Some(reals)
+}
+
+/// The kernel gets from one address family to the other by tunnels only.
+fn reachable(
+    (first, last): (IpAddr, IpAddr),
+    forwarding: Forwarding,
+    key: &ServiceKey,
+    word: Word<'_>,
+    walk: &mut Walk<'_>,
+) -> Option<()> {
+    if first.is_ipv6() != last.is_ipv6() {
+        walk.faults.fault(word.span(), "a range from one address family to the other");
+        return None;
+    }
+    if first.is_ipv6() == key.is_ipv6() || forwarding.is_tunnel() {
+        return Some(());
+    }
+    let families = if key.is_ipv6() { "IPv4 server of an IPv6" } else { "IPv6 server of an IPv4" };
+    let message = format!("`{first}` is an {families} service, and `{forwarding}` can't get there");
+    let help = "`forwarding = \"ipip\"`, or another tunnel: gue, gre";
+    walk.faults.fault(word.span(), message).help(help);
+    None
 }

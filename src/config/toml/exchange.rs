@@ -8,7 +8,7 @@ use crate::config::toml::{http, tls};
 use crate::keys::Secret;
 use crate::lvs::exchange::{
     DnsRecord, Exchange, GRPC_SERVICE_MAX, GrpcCheck, HttpCheck, HttpMethod, Login, MailCheck,
-    Password, RedisCheck, SmtpCheck, SqlCheck,
+    Password, RedisCheck, SmtpCheck, SqlCheck, Transport,
 };
 use crate::lvs::model::{Protocol, ServiceKey};
 
@@ -80,7 +80,7 @@ impl<'d> Said<'d> {
         at: Span,
         walk: &mut Walk<'_>,
     ) -> Option<Exchange> {
-        let transport = transport(key);
+        let transport = transport("dns", key, at, walk)?;
         let texts = self.texts(receive, at);
         exchange::dns(&texts, transport, self.record, &mut walk.faults).map(Exchange::Dns)
     }
@@ -154,7 +154,8 @@ impl<'d> Said<'d> {
     /// OPTIONS for the login, over the protocol of the service; UDP for a mark.
     pub(super) fn sip(&self, key: &ServiceKey, at: Span, walk: &mut Walk<'_>) -> Option<Exchange> {
         let texts = self.texts(None, at);
-        exchange::sip(&texts, transport(key), &mut walk.faults).map(Exchange::Sip)
+        let transport = transport("sip", key, at, walk)?;
+        exchange::sip(&texts, transport, &mut walk.faults).map(Exchange::Sip)
     }
 
     /// A greeting, and a login where there is one.
@@ -212,7 +213,7 @@ impl<'d> Said<'d> {
     /// The request as it is.
     pub(super) fn text(
         &self,
-        transport: Protocol,
+        transport: Transport,
         receive: Option<Word<'d>>,
         at: Span,
     ) -> Exchange {
@@ -242,11 +243,19 @@ pub(super) struct Page<'d> {
     pub(super) host: Option<&'d str>,
 }
 
-/// That of the service; UDP for a mark.
-fn transport(key: &ServiceKey) -> Protocol {
+/// That of the service; UDP for a mark. A fault where the service's can't carry `what`.
+fn transport(what: &str, key: &ServiceKey, at: Span, walk: &mut Walk<'_>) -> Option<Transport> {
     match key {
-        ServiceKey::Address { protocol, .. } => *protocol,
-        ServiceKey::Mark { .. } => Protocol::Udp,
+        ServiceKey::Address { protocol: Protocol::Tcp, .. } => Some(Transport::Tcp),
+        ServiceKey::Address { protocol: Protocol::Udp, .. } | ServiceKey::Mark { .. } => {
+            Some(Transport::Udp)
+        }
+        ServiceKey::Address { protocol: Protocol::Sctp, .. } => {
+            let message = format!("a check of {what} goes over the service's tcp or udp, not sctp");
+            let help = "`check = \"connect\"` connects by SCTP; a program can say more";
+            walk.faults.fault(at, message).help(help);
+            None
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A resource is a string in the syntax of haresources, or a table: `{ address = "IP/PREFIX",
 //! interface, label, broadcast }`, `{ director = "NAME" }`, `{ sync = "INTERFACE", id, group, port,
-//! ttl, maxlen }`, `{ script = "NAME", args = [...] }`, `{ ocf = "PROVIDER:AGENT", params = { ... } }`,
+//! ttl, maxlen, peers }`, `{ script = "NAME", args = [...] }`, `{ ocf = "PROVIDER:AGENT", params = { ... } }`,
 //! `{ systemd = "UNIT" }`, each with `start_timeout` and `stop_timeout`; a program also with `monitor`,
 //! `monitor_interval`, `monitor_timeout`, `restarts` and `failure_decay`.
 
@@ -260,6 +260,7 @@ fn sync(item: Item<'_>, fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<
     let ttl = number("ttl", 1, u32::from(u8::MAX));
     let maxlen = number("maxlen", *sync::MAXLEN.start(), *sync::MAXLEN.end());
     let group = fields.take("group").and_then(|item| multicast(item, walk));
+    let peers = fields.take("peers").map_or_else(Vec::new, |item| peers(item, walk));
     let interface = sync::interface(item.text(walk)?, &mut walk.faults)?;
     let text = format!("LVSSyncDaemonSwap::master::{interface}::{id}");
     let sync = Sync {
@@ -268,9 +269,31 @@ fn sync(item: Item<'_>, fields: &mut Fields<'_>, walk: &mut Walk<'_>) -> Option<
         port: port.and_then(|port| u16::try_from(port).ok()),
         ttl: ttl.and_then(|ttl| u8::try_from(ttl).ok()),
         maxlen: maxlen.and_then(|maxlen| u16::try_from(maxlen).ok()),
+        peers,
         ..Sync::new(&interface)
     };
     Some(plain(&text, ResourceKind::Sync(sync)))
+}
+
+/// One address, or an array of them.
+fn peers(item: Item<'_>, walk: &mut Walk<'_>) -> Vec<IpAddr> {
+    let items = if item.is_array() { item.items(walk) } else { vec![item] };
+    if let Some(extra) = items.get(sync::PEERS_MAX) {
+        walk.faults.fault(extra.span, format!("over {} addresses", sync::PEERS_MAX));
+    }
+    let mut peers = Vec::new();
+    for item in items {
+        let Some(word) = item.text(walk) else { continue };
+        match word.text.parse::<IpAddr>().ok().filter(|ip| !ip.is_multicast()) {
+            Some(ip) => peers.push(ip),
+            None => {
+                let message = format!("`{}` is not the address of a node", word.text);
+                let help = "those of both nodes on that interface: `[\"10.0.0.1\", \"10.0.0.2\"]`";
+                walk.faults.fault(item.span, message).help(help);
+            }
+        }
+    }
+    peers
 }
 
 fn multicast(item: Item<'_>, walk: &mut Walk<'_>) -> Option<IpAddr> {

@@ -385,3 +385,89 @@ fn mails_of_a_director_are_those_of_its_services_but_for_what_they_say_themselve
         ]
     );
 }
+
+/// The configuration with one group and one service of `lines`, and what was found.
+fn with_service(resources: &str, lines: &str) -> (Option<Config>, Vec<String>) {
+    loaded(&format!(
+        "{CLUSTER}[[group]]\nname=\"g\"\npreferred=\"a\"\nresources=[\"10.9.9.9/24/eth0\",\
+         {resources}{{director=\"d\"}}]\n[[director.d.service]]\n{lines}\n"
+    ))
+}
+
+#[test]
+fn sctp_is_checked_by_an_association_and_not_by_what_goes_over_tcp_or_udp_only() {
+    let service = |check: &str| {
+        let lines =
+            format!("address=\"10.9.9.9:3868\"\nprotocol=\"sctp\"\nreal=[\"10.1.0.1\"]\n{check}");
+        with_service("", &lines)
+    };
+    for (check, want) in
+        [("", "Connect(Sctp)"), ("check=\"connect\"", "Connect(Sctp)"), ("check=\"ping\"", "Ping")]
+    {
+        let (config, found) = service(check);
+        let director = config.unwrap_or_else(|| panic!("{found:?}")).directors.pop_first();
+        let service = &director.unwrap().1.services[0];
+        assert_eq!(format!("{:#}", service.key), "sctp 10.9.9.9:3868");
+        assert_eq!(format!("{:?}", service.reals[0].check), want);
+    }
+    for (check, what) in [("check=\"dns\"", "dns"), ("check=\"sip\"", "sip")] {
+        let (config, found) = service(check);
+        let want = format!("a check of {what} goes over the service's tcp or udp, not sctp");
+        assert!(config.is_none() && found.iter().any(|it| it.ends_with(&want)), "{found:?}");
+    }
+    let (_, found) = with_service("", "address=\"10.9.9.9:1\"\nprotocol=\"dccp\"\nreal=[]");
+    assert!(found.iter().any(|it| it.ends_with("`dccp` is not a protocol")), "{found:?}");
+}
+
+#[test]
+fn a_server_of_the_other_address_family_is_reached_by_a_tunnel_and_not_beside_a_sync() {
+    let service = |vip: &str, real: &str, method: &str| {
+        let lines = format!(
+            "address=\"{vip}\"\nreal=[\"{real}\"]\nforwarding=\"{method}\"\ncheck=\"ping\""
+        );
+        (with_service("", &lines), with_service("{sync=\"eth1\"},", &lines))
+    };
+    for (vip, real, shown) in
+        [("10.9.9.9:80", "fd00::7", "[fd00::7]:80"), ("[fd00::9]:80", "10.1.0.1", "10.1.0.1:80")]
+    {
+        for method in ["ipip", "gue:6080", "gre,csum"] {
+            let ((config, found), (beside_sync, why)) = service(vip, real, method);
+            let director = config.unwrap_or_else(|| panic!("{found:?}")).directors.pop_first();
+            let service = &director.unwrap().1.services[0];
+            assert_eq!(service.reals[0].key.to_string(), shown);
+            assert_eq!(service.reals[0].check_address, real.parse::<std::net::IpAddr>().unwrap());
+            assert!(beside_sync.is_none(), "{why:?}");
+            assert!(
+                why.iter().any(|it| it.contains("the kernel does one or the other")),
+                "{why:?}"
+            );
+        }
+        for method in ["gate", "masq"] {
+            let ((config, found), _) = service(vip, real, method);
+            let want = format!("and `{method}` can't get there");
+            assert!(config.is_none() && found.iter().any(|it| it.ends_with(&want)), "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sync_takes_messages_of_the_nodes_only_where_their_addresses_are_known() {
+    let admitted = |sync: &str| {
+        let lines = "address=\"10.9.9.9:80\"\nreal=[\"10.1.0.1\"]\ncheck=\"ping\"";
+        let (config, found) = with_service(&format!("{{{sync}}},"), lines);
+        let config = config.unwrap_or_else(|| panic!("{found:?}"));
+        let peers = config.sync().unwrap().1.admitted(&config.links);
+        (peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "), found)
+    };
+    let (peers, found) = admitted("sync=\"eth0\",peers=[\"10.9.9.2\",\"10.9.9.1\"]");
+    assert_eq!((peers.as_str(), found), ("10.9.9.1 10.9.9.2", Vec::new()));
+    let (peers, found) = admitted("sync=\"eth7\"");
+    assert_eq!((peers.as_str(), found), ("", Vec::new()));
+    let (_, found) = admitted("sync=\"eth0\"");
+    assert!(
+        found.iter().any(|it| it.contains("on eth0, where the clients are, and takes messages of")),
+        "{found:?}"
+    );
+    let (_, found) = with_service("{sync=\"eth0\",peers=\"224.0.0.1\"},", "mark=1\nreal=[]");
+    assert!(found.iter().any(|it| it.ends_with("is not the address of a node")), "{found:?}");
+}

@@ -8,7 +8,7 @@ use crate::import::document::Table;
 use crate::import::keepalived::check::{self, Checked, Timing};
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::table::{self, Place};
-use crate::import::model::{Real, Service, endpoint, is_usable, netmask};
+use crate::import::model::{Real, Service, is_usable, netmask};
 use crate::import::remark::{At, Remarks};
 use crate::lvs::model::{Checksum, Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
 
@@ -51,7 +51,7 @@ impl Lvs {
         let Some(members) = members else { return };
         let server = Server::read(node, remarks);
         for member in members {
-            let Some(key) = server.key(member, &node.at, remarks) else { continue };
+            let key = server.key(member);
             if self.services.iter().any(|known| known.key == key) {
                 let text = format!("virtual server {key:#} is there twice; keepalived merges them");
                 remarks.left_out(&node.at, text);
@@ -185,7 +185,7 @@ fn told(line: &Node, remarks: &mut Remarks) -> Option<Vec<String>> {
 
 /// What a `virtual_server` says for all of its addresses.
 struct Server {
-    protocol: Option<Protocol>,
+    protocol: Protocol,
     ipv6: bool,
     template: Service,
     forwarding: Forwarding,
@@ -202,7 +202,7 @@ impl Server {
     fn read(node: &Node, remarks: &mut Remarks) -> Self {
         let placeholder = ServiceKey::Mark { ipv6: false, mark: 1 };
         let mut server = Self {
-            protocol: Some(Protocol::Udp),
+            protocol: Protocol::Udp,
             ipv6: false,
             template: Service::new(placeholder, SCHEDULER),
             forwarding: Forwarding::Masq,
@@ -291,21 +291,11 @@ impl Server {
         }
     }
 
-    fn key(&self, member: Member, at: &At, remarks: &mut Remarks) -> Option<ServiceKey> {
+    fn key(&self, member: Member) -> ServiceKey {
         match member {
-            Member::Mark(mark) => Some(ServiceKey::Mark { ipv6: self.ipv6, mark }),
+            Member::Mark(mark) => ServiceKey::Mark { ipv6: self.ipv6, mark },
             Member::Address(address, port) => {
-                if self.protocol.is_none() {
-                    remarks.left_out(
-                        at,
-                        format!(
-                            "virtual server {}: only TCP and UDP are balanced",
-                            endpoint(address, Some(port))
-                        ),
-                    );
-                }
-                let protocol = self.protocol?;
-                Some(ServiceKey::Address { protocol, address, port })
+                ServiceKey::Address { protocol: self.protocol, address, port }
             }
         }
     }
@@ -423,16 +413,13 @@ struct Found {
     inhibit: bool,
 }
 
-fn protocol(value: &str, at: &At, remarks: &mut Remarks) -> Option<Protocol> {
-    match value.to_ascii_uppercase().as_str() {
-        "TCP" => Some(Protocol::Tcp),
-        "UDP" => Some(Protocol::Udp),
-        "SCTP" => None,
-        _ => {
-            remarks.changed(at, format!("`protocol {value}` is none: UDP, as keepalived does"));
-            Some(Protocol::Udp)
-        }
-    }
+fn protocol(value: &str, at: &At, remarks: &mut Remarks) -> Protocol {
+    let word = value.to_ascii_lowercase();
+    let known = Protocol::ALL.into_iter().find(|protocol| protocol.word() == word);
+    known.unwrap_or_else(|| {
+        remarks.changed(at, format!("`protocol {value}` is none: UDP, as keepalived does"));
+        Protocol::Udp
+    })
 }
 
 fn scheduler(value: &str, at: &At, remarks: &mut Remarks) -> String {

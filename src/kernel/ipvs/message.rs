@@ -187,6 +187,7 @@ fn protocol_number(protocol: Protocol) -> u16 {
     match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
+        Protocol::Sctp => 132,
     }
 }
 
@@ -240,8 +241,8 @@ fn read_tunnel(attrs: &[u8]) -> Forwarding {
     }
 }
 
-/// A service from a dump, without its destinations. `Ok(None)` where it is of a kind that we
-/// never make (SCTP) and so can't be ours.
+/// A service from a dump, without its destinations. `Some(None)` where it is of a kind that we
+/// never make, and so can't be ours.
 pub(super) fn read_service(message: &[u8]) -> Option<Option<(ServiceKey, ServiceEntry)>> {
     let attrs = attribute(message, top::SERVICE)?;
     let Some(key) = read_key(attrs)? else { return Some(None) };
@@ -266,6 +267,7 @@ fn read_key(attrs: &[u8]) -> Option<Option<ServiceKey>> {
     let protocol = match u16_at(attribute(attrs, svc::PROTOCOL)?, 0)? {
         6 => Protocol::Tcp,
         17 => Protocol::Udp,
+        132 => Protocol::Sctp,
         _ => return Some(None),
     };
     let address = read_address(family, attribute(attrs, svc::ADDR)?)?;

@@ -9,7 +9,7 @@ use crate::lvs::fault::KernelFault;
 use crate::lvs::model::{DestEntry, RealKey, ServiceEntry, ServiceKey};
 use crate::lvs::plan::Op;
 
-/// The services in one piece of a dump, without their destinations; SCTP ones are left out.
+/// The services in one piece of a dump, without their destinations.
 ///
 /// # Errors
 /// [`KernelFault::Unreadable`], or the errno that the piece ends with.

@@ -100,10 +100,10 @@ fn cut_answers_are_refused_and_never_a_panic() {
 }
 
 #[test]
-fn an_sctp_service_is_nobodys_business() {
+fn a_service_of_another_protocol_is_nobodys_business() {
     let [key, ..] = keys();
     let mut attrs = body(|batch| put_service(batch, &key));
-    attrs[16] = 132;
+    attrs[16] = 33;
     assert_eq!(read_service(&attrs), Some(None));
 }
 

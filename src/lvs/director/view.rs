@@ -54,7 +54,7 @@ pub struct ServiceView {
     pub director: String,
     /// `192.168.2.110:80`, `[2001:db8::1]:80`, `fwm 7`, `fwm6 7`.
     pub service: String,
-    /// `tcp`, `udp`; `fwm` with a firewall mark.
+    /// `tcp`, `udp`, `sctp`; `fwm` with a firewall mark.
     pub protocol: String,
     /// As configured.
     pub scheduler: String,
@@ -175,7 +175,7 @@ pub struct RealView {
     /// Its connections through this node, at the last reading of the kernel's table.
     #[serde(default)]
     pub connections: ConnectionCount,
-    /// As many of them are open: with TCP the established ones, with UDP all that the kernel has
+    /// As many of them are open: with TCP and SCTP the established ones, with UDP all that the kernel has
     /// not forgotten.
     #[serde(default)]
     pub open: u32,
@@ -338,7 +338,7 @@ fn quorum(quorum: &Quorum, pools: Option<&Pools>) -> Option<QuorumView> {
 /// IPVS counts every UDP flow as inactive; of a mark's connections we do not know which they are.
 fn open(service: &ServiceKey, count: ConnectionCount) -> u32 {
     match service {
-        ServiceKey::Address { protocol: Protocol::Tcp, .. } => count.active,
+        ServiceKey::Address { protocol: Protocol::Tcp | Protocol::Sctp, .. } => count.active,
         ServiceKey::Address { protocol: Protocol::Udp, .. } | ServiceKey::Mark { .. } => {
             count.active.saturating_add(count.inactive)
         }

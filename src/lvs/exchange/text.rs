@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Transport;
+
 use crate::lvs::exchange::{Encryption, Password, Tls};
-use crate::lvs::model::Protocol;
 
 /// Who logs in, and with what.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct SmtpCheck {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TextCheck {
     /// What carries it.
-    pub transport: Protocol,
+    pub transport: Transport,
     /// The text; may be empty with TCP, for a server that speaks first.
     pub send: String,
     /// Regular expression that must match in one line of the answer; checked when it was read.
@@ -66,7 +67,7 @@ pub struct FtpCheck {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SipCheck {
     /// What carries it.
-    pub transport: Protocol,
+    pub transport: Transport,
     /// Who is asked for and who asks, `USER@HOST`, without blanks, control characters and angle
     /// brackets; `None`: `ldirectord@` and the name of this machine.
     pub user: Option<String>,

@@ -26,6 +26,7 @@ fn targets_and_commands_are_read_as_they_are_printed() {
         "[2001:db8::6]:80",
         "10.0.1.1:80 of tcp 10.0.0.1:80",
         "10.0.1.1 of udp [2001:db8::1]:53",
+        "10.0.1.1 of sctp 10.0.0.1:3868",
         "10.0.1.1 of fwm 7",
         "10.0.1.1 of fwm6 7",
     ] {
@@ -35,7 +36,7 @@ fn targets_and_commands_are_read_as_they_are_printed() {
         assert_eq!(text.parse::<Command>().unwrap().to_string(), text);
     }
     for wrong in
-        ["", "web1", "10.0.1", "10.0.1.1:", "10.0.1.1:80 of sctp 1.2.3.4:5", "10.0.1.1 of fwm 0"]
+        ["", "web1", "10.0.1", "10.0.1.1:", "10.0.1.1:80 of dccp 1.2.3.4:5", "10.0.1.1 of fwm 0"]
     {
         assert!(wrong.parse::<Target>().is_err(), "{wrong}");
     }
@@ -47,7 +48,7 @@ fn targets_and_commands_are_read_as_they_are_printed() {
 #[test]
 fn the_longest_entry_fits_where_entries_are_told() {
     let six = "[1111:2222:3333:4444:5555:6666:7777:8888]:65535";
-    let target = target(&format!("{six} of udp {six}"));
+    let target = target(&format!("{six} of sctp {six}"));
     let mut book = Book::default();
     book.order(target, Command::Drain { until: Some(u64::MAX) }, SOON).unwrap();
     assert!(full_of(&book)[0].text.len() <= ENTRY_MAX);
