@@ -60,10 +60,10 @@ impl State {
         }
         let mut all_known = true;
         let mut found = Fellows::new();
-        for (vip, others) in &wanted {
-            let macs = self.learn(config, hands, (*vip, others)).await;
-            all_known &= macs.len() >= others.len().min(FELLOWS_MAX);
-            found.insert(*vip, macs);
+        for (vip, fellows) in &wanted {
+            let macs = self.learn(config, hands, (*vip, &fellows.others)).await;
+            all_known &= macs.len() >= fellows.others.len().min(FELLOWS_MAX);
+            found.insert(*vip, (fellows.own, macs));
         }
         Ok(self.put(found).await && all_known)
     }
@@ -75,7 +75,7 @@ impl State {
         hands: &Hands,
         (vip, others): (IpAddr, &BTreeSet<IpAddr>),
     ) -> BTreeSet<[u8; 6]> {
-        let mut macs = self.known.get(&vip).cloned().unwrap_or_default();
+        let mut macs = self.known.get(&vip).map(|(_, macs)| macs.clone()).unwrap_or_default();
         let resources = config.groups.iter().flat_map(|group| &group.resources);
         let address = resources.into_iter().find_map(|resource| match &resource.kind {
             ResourceKind::Address(address) if address.ip == vip => Some(address),
@@ -100,14 +100,14 @@ impl State {
         let same = found == self.known
             && matches!((&self.left, localnode::look().await), (Some(left), Ok(now)) if *left == now);
         // A new table of the lease knows none.
-        lease::admit(found.values().flatten()).await;
+        lease::admit(found.values().flat_map(|(_, macs)| macs)).await;
         if same {
             return true;
         }
         match localnode::put(&found).await {
             Ok(()) => {
                 self.left = localnode::look().await.ok();
-                for (vip, macs) in &found {
+                for (vip, (_, macs)) in &found {
                     info!(
                         "{vip}: what comes from {} other real servers is for this one",
                         macs.len()

@@ -12,7 +12,6 @@ use crate::config::{Config, Resource};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::kernel::handover::{self, PassOn};
-use crate::kernel::localnode;
 
 /// Longest wait for the director to have verdicts and a programmed table before it counts as
 /// started: servers that have not answered by then are out, and the sorry server is in.
@@ -95,7 +94,6 @@ impl Switch<'_> {
     /// connections of all. Who gives up half-way leaves silent what the next start and the next stop
     /// of that address hear of.
     pub(super) async fn give(&self, first: bool) -> Outcome {
-        localnode::pass(self.ip, drain(self.synced) + PASS_ON_MORE).await;
         let silent = if first { self.fall_silent().await } else { self.hush(self.ip).await };
         if first && silent {
             sleep(drain(self.synced)).await;

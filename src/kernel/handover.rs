@@ -181,13 +181,14 @@ fn hush_table(vip: IpAddr) -> String {
     }
 }
 
-/// The rules that mark what opens nothing. RST is left alone: it answers, and is not answered.
+/// The rules that mark what opens nothing. Behind `dnat`: what goes to an address of our own is no longer
+/// for the VIP ([`crate::kernel::localnode`]). RST is left alone: it answers, and is not answered.
 fn marking(vip: IpAddr) -> String {
     let (table, mark) = (table("ip", vip), mark(vip));
     let word = if vip.is_ipv6() { "ip6" } else { "ip" };
     format!(
         "add table {table}\nflush table {table}\n\
-         add chain {table} pass {{ type filter hook prerouting priority -150; }}\n\
+         add chain {table} pass {{ type filter hook prerouting priority -50; }}\n\
          add rule {table} pass {word} daddr {vip} tcp flags & (syn | rst) == 0x0 \
          meta mark set 0x{mark:08x}\n"
     )

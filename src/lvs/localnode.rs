@@ -3,28 +3,36 @@
 //! The active director sends a part of the packets to the other one by direct routing. That one has
 //! the same table, and would balance them once more, perhaps back. Whoever is a real server itself
 //! takes what comes from another real server of the service as its own: real servers have the virtual
-//! IP, and so send nothing to it but what they pass on as directors. Pure.
+//! IP themselves, and so send nothing to it but what they pass on as directors. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::lvs::model::{Director, Forwarding, ServiceKey};
 
+/// The real servers of a virtual IP that this machine is one of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fellows {
+    /// Its own address as that.
+    pub own: IpAddr,
+    /// Those of the others.
+    pub others: BTreeSet<IpAddr>,
+}
+
 /// For each virtual IP that this machine, with these addresses, is a real server of by direct routing:
 /// the other real servers.
 pub fn fellows<'a>(
     directors: impl Iterator<Item = &'a Director>,
     own: &BTreeSet<IpAddr>,
-) -> BTreeMap<IpAddr, BTreeSet<IpAddr>> {
-    let mut found: BTreeMap<IpAddr, BTreeSet<IpAddr>> = BTreeMap::new();
+) -> BTreeMap<IpAddr, Fellows> {
+    let mut found: BTreeMap<IpAddr, Fellows> = BTreeMap::new();
     for service in directors.flat_map(|director| &director.services) {
         let ServiceKey::Address { address: vip, .. } = service.key else { continue };
         let gate = service.pools().filter(|real| real.forwarding == Forwarding::Gate);
         let reals: BTreeSet<IpAddr> = gate.map(|real| real.key.address).collect();
-        if reals.is_disjoint(own) {
-            continue;
-        }
-        found.entry(vip).or_default().extend(reals.difference(own));
+        let Some(first) = reals.intersection(own).next() else { continue };
+        let new = Fellows { own: *first, others: BTreeSet::new() };
+        found.entry(vip).or_insert(new).others.extend(reals.difference(own));
     }
     found
 }
@@ -49,7 +57,7 @@ mod tests {
         }
         let own = [ip(own)].into();
         let found = fellows([&director].into_iter(), &own);
-        found.values().flatten().map(ToString::to_string).collect()
+        found.values().flat_map(|it| &it.others).map(ToString::to_string).collect()
     }
 
     #[test]
