@@ -31,6 +31,7 @@ use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::watch::Watch;
 use crate::daemon::{Fatal, Paths, chronicle, hooks};
+use crate::kernel::fullnat;
 use crate::lvs::director::STOP_LIMIT;
 use crate::names::DirectorName;
 use crate::sys::files::Machine;
@@ -190,7 +191,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
     let director = director::start(
         &home.paths,
-        (vec![config.director], director_settings()),
+        (vec![config.director], director_settings(), fullnat::OF_ALONE),
         chronicle::log_only(),
     );
     let director = director.map_err(system)?;

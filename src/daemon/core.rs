@@ -186,8 +186,7 @@ impl Core {
         let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
-        let wanted = (config.directors.values().cloned().collect(), config.kernel_settings());
-        let director = director::start(paths, wanted, chronicle.teller());
+        let director = director::start(paths, begin::directors(&config), chronicle.teller());
         let director = director.map_err(|e| system(&e))?;
         switch::sweep(&config, &director).await;
         let memory = Memory::open(paths);

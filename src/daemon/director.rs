@@ -31,6 +31,7 @@ use crate::daemon::monitor::Monitor;
 use crate::daemon::post;
 use crate::daemon::settings::KernelSettings;
 use crate::daemon::switch::WARM_MAX;
+use crate::kernel::fullnat::FullNat;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::lvs::director::{Control, DirectorEvent, Input, MAIL_LIMIT, Output, RUN_LIMIT, View};
 use crate::lvs::follow::Verdicts;
@@ -88,13 +89,13 @@ pub(crate) struct DirectorHandle {
 }
 
 /// Starts the directors of a configuration on the current `LocalSet`, with the settings of the kernel
-/// that they want.
+/// that they want; `rules` is the table for those of full NAT.
 ///
 /// # Errors
 /// When the checker's socket or the IPVS thread can't be had.
 pub(crate) fn start(
     paths: &Paths,
-    (directors, wanted): (Vec<Director>, Values),
+    (directors, wanted, rules): (Vec<Director>, Values, &'static str),
     tell: Tell,
 ) -> io::Result<DirectorHandle> {
     let listener = listen(&paths.checker_socket())?;
@@ -104,7 +105,7 @@ pub(crate) fn start(
     let (standing, watched) = watch::channel(Standing::Cold);
     let task = Task {
         control: Control::new(),
-        ipvs: ipvs.clone(),
+        table: FullNat::new(ipvs.clone(), rules),
         answers: mpsc::channel(ANSWERS_MAX),
         listener,
         checker: None,
@@ -250,7 +251,7 @@ struct Checker {
 
 struct Task {
     control: Control,
-    ipvs: IpvsHandle,
+    table: FullNat,
     answers: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     listener: UnixListener,
     checker: Option<Checker>,
@@ -452,16 +453,16 @@ impl Task {
             match output {
                 Output::Check(specs) => self.give_checks(specs),
                 Output::Dump(order) => {
-                    let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
+                    let (table, answer) = (self.table.clone(), self.answers.0.clone());
                     tokio::task::spawn_local(async move {
-                        let result = ipvs.dump_with_counts().await;
+                        let result = table.dump_with_counts().await;
                         let _task_ended = answer.send(Input::Dumped { order, result }).await;
                     });
                 }
                 Output::Apply { order, ops } => {
-                    let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
+                    let (table, answer) = (self.table.clone(), self.answers.0.clone());
                     tokio::task::spawn_local(async move {
-                        let result = ipvs.apply(ops).await;
+                        let result = table.apply(ops).await;
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }

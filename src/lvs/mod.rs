@@ -28,6 +28,7 @@ pub mod prerequisites;
 pub mod program;
 pub mod settings;
 pub mod table;
+pub mod translation;
 
 #[cfg(test)]
 mod testing;

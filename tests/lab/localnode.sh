@@ -60,7 +60,7 @@ settled() { node_active "$1" && node_standby "$(other "$1")"; }
 # The active one has both in its table.
 serves() { [[ $(lab_exec "$1" ipvsadm -Ln | grep -c '192.168.2.10[15]:80 .* 1 ') == 2 ]]; }
 serves_alone() { [[ $(lab_exec "$1" ipvsadm -Ln | grep -c '192.168.2.10[15]:80 .* 1 ') == 1 ]]; }
-guarded() { lab_exec "$1" nft list table inet pairbeat_local 2>/dev/null | grep -q "$(lab_mac "$(other "$1")")"; }
+guarded() { [[ $(lab_exec "$1" nft list table inet pairbeat_local 2>/dev/null) == *"$(lab_mac "$(other "$1")")"* ]]; }
 
 start() {
   headline "Two directors, each other's real servers"
