@@ -7,7 +7,7 @@
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
-# SYNC_RUNS (default 1) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/8:
+# SYNC_RUNS (default 1) and SYNC_METHOD (masq, or fullnat) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/8:
 # every eighth file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of the differential.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
@@ -194,7 +194,7 @@ step_serial() {
 
 step_sync() {
   build_for_lab
-  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}" REBOOT=1
+  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}" REBOOT=1 METHOD="${SYNC_METHOD:-masq}"
 }
 
 step_stateless() {

@@ -35,7 +35,7 @@ CONFIG
   done
 }
 
-frames_in() { lab_exec "$1" awk '$1 == "eth0:" {print $3}' /proc/net/dev; }
+frames_in() { lab_exec "$1" cat /proc/net/dev | sed -n 's/^ *eth0: *[0-9]* *\([0-9]*\) .*/\1/p'; }
 
 # ask_all: so many requests; who answered, how many failed, and how many frames came to both for each.
 ask_all() {
