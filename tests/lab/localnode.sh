@@ -15,7 +15,7 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-requests=40
+requests=40 asks=0
 # A request and its answer are some ten frames of which five come in; one that is balanced again and again is thousands.
 frames_max=20
 
@@ -44,7 +44,7 @@ ask_all() {
   lab_exec client "$PROBER" probe "$VIP:80" --count "$requests" --summary "$LAB_RUN/asked" >>"$LAB_RUN/log/asked" 2>&1 || true
   frames=$((($(frames_in server101) + $(frames_in server105) - before) / requests))
   mapfile -t seen < <("$PROBER" json /failed /servers <"$LAB_RUN/asked")
-  failed=${seen[0]} servers=${seen[1]}
+  failed=${seen[0]} servers=${seen[1]} asks=$((asks + 1))
 }
 
 # answered WHEN: every request, half by each, and no loop.
@@ -139,5 +139,6 @@ start
 moves || faults=$((faults + 1))
 loops || faults=$((faults + 1))
 stopped
+((asks >= 6)) || die "only $asks times requests were made"
 ((faults == 0)) || die "$faults claims did not hold"
 headline "No packet was balanced twice."
