@@ -2,6 +2,8 @@
 # Every forwarding method on a real IPVS kernel, followed packet by packet: which source and which destination a request has
 # at the director and at the real server, inside and outside of the tunnel, and who answers the client.
 #
+# With CARRIERS=1 also SCTP, and tunnels from IPv4 to IPv6 and back (carriers.sh).
+#
 #   forwarding.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
@@ -11,6 +13,8 @@ source "$here/common.sh"
 source "$here/topology.sh"
 # shellcheck source=tests/lab/nodes.sh
 source "$here/nodes.sh"
+# shellcheck source=tests/lab/carriers.sh
+source "$here/carriers.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 client=192.168.2.50 director=192.168.2.101 real=192.168.2.107
@@ -136,6 +140,10 @@ lab_up
 gate
 masq
 tunnels
+if [[ ${CARRIERS:-} == 1 ]]; then
+  sctp
+  families
+fi
 claim "both end" nodes_stop
 ((faults == 0)) || die "$faults claims did not hold"
 headline "Every method does what it says."
