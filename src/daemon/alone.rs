@@ -31,6 +31,7 @@ use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::watch::Watch;
 use crate::daemon::{Fatal, Paths, chronicle, hooks};
+use crate::kernel::fullnat;
 use crate::lvs::director::STOP_LIMIT;
 use crate::names::DirectorName;
 use crate::sys::files::Machine;
@@ -188,7 +189,11 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     let mut quit = signal(SignalKind::quit()).map_err(system)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
-    let director = director::start(&home.paths, vec![config.director], chronicle::log_only());
+    let director = director::start(
+        &home.paths,
+        (vec![config.director], fullnat::OF_ALONE),
+        chronicle::log_only(),
+    );
     let director = director.map_err(system)?;
     director.lead(&home.name, true).await;
     let listener = server::listen(&home.paths.control_socket());

@@ -48,7 +48,7 @@ use crate::daemon::outside::{self, Outside};
 use crate::daemon::sync::{self, SyncKeeper};
 use crate::daemon::{Fatal, Paths, guard, picture, service, work};
 use crate::journal::{Caller, words};
-use crate::kernel::handover;
+use crate::kernel::{fullnat, handover};
 use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
@@ -187,7 +187,7 @@ impl Core {
         let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
-        let directors = config.directors.values().cloned().collect();
+        let directors = (config.directors.values().cloned().collect(), fullnat::OF_NODE);
         let director =
             director::start(paths, directors, chronicle.teller()).map_err(|e| system(&e))?;
         sweep_switches(&config, &director).await;

@@ -30,6 +30,7 @@ use crate::daemon::maintenance::{self, Marks};
 use crate::daemon::monitor::Monitor;
 use crate::daemon::post;
 use crate::daemon::switch::WARM_MAX;
+use crate::kernel::fullnat::FullNat;
 use crate::kernel::ipvs::{self, IpvsHandle};
 use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, MAIL_LIMIT, Output, RUN_LIMIT, View};
@@ -84,13 +85,14 @@ pub(crate) struct DirectorHandle {
     ipvs: IpvsHandle,
 }
 
-/// Starts the directors of a configuration on the current `LocalSet`.
+/// Starts the directors of a configuration on the current `LocalSet`; `rules` is the table for those of
+/// full NAT.
 ///
 /// # Errors
 /// When the checker's socket or the IPVS thread can't be had.
 pub(crate) fn start(
     paths: &Paths,
-    directors: Vec<Director>,
+    (directors, rules): (Vec<Director>, &'static str),
     tell: Tell,
 ) -> io::Result<DirectorHandle> {
     let listener = listen(&paths.checker_socket())?;
@@ -99,7 +101,7 @@ pub(crate) fn start(
     let (standing, watched) = watch::channel(Standing::Cold);
     let task = Task {
         control: Control::new(),
-        ipvs: ipvs.clone(),
+        table: FullNat::new(ipvs.clone(), rules),
         answers: mpsc::channel(ANSWERS_MAX),
         listener,
         checker: None,
@@ -236,7 +238,7 @@ struct Checker {
 
 struct Task {
     control: Control,
-    ipvs: IpvsHandle,
+    table: FullNat,
     answers: (mpsc::Sender<Input>, mpsc::Receiver<Input>),
     listener: UnixListener,
     checker: Option<Checker>,
@@ -438,16 +440,16 @@ impl Task {
             match output {
                 Output::Check(specs) => self.give_checks(specs),
                 Output::Dump(order) => {
-                    let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
+                    let (table, answer) = (self.table.clone(), self.answers.0.clone());
                     tokio::task::spawn_local(async move {
-                        let result = ipvs.dump_with_counts().await;
+                        let result = table.dump_with_counts().await;
                         let _task_ended = answer.send(Input::Dumped { order, result }).await;
                     });
                 }
                 Output::Apply { order, ops } => {
-                    let (ipvs, answer) = (self.ipvs.clone(), self.answers.0.clone());
+                    let (table, answer) = (self.table.clone(), self.answers.0.clone());
                     tokio::task::spawn_local(async move {
-                        let result = ipvs.apply(ops).await;
+                        let result = table.apply(ops).await;
                         let _task_ended = answer.send(Input::Applied { order, result }).await;
                     });
                 }

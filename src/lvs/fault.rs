@@ -85,6 +85,9 @@ pub enum OpError {
     /// ENOMEM, ENOBUFS.
     #[error("the kernel is short of memory")]
     Memory,
+    /// The rules that full NAT needs beside IPVS are not in force: why.
+    #[error("its packets would keep the client's address: {0}")]
+    Untranslated(String),
     /// No answer for this one: the answers overflowed the receive buffer.
     #[error("the answer was lost")]
     Lost,

@@ -26,6 +26,7 @@ pub mod pool;
 pub mod prerequisites;
 pub mod program;
 pub mod table;
+pub mod translation;
 
 #[cfg(test)]
 mod testing;

@@ -78,6 +78,8 @@ impl fmt::Display for Lack {
 
 /// The way to one server; `None`: it is on this machine.
 pub fn way(forwarding: Forwarding, server: IpAddr) -> Option<Way> {
+    // Full NAT needs what NAT needs; what it needs beside is set when its rules are put in force.
+    let forwarding = if forwarding.is_nat() { Forwarding::Masq } else { forwarding };
     (!server.is_loopback()).then(|| (forwarding, Family::from(server)))
 }
 

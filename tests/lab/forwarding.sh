@@ -15,6 +15,8 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 # shellcheck source=tests/lab/carriers.sh
 source "$here/carriers.sh"
+# shellcheck source=tests/lab/fullnat.sh
+source "$here/fullnat.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 client=192.168.2.50 director=192.168.2.101 real=192.168.2.107
@@ -34,15 +36,16 @@ CONFIG
 }
 
 # The packets that a host is to see, each with a counter of its own; `expect HOST NAME RULE`.
-expect() { lab_exec "$1" nft add rule ip seen packets "$3" counter comment "\"$2\""; }
+expect() { lab_exec "$1" nft add rule inet seen packets "$3" counter comment "\"$2\""; }
+watched=(client server101 rs107)
 watch_packets() {
   local host
-  for host in client server101 rs107; do
-    lab_exec "$host" nft "add table ip seen; delete table ip seen; add table ip seen;
-      add chain ip seen packets { type filter hook prerouting priority -400; }"
+  for host in "${watched[@]}"; do
+    lab_exec "$host" nft "add table inet seen; delete table inet seen; add table inet seen;
+      add chain inet seen packets { type filter hook prerouting priority -400; }"
   done
 }
-seen() { lab_exec "$1" nft list chain ip seen packets | grep -F "comment \"$2\"" | grep -vq "packets 0 "; }
+seen() { lab_exec "$1" nft list chain inet seen packets | grep -F "comment \"$2\"" | grep -vq "packets 0 "; }
 unseen() { ! seen "$@"; }
 
 has() { lab_exec server101 ipvsadm -Sn | grep -qF -- "$1"; }
@@ -137,6 +140,7 @@ tunnels() {
 lab_warm
 trap nodes_leave EXIT
 lab_up
+breakable_nft
 gate
 masq
 tunnels
@@ -144,6 +148,10 @@ if [[ ${CARRIERS:-} == 1 ]]; then
   sctp
   families
 fi
+fullnat
+fullnat_kinds
+fullnat_tampered
 claim "both end" nodes_stop
+fullnat_gone
 ((faults == 0)) || die "$faults claims did not hold"
 headline "Every method does what it says."

@@ -2,11 +2,12 @@
 # Two hundred established connections through IPVS, half by direct routing and half by NAT, each with a byte there and
 # back every EVERY milliseconds, and the address moves on purpose: by standby and by takeover, each way, RUNS times. With
 # REBOOT=1 a director is then rebooted with an empty table and takes the group back. No connection may break. And the sync daemons:
-# each node has the one of its role, whatever somebody else does to them.
+# each node has the one of its role, whatever somebody else does to them. With METHOD=fullnat the second half goes by full NAT,
+# from an address that the group holds.
 #
 # With GUARD=1 a stranger forges messages of the sync, with the guard in force and without.
 #
-#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500).
+#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500), METHOD (default masq).
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/lab/common.sh
@@ -17,12 +18,42 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-runs=${RUNS:-1} every=${EVERY:-500}
+runs=${RUNS:-1} every=${EVERY:-500} method=${METHOD:-masq}
 connections=100 # on each of the two services
 inner=192.168.2.111 # the way back of the NAT
 declare -A HOLD_PID=()
 
 configure() {
+  if [[ $method == fullnat ]]; then configure_fullnat; else configure_masq; fi
+  for host in rs106 rs107; do
+    lab_become "$host" "$PROBER" echo 0.0.0.0:7 >"$LAB_RUN/log/echo-$host" 2>&1 &
+    disown
+  done
+}
+
+# The real servers know no way back through the director.
+configure_fullnat() {
+  NODE_CONFIG=$LAB_RUN/toml
+  nodes_configure_toml <<CONFIG
+[director.web]
+check = { type = "connect", interval = "1s", timeout = "1s" }
+
+[[director.web.service]]
+address = "$VIP:7"
+scheduler = "rr"
+real = ["192.168.2.107:7"]
+
+[[director.web.service]]
+address = "$VIP:8080"
+scheduler = "rr"
+forwarding = "fullnat:$inner"
+real = ["192.168.2.106:7"]
+CONFIG
+  sed -i 's/^\[cluster\]/&\nauto_failback = true/' "$NODE_CONFIG/pairbeat.toml"
+  resources eth1
+}
+
+configure_masq() {
   nodes_configure
   sed -i 's/^auto_failback off/auto_failback on/' "$NODE_CONFIG/ha.cf"
   resources eth1
@@ -41,14 +72,15 @@ virtual=$VIP:8080
 	protocol=tcp
 CONFIG
   lab_exec rs106 ip route add 192.168.2.50/32 via "$inner"
-  for host in rs106 rs107; do
-    lab_become "$host" "$PROBER" echo 0.0.0.0:7 >"$LAB_RUN/log/echo-$host" 2>&1 &
-    disown
-  done
 }
 
 # resources INTERFACE: the group, with the sync on that interface.
 resources() {
+  if [[ $method == fullnat ]]; then
+    sed -i "s|^resources = .*|resources = [{ sync = \"$1\", id = 1 }, \"$inner/24/eth0\", \"$VIP/24/eth0\", { director = \"web\" }]|" \
+      "$NODE_CONFIG/pairbeat.toml"
+    return
+  fi
   echo "server101 LVSSyncDaemonSwap::master::$1::1 IPaddr2::$inner/24/eth0 IPaddr2::$VIP/24/eth0 ldirectord::ldirectord.cf" \
     >"$NODE_CONFIG/haresources"
 }

@@ -12,6 +12,8 @@ source "$here/common.sh"
 source "$here/topology.sh"
 # shellcheck source=tests/lab/nodes.sh
 source "$here/nodes.sh"
+# shellcheck source=tests/lab/tutorials-keepalived.sh
+source "$here/tutorials-keepalived.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 client=192.168.2.50
@@ -274,7 +276,8 @@ tunnels() {
 }
 none_zero() { lab_exec rs107 nft list chain ip seen packets | grep -c 'packets [1-9]' | grep -qx 2; }
 
-tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels)
+tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels
+  keepalived_direct_routing)
 read -ra chosen <<<"${ONLY:-}"
 ((${#chosen[@]})) || chosen=("${tutorials[@]}")
 trap nodes_leave EXIT

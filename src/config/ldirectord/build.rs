@@ -94,7 +94,7 @@ fn fallback(from: &Virtual<'_>, sorry: Sorry<'_>, context: &mut Context<'_, '_>)
     RealServer::sorry(RealKey { address, port }, forwarding)
 }
 
-/// The port that a server has in IPVS. Only masq can change it: with gate and ipip it is the
+/// The port that a server has in IPVS. Only NAT can change it: with gate and tunnels it is the
 /// service's. Packets with a mark keep theirs then, and what is written is only shown.
 pub(in crate::config) fn server_port(
     key: &ServiceKey,
@@ -108,11 +108,11 @@ pub(in crate::config) fn server_port(
         ServiceKey::Mark { .. } => return written.unwrap_or(0),
     };
     let Some(written) = written.filter(|port| *port > 0) else { return own };
-    if forwarding == Forwarding::Masq {
+    if forwarding.is_nat() {
         return written;
     }
     if let (Some(span), true) = (noticed, written != own && own > 0) {
-        let message = format!("only masq can change the port: packets arrive at port {own}");
+        let message = format!("only NAT (masq) can change the port: packets arrive at port {own}");
         context.faults.warn(span, message);
     }
     own

@@ -177,6 +177,7 @@ fn service(
         notify,
     };
     service.policy = own.policy.build(&service, walk);
+    one_way(&service, at, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
 }
 
@@ -295,12 +296,42 @@ fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -
 fn forwarding(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Forwarding> {
     let word = item.text(walk)?;
     match word.text.parse() {
+        Ok(Forwarding::FullNat { source: Some(source) }) if !is_host(source) => {
+            let message = format!("{source} is no address that a real server can answer");
+            walk.faults.fault(word.span(), message);
+            None
+        }
         Ok(forwarding) if forwarding != Forwarding::Local => Some(forwarding),
         _ => {
             let message = format!("`{}` is not a forwarding method", word.text);
             walk.faults.fault(word.span(), message).help(NotForwarding.to_string());
             None
         }
+    }
+}
+
+fn is_host(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast() || broadcast)
+}
+
+/// Whether packets to the server can have the source that is asked for.
+fn has_source(forwarding: Forwarding, server: IpAddr, at: Span, walk: &mut Walk<'_>) -> bool {
+    let Forwarding::FullNat { source: Some(source) } = forwarding else { return true };
+    let same = source.is_ipv4() == server.is_ipv4();
+    if !same {
+        let message = format!("{server} can't get packets from {source}: another family");
+        let help = "`forwarding` of its own, with an address of the real server's family";
+        walk.faults.fault(at, message).help(help);
+    }
+    same
+}
+
+/// The kernel's conntrack, which full NAT stands on, does not follow connections of one packet.
+fn one_way(service: &VirtualService, at: Span, walk: &mut Walk<'_>) {
+    let mut methods = service.servers().map(|server| server.forwarding);
+    if service.one_packet && methods.any(|method| matches!(method, Forwarding::FullNat { .. })) {
+        walk.faults.fault(at, "`one_packet` and fullnat exclude each other");
     }
 }
 
@@ -369,6 +400,9 @@ fn fallback(
             continue;
         }
         let (address, port) = server(word, key, walk)?;
+        if !has_source(forwarding, address, word.span(), walk) {
+            return None;
+        }
         let noticed = (said == Said::Here).then(|| word.span());
         let in_table = server_port(key, forwarding, port, noticed, &mut walk.director());
         let mut sorry = RealServer::sorry(RealKey { address, port: in_table }, forwarding);
@@ -500,6 +534,9 @@ fn real(
     };
     let forwarding = method.or(service.forwarding).unwrap_or(Forwarding::Gate);
     reachable((first, last), forwarding, key, word, walk)?;
+    if !has_source(forwarding, first, word.span(), walk) {
+        return None;
+    }
     let in_table = server_port(key, forwarding, port, Some(word.span()), &mut walk.director());
     let asked = port.filter(|port| *port > 0).unwrap_or(in_table);
     let weight = weight.unwrap_or(Some(1))?;

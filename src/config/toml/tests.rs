@@ -295,6 +295,42 @@ fn the_service_and_its_programs_are_read() {
 }
 
 #[test]
+fn full_nat_takes_its_source_from_the_real_servers_family() {
+    let with = |line: &str| {
+        let (config, found) = loaded(&format!(
+            "{CLUSTER}[[director.web.service]]\naddress = \"10.0.0.1:53\"\nprotocol = \"udp\"\n\
+             check = \"on\"\nreal = [\"10.0.0.3:5353\"]\n{line}\n"
+        ));
+        let found: Vec<_> = found.into_iter().filter(|it| it.contains("fault")).collect();
+        (config, found)
+    };
+    for word in ["fullnat", "fullnat:10.0.0.9"] {
+        let (config, found) = with(&format!("forwarding = \"{word}\""));
+        let config = config.unwrap_or_else(|| panic!("{found:?}"));
+        let real = &config.directors.values().next().unwrap().services[0].reals[0];
+        assert_eq!((real.forwarding.to_string().as_str(), real.key.port), (word, 5353));
+    }
+    for (line, want) in [
+        (
+            "forwarding = \"fullnat:2001:db8::9\"",
+            "fault: 10.0.0.3 can't get packets from 2001:db8::9: another family",
+        ),
+        (
+            "forwarding = \"fullnat:0.0.0.0\"",
+            "fault: 0.0.0.0 is no address that a real server can answer",
+        ),
+        ("forwarding = \"fullnat:eth0\"", "fault: `fullnat:eth0` is not a forwarding method"),
+        (
+            "forwarding = \"fullnat\"\none_packet = true",
+            "fault: `one_packet` and fullnat exclude each other",
+        ),
+    ] {
+        let found = with(line).1;
+        assert!(found.len() == 1 && found[0].ends_with(want), "{line:?}: {found:?}");
+    }
+}
+
+#[test]
 fn scripts_programs_and_files_are_checks_and_need_their_words() {
     let with = |check: &str| {
         loaded(&format!(

@@ -194,7 +194,7 @@ fn protocol_number(protocol: Protocol) -> u16 {
 /// `IP_VS_CONN_F_*`.
 fn method_number(forwarding: Forwarding) -> u32 {
     match forwarding {
-        Forwarding::Masq => 0,
+        Forwarding::Masq | Forwarding::FullNat { .. } => 0,
         Forwarding::Local => 1,
         Forwarding::Ipip | Forwarding::Gue { .. } | Forwarding::Gre { .. } => 2,
         Forwarding::Gate => 3,
@@ -214,7 +214,11 @@ fn put_tunnel(batch: &mut Batch, forwarding: Forwarding) {
             (tunnel::GUE, flags)
         }
         Forwarding::Gre { checksum } => (tunnel::GRE, if checksum { tunnel::CHECKSUM } else { 0 }),
-        Forwarding::Gate | Forwarding::Masq | Forwarding::Ipip | Forwarding::Local => return,
+        Forwarding::Gate
+        | Forwarding::Masq
+        | Forwarding::FullNat { .. }
+        | Forwarding::Ipip
+        | Forwarding::Local => return,
     };
     batch.put(dst::TUN_TYPE, &[kind]);
     batch.put_u16(dst::TUN_FLAGS, flags);

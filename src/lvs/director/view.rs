@@ -122,7 +122,8 @@ pub struct FallbackView {
 pub struct RealView {
     /// `192.168.2.106:80`.
     pub address: String,
-    /// `gate`, `masq`, `ipip`, `gue:6080`, `gre`; behind the last two `,csum`, `,remcsum`.
+    /// `gate`, `masq`, `fullnat`, `fullnat:10.0.0.9`, `ipip`, `gue:6080`, `gre`; behind the last two
+    /// `,csum`, `,remcsum`.
     pub forwarding: Forwarding,
     /// In the kernel; 0 also where it is not there.
     pub weight: u32,

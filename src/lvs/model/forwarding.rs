@@ -1,6 +1,7 @@
 //! How packets get to a real server.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,13 @@ pub enum Forwarding {
     Gate,
     /// NAT.
     Masq,
+    /// NAT that gives the client's packets another source as well, so that the answers come back here
+    /// wherever the real server is. To IPVS it is NAT; the source is nftables' work
+    /// (`lvs::translation`).
+    FullNat {
+        /// The source; `None`: the address of the interface that the packet leaves by.
+        source: Option<IpAddr>,
+    },
     /// IP in IP.
     Ipip,
     /// Generic UDP encapsulation: spreads over the paths and queues of a network by its ports.
@@ -48,18 +56,29 @@ pub enum Checksum {
 }
 
 impl Forwarding {
+    /// Full NAT with a source that nobody knows, and nobody can ask for.
+    pub const STRAY: Self = Self::FullNat { source: Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) };
+
+    /// Whether the real server's address takes the place of the virtual one; then the port may
+    /// change, too.
+    pub fn is_nat(self) -> bool {
+        matches!(self, Self::Masq | Self::FullNat { .. })
+    }
+
     /// Whether packets travel inside of others.
     pub fn is_tunnel(self) -> bool {
         matches!(self, Self::Ipip | Self::Gue { .. } | Self::Gre { .. })
     }
 }
 
-/// `gate`, `masq`, `ipip`, `gue:6080`, `gue:6080,csum`, `gue:6080,remcsum`, `gre`, `gre,csum`.
+/// `gate`, `masq`, `fullnat`, `fullnat:10.0.0.9`, `ipip`, `gue:6080`, `gue:6080,csum`, `gue:6080,remcsum`, `gre`, `gre,csum`.
 impl fmt::Display for Forwarding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gate => f.write_str("gate"),
             Self::Masq => f.write_str("masq"),
+            Self::FullNat { source: None } => f.write_str("fullnat"),
+            Self::FullNat { source: Some(source) } => write!(f, "fullnat:{source}"),
             Self::Ipip => f.write_str("ipip"),
             Self::Gue { port, checksum } => {
                 let checksum = match checksum {
@@ -78,7 +97,8 @@ impl fmt::Display for Forwarding {
 /// Not a forwarding method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "gate, masq, ipip, gue, gue:PORT or gre; behind gue and gre `,csum`, behind gue `,remcsum`"
+    "gate, masq, fullnat, fullnat:ADDRESS, ipip, gue, gue:PORT or gre; behind gue and gre `,csum`, \
+     behind gue `,remcsum`"
 )]
 pub struct NotForwarding;
 
@@ -87,6 +107,10 @@ impl FromStr for Forwarding {
 
     /// As printed; the port of `gue` may be missing.
     fn from_str(text: &str) -> Result<Self, NotForwarding> {
+        if let Some(source) = text.strip_prefix("fullnat:") {
+            let source = source.parse().map_err(|_| NotForwarding)?;
+            return Ok(Self::FullNat { source: Some(source) });
+        }
         let (kind, checksum) = match text.split_once(',') {
             None => (text, Checksum::None),
             Some((kind, "csum")) => (kind, Checksum::Whole),
@@ -97,6 +121,7 @@ impl FromStr for Forwarding {
         Ok(match (kind, checksum, gue) {
             ("gate", Checksum::None, _) => Self::Gate,
             ("masq", Checksum::None, _) => Self::Masq,
+            ("fullnat", Checksum::None, _) => Self::FullNat { source: None },
             ("ipip", Checksum::None, _) => Self::Ipip,
             ("local", Checksum::None, _) => Self::Local,
             ("gre", Checksum::None, _) => Self::Gre { checksum: false },
@@ -131,14 +156,35 @@ mod tests {
 
     #[test]
     fn each_method_reads_back_as_it_is_printed() {
-        for text in
-            ["gate", "masq", "ipip", "gue:6080", "gue:1,csum", "gue:9,remcsum", "gre", "gre,csum"]
-        {
+        for text in [
+            "gate",
+            "masq",
+            "fullnat",
+            "fullnat:10.0.0.9",
+            "fullnat:2001:db8::9",
+            "ipip",
+            "gue:6080",
+            "gue:1,csum",
+            "gue:9,remcsum",
+            "gre",
+            "gre,csum",
+        ] {
             assert_eq!(text.parse::<Forwarding>().unwrap().to_string(), text);
         }
         assert_eq!("gue,csum".parse::<Forwarding>().unwrap().to_string(), "gue:6080,csum");
-        for text in ["", "nat", "gate,csum", "gre,remcsum", "gue:0", "gue:70000", "gue6080", "gue:"]
-        {
+        for text in [
+            "",
+            "nat",
+            "gate,csum",
+            "gre,remcsum",
+            "gue:0",
+            "gue:70000",
+            "gue6080",
+            "gue:",
+            "fullnat:",
+            "fullnat:eth0",
+            "fullnat,csum",
+        ] {
             assert_eq!(text.parse::<Forwarding>(), Err(NotForwarding), "{text}");
         }
     }
