@@ -18,6 +18,7 @@ export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
 steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync watchdog faults differential)
+# A step that runs only where it is named, as few of its files have been played so far: imported.
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -35,6 +36,7 @@ declare -A about=(
   [forwarding]="every forwarding method, followed packet by packet"
   [alone]="a director without a cluster: what it tells programs, and a file that changes"
   [tutorials]="what the tutorials of the field show, as their authors do it"
+  [imported]="the same keepalived.conf through keepalived and, imported, through pairbeat, the kernel's tables compared"
   [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/8}"
   [serial]="heartbeats over a serial line of the virtual machine"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs, a crash and the return"
@@ -44,13 +46,13 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=100 [alone]=60 [tutorials]=300 [differential]=150 [serial]=90 [sync]=360 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=100 [alone]=60 [tutorials]=300 [imported]=240 [differential]=150 [serial]=90 [sync]=360 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1000 [alone]=300 [tutorials]=1500 [differential]=3600 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1000 [alone]=300 [tutorials]=1500 [imported]=1500 [differential]=3600 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
-spoken=" lab-self story director forwarding alone tutorials differential serial sync watchdog faults measure "
+spoken=" lab-self story director forwarding alone tutorials imported differential serial sync watchdog faults measure "
 # Steps that may run two at a time; those that build, or keep both CPUs busy, are not among them.
-beside=" lab-self lab-tests story director forwarding alone tutorials serial sync watchdog faults measure "
+beside=" lab-self lab-tests story director forwarding alone tutorials imported serial sync watchdog faults measure "
 # Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
 # where the lab runs.
 lab_tests=(ipvs lease tunnel)
@@ -61,7 +63,7 @@ step_setup() {
     /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd socat:socat \
     dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d /usr/lib/postfix/sbin/master:postfix vsftpd:vsftpd squid:squid nginx:nginx-light \
     dnsmasq:dnsmasq-base /usr/lib/python3/dist-packages/grpc:python3-grpcio freeradius:freeradius redis-server:redis-server slapd:slapd mariadbd:mariadb-server \
-    /usr/lib/postgresql:postgresql kamailio:kamailio leafnode:leafnode ldirectord:ldirectord arptables:arptables
+    /usr/lib/postgresql:postgresql kamailio:kamailio leafnode:leafnode ldirectord:ldirectord keepalived:keepalived arptables:arptables
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
@@ -160,6 +162,13 @@ step_alone() {
 step_tutorials() {
   build_for_lab
   in_lab "${most[tutorials]}" tutorials.sh
+}
+
+# In the virtual machine whatever this kernel has: its namespaces are named like those of the differential. CASES: a directory with other
+# files, which the machine sees where they are.
+step_imported() {
+  build_for_lab
+  LAB_VM=1 in_lab "${most[imported]}" imported.sh ONLY="${ONLY:-*}" ${CASES:+"CASES=$CASES"}
 }
 
 # In virtual machines whatever this kernel has: ldirectord writes to /var. In two at a time, for an emulated one keeps one CPU busy.
@@ -309,7 +318,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | forwarding | alone | tutorials | differential | serial | sync | watchdog | faults | lab-self | peers)
+    story | director | forwarding | alone | tutorials | imported | differential | serial | sync | watchdog | faults | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;
