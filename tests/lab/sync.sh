@@ -5,7 +5,8 @@
 # each node has the one of its role, whatever somebody else does to them. With METHOD=fullnat the second half goes by full NAT,
 # from an address that the group holds.
 #
-#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500), METHOD (default masq).
+#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500), METHOD (default masq),
+# CONNECTIONS (of each half, default 100).
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/lab/common.sh
@@ -17,7 +18,7 @@ source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 runs=${RUNS:-1} every=${EVERY:-500} method=${METHOD:-masq}
-connections=100 # on each of the two services
+connections=${CONNECTIONS:-100} # on each of the two services
 inner=192.168.2.111 # the way back of the NAT
 declare -A HOLD_PID=()
 
