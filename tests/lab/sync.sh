@@ -186,31 +186,13 @@ switches() {
   done
 }
 
-# The namespace goes with everything in its kernel: addresses, IPVS, the cable, of which the other end goes too.
-reboot() {
-  node_crash "$1" "$LAB_RUN/marks"
-  nodes_wipe "$1"
-  lab_page_dies "$1"
-  ip netns del "$LAB_PREFIX$1"
-  umount "$LAB_RUN/uts/$1"
-}
-
-boot() {
-  lab_host server101
-  ip -n "${LAB_PREFIX}server101" link add eth1 type veth peer name eth1 netns "${LAB_PREFIX}server105"
-  lab_cable server101 10.0.0.1
-  lab_cable server105 10.0.0.2
-  lab_director server101
-  node_start server101
-}
-
 rebooted() {
   headline "A director is rebooted, its table is empty, and it takes the group back"
   hold_start || return
   wait_for 20 "the standby knows every connection" knows_all server105 || return
-  reboot server101
+  node_reboot server101
   claim "the standby has the group" wait_for 10 "server105 active" node_active server105
-  boot
+  node_boot server101
   claim "it waits to hear of the connections, and says so" wait_for 10 "the reason" waits server101
   claim "it takes the group back then" wait_for 40 "server101 active" node_active server101
   claim "the journal says why it waited" journal_says "not yet heard of every open connection"
