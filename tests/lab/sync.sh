@@ -7,7 +7,8 @@
 #
 # With GUARD=1 a stranger forges messages of the sync, with the guard in force and without.
 #
-#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500), METHOD (default masq).
+#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500), METHOD (default masq),
+# CONNECTIONS (of each half, default 100).
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/lab/common.sh
@@ -19,7 +20,7 @@ source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 runs=${RUNS:-1} every=${EVERY:-500} method=${METHOD:-masq}
-connections=100 # on each of the two services
+connections=${CONNECTIONS:-100} # on each of the two services
 inner=192.168.2.111 # the way back of the NAT
 declare -A HOLD_PID=()
 
@@ -223,31 +224,13 @@ switches() {
   done
 }
 
-# The namespace goes with everything in its kernel: addresses, IPVS, the cable, of which the other end goes too.
-reboot() {
-  node_crash "$1" "$LAB_RUN/marks"
-  nodes_wipe "$1"
-  lab_page_dies "$1"
-  ip netns del "$LAB_PREFIX$1"
-  umount "$LAB_RUN/uts/$1"
-}
-
-boot() {
-  lab_host server101
-  ip -n "${LAB_PREFIX}server101" link add eth1 type veth peer name eth1 netns "${LAB_PREFIX}server105"
-  lab_cable server101 10.0.0.1
-  lab_cable server105 10.0.0.2
-  lab_director server101
-  node_start server101
-}
-
 rebooted() {
   headline "A director is rebooted, its table is empty, and it takes the group back"
   hold_start || return
   wait_for 20 "the standby knows every connection" knows_all server105 || return
-  reboot server101
+  node_reboot server101
   claim "the standby has the group" wait_for 10 "server105 active" node_active server105
-  boot
+  node_boot server101
   claim "it waits to hear of the connections, and says so" wait_for 10 "the reason" waits server101
   claim "it takes the group back then" wait_for 40 "server101 active" node_active server101
   claim "the journal says why it waited" journal_says "not yet heard of every open connection"
