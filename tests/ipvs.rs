@@ -241,45 +241,6 @@ fn thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place() {
 }
 
 #[test]
-fn every_scheduler_of_the_kernel_reads_back_with_its_flags_as_ipvsadm_names_them() {
-    in_namespace(
-        "every_scheduler_of_the_kernel_reads_back_with_its_flags_as_ipvsadm_names_them",
-        || {
-            let mut ipvs = Ipvs::open().unwrap();
-            let key = service(Protocol::Tcp, "10.0.0.1", 80);
-            let cases = [
-                ("sh", "sh-fallback", 1),
-                ("sh", "sh-port", 2),
-                ("sh", "sh-fallback,sh-port", 3),
-                ("mh", "mh-fallback", 1),
-                ("mh", "mh-port", 2),
-                ("mh", "mh-fallback,mh-port", 3),
-            ];
-            let plain = [
-                "rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed",
-                "nq",
-            ];
-            let cases = cases.into_iter().chain(plain.map(|name| (name, "", 0)));
-            for (scheduler, words, bits) in cases {
-                let mut only = entry(scheduler, &[("10.0.1.6", 80, Forwarding::Gate, 1)]);
-                only.flags = SchedFlags(bits);
-                let want = Table([(key, only)].into());
-                let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]));
-                all_obeyed(&mut ipvs, &ops);
-                assert_eq!(ipvs.dump().unwrap(), want, "{scheduler} {words}");
-                run("ipvsadm", &["-C"]);
-                let mut line = vec!["-A", "-t", "10.0.0.1:80", "-s", scheduler];
-                line.extend(if words.is_empty() { vec![] } else { vec!["-b", words] });
-                run("ipvsadm", &line);
-                let made = ipvs.dump().unwrap();
-                let made = &made.0[&key];
-                assert_eq!((made.scheduler.as_str(), made.flags), (scheduler, SchedFlags(bits)));
-            }
-        },
-    );
-}
-
-#[test]
 fn settings_change_in_place_and_removed_things_are_gone() {
     in_namespace("settings_change_in_place_and_removed_things_are_gone", || {
         let mut ipvs = Ipvs::open().unwrap();
