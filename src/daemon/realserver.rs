@@ -80,6 +80,8 @@ fn module(kind: Tunnel) -> &'static str {
     match kind {
         Tunnel::Ipip => "ipip",
         Tunnel::Ip6tnl => "ip6_tunnel",
+        Tunnel::Gre => "ip_gre",
+        Tunnel::Ip6gre => "ip6_gre",
     }
 }
 
