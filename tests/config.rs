@@ -109,6 +109,15 @@ fn said(case: &Path) -> String {
     text.replace(&format!("{directory}/"), "").replace(directory, ".")
 }
 
+fn ipvs_summary(text: &mut String, config: &Config) {
+    for (name, value) in &config.ipvs.sysctl {
+        writeln!(text, "sysctl {name} {value}").unwrap();
+    }
+    if config.ipvs.prepare {
+        writeln!(text, "prepare {:?}", config.kernel_settings()).unwrap();
+    }
+}
+
 fn summary(text: &mut String, config: &Config) {
     let t = &config.timing;
     writeln!(text, "nodes {} and {}", config.node, config.peer).unwrap();
@@ -169,6 +178,7 @@ fn summary(text: &mut String, config: &Config) {
         }
     }
     outside_summary(text, config);
+    ipvs_summary(text, config);
     for director in config.directors.values() {
         writeln!(text, "director {}", director.name).unwrap();
         for service in &director.services {

@@ -7,7 +7,7 @@
 # Exit code 0: everything ran that can run here, and passed. What cannot run says SKIP and why; with
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
-# SYNC_RUNS (default 1) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/8:
+# SYNC_RUNS (default 1) and SYNC_METHOD (masq, or fullnat) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/8:
 # every eighth file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of the differential.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
@@ -17,7 +17,9 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync watchdog faults differential)
+steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync stateless watchdog faults differential)
+# Steps that run only where they are named: imported, as few of its files have been played so far; localnode, which has not run
+# as a whole yet.
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -35,22 +37,25 @@ declare -A about=(
   [forwarding]="every forwarding method, followed packet by packet"
   [alone]="a director without a cluster: what it tells programs, and a file that changes"
   [tutorials]="what the tutorials of the field show, as their authors do it"
+  [imported]="the same keepalived.conf through keepalived and, imported, through pairbeat, the kernel's tables compared"
   [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/8}"
   [serial]="heartbeats over a serial line of the virtual machine"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs, a crash and the return"
+  [stateless]="200 open connections across a crash, the return and a switch, without connection sync"
+  [localnode]="two directors that are each other's real servers: no packet is balanced twice"
   [watchdog]="the watchdog with the kernel's softdog"
   [faults]="bad networks, a jumping clock, troubled checks, want of memory, CPU, descriptors"
   [measure]="the promises in numbers, ${RUNS:-10} runs"
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=100 [alone]=60 [tutorials]=300 [differential]=150 [serial]=90 [sync]=360 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=100 [alone]=60 [tutorials]=300 [imported]=240 [differential]=150 [serial]=90 [sync]=360 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1000 [alone]=300 [tutorials]=1500 [differential]=3600 [serial]=600 [sync]=1800 [watchdog]=600 [faults]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1000 [alone]=300 [tutorials]=1500 [imported]=1500 [differential]=3600 [serial]=600 [sync]=1800 [stateless]=900 [localnode]=900 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
-spoken=" lab-self story director forwarding alone tutorials differential serial sync watchdog faults measure "
+spoken=" lab-self story director forwarding alone tutorials imported differential serial sync stateless localnode watchdog faults measure "
 # Steps that may run two at a time; those that build, or keep both CPUs busy, are not among them.
-beside=" lab-self lab-tests story director forwarding alone tutorials serial sync watchdog faults measure "
+beside=" lab-self lab-tests story director forwarding alone tutorials imported serial sync stateless localnode watchdog faults measure "
 # Integration tests (tests/NAME.rs) that need ip_vs, or kinds of interfaces that few kernels here have: they run
 # where the lab runs.
 lab_tests=(ipvs lease tunnel)
@@ -61,7 +66,7 @@ step_setup() {
     /usr/lib/ocf/resource.d/heartbeat/Dummy:resource-agents apache2:apache2-bin curl:curl /usr/bin/systemctl:systemd socat:socat \
     dovecot:dovecot-imapd /usr/lib/dovecot/pop3:dovecot-pop3d /usr/lib/postfix/sbin/master:postfix vsftpd:vsftpd squid:squid nginx:nginx-light \
     dnsmasq:dnsmasq-base /usr/lib/python3/dist-packages/grpc:python3-grpcio freeradius:freeradius redis-server:redis-server slapd:slapd mariadbd:mariadb-server \
-    /usr/lib/postgresql:postgresql kamailio:kamailio leafnode:leafnode ldirectord:ldirectord arptables:arptables
+    /usr/lib/postgresql:postgresql kamailio:kamailio leafnode:leafnode ldirectord:ldirectord keepalived:keepalived arptables:arptables
   command -v cargo >/dev/null || die "cargo is not installed"
   if ! { cargo fmt --version && cargo clippy --version; }; then rustup component add rustfmt clippy; fi
 }
@@ -162,6 +167,13 @@ step_tutorials() {
   in_lab "${most[tutorials]}" tutorials.sh
 }
 
+# In the virtual machine whatever this kernel has: its namespaces are named like those of the differential. CASES: a directory with other
+# files, which the machine sees where they are.
+step_imported() {
+  build_for_lab
+  LAB_VM=1 in_lab "${most[imported]}" imported.sh ONLY="${ONLY:-*}" ${CASES:+"CASES=$CASES"}
+}
+
 # In virtual machines whatever this kernel has: ldirectord writes to /var. In two at a time, for an emulated one keeps one CPU busy.
 step_differential() {
   build_for_lab
@@ -182,7 +194,17 @@ step_serial() {
 
 step_sync() {
   build_for_lab
-  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}" REBOOT=1
+  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}" REBOOT=1 METHOD="${SYNC_METHOD:-masq}"
+}
+
+step_stateless() {
+  build_for_lab
+  in_lab "${most[stateless]}" stateless.sh
+}
+
+step_localnode() {
+  build_for_lab
+  in_lab "${most[localnode]}" localnode.sh
 }
 
 step_watchdog() {
@@ -309,7 +331,7 @@ count() {
     test | sim | lab-tests)
       read -r good wrong < <(awk '/^test result:.* 0 filtered out/ {good += $4; wrong += $6} END {print good + 0, wrong + 0}' "$log")
       ;;
-    story | director | forwarding | alone | tutorials | differential | serial | sync | watchdog | faults | lab-self | peers)
+    story | director | forwarding | alone | tutorials | imported | differential | serial | sync | stateless | localnode | watchdog | faults | lab-self | peers)
       good=$(grep -Ec '^  (.\[[0-9]+m)?ok' "$log" || true)
       wrong=$(grep -Ec '^  (.\[[0-9]+m)?FAIL' "$log" || true)
       ;;

@@ -6,23 +6,21 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::kernel::sysctl;
 use crate::lvs::director::ServiceView;
-use crate::lvs::overrides;
 use crate::lvs::prerequisites::{self, Way};
 
-/// For the services of a configuration.
+/// For the services of a configuration; nothing where it is to be set anyway.
 pub(super) fn of_config(config: &Config) -> Vec<String> {
+    if config.ipvs.prepare {
+        return Vec::new();
+    }
     let services = config.directors.values().flat_map(|director| &director.services);
     notes(&prerequisites::ways(services))
 }
 
 /// For the services of a running director, as lines.
 pub(super) fn of_views(services: &[ServiceView]) -> String {
-    let reals = services.iter().flat_map(|service| service.real.iter().chain(&service.backup));
-    let ways = reals.filter_map(|real| {
-        let (address, _) = overrides::server_of(&real.address).ok()?;
-        prerequisites::way(real.forwarding, address)
-    });
-    notes(&ways.collect()).iter().map(|note| format!("{note}\n")).collect()
+    let ways = prerequisites::ways_of_views(services);
+    notes(&ways).iter().map(|note| format!("{note}\n")).collect()
 }
 
 fn notes(ways: &BTreeSet<Way>) -> Vec<String> {

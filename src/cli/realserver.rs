@@ -68,7 +68,7 @@ pub(super) struct Placed {
     /// How the director forwards
     #[arg(long, value_name = "MODE", default_value = "gate")]
     mode: Word,
-    /// The interface that gets the virtual IPs [default: lo for gate, tunl0 or ip6tnl0 for ipip]
+    /// The interface that gets the virtual IPs [default: lo for gate, tunl0 or ip6tnl0 for ipip, gre0 or ip6gre0 for gre]
     #[arg(long, value_name = "NAME", value_parser = interface)]
     interface: Option<String>,
 }
@@ -80,6 +80,8 @@ enum Word {
     Gate,
     /// IP in IP (LVS-TUN)
     Ipip,
+    /// Generic routing encapsulation, without checksums
+    Gre,
 }
 
 fn vip(text: &str) -> Result<IpAddr, String> {
@@ -112,6 +114,7 @@ impl Which {
         let mode = match place.mode {
             Word::Gate => Mode::Gate,
             Word::Ipip => Mode::Ipip,
+            Word::Gre => Mode::Gre,
         };
         let at = |vip: IpAddr| match &place.interface {
             Some(interface) => Place { mode, interface: interface.clone() },

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use crate::cluster::Damping;
 use crate::cluster::message::{GROUPS_MAX, LINKS_MAX};
 use crate::config::diag::{Diagnostic, Mark, Severity, nearest};
+use crate::config::ipvs;
 use crate::config::link::{self, DraftLink};
 use crate::config::outside::Outside;
 use crate::config::{
-    AutoFailback, Config, Environment, Group, KeyRing, ResourceKind, Script, ScriptStyle, Service,
-    Timing, Watched,
+    AutoFailback, Config, Environment, Group, Ipvs, KeyRing, ResourceKind, Script, ScriptStyle,
+    Service, Timing, Watched,
 };
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{Director, ServiceKey};
@@ -71,6 +72,7 @@ pub(super) struct Draft {
     pub(super) watched: Vec<Watched>,
     pub(super) outside: Outside,
     pub(super) service: Service,
+    pub(super) ipvs: Ipvs,
 }
 
 /// The configuration of `node`; `None` where `found` has or gets a fault.
@@ -98,6 +100,7 @@ pub(super) fn finish(
     groups(&draft, found);
     addresses(&draft, found);
     directors(&draft, found);
+    ipvs::check_stateless(&draft, found);
     families(&draft, found);
     unheld(&draft, found);
     unguarded(&draft, found);
@@ -123,6 +126,7 @@ pub(super) fn finish(
         ipfail: draft.outside.ipfail,
         ping_nodes: draft.outside.ping_nodes.into_iter().map(|(ping, _)| ping).collect(),
         service: draft.service,
+        ipvs: draft.ipvs,
         arbiters: draft.outside.arbiters,
         fence: draft.outside.fence.into_iter().map(|draft| draft.device).collect(),
     })

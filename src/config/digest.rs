@@ -259,7 +259,10 @@ fn write_notify(out: &mut String, notify: &Notify) -> fmt::Result {
 
 /// Only what is not as ldirectord has it.
 fn write_policy(out: &mut String, policy: &Policy) -> fmt::Result {
-    let Policy { quorum, slow_start, panic, pace } = policy;
+    let Policy { quorum, slow_start, panic, pace, stateless } = policy;
+    if *stateless {
+        writeln!(out, "stateless")?;
+    }
     if *quorum != Quorum::default() {
         writeln!(out, "quorum {:?} {}", quorum.need, quorum.hysteresis)?;
     }

@@ -11,7 +11,7 @@ use crate::config::diag::{Diagnostic, Mark};
 use crate::config::haresources::RESOURCES_MAX;
 use crate::config::source::Source;
 use crate::config::{
-    Environment, KeyRing, ResourceKind, Watched, authkeys, ha_cf, haresources, ldirectord,
+    Environment, Ipvs, KeyRing, ResourceKind, Watched, authkeys, ha_cf, haresources, ldirectord,
 };
 use crate::names::DirectorName;
 
@@ -62,6 +62,7 @@ pub(super) fn read(
         watched,
         outside: ha_cf.outside,
         service: ha_cf.service,
+        ipvs: Ipvs::default(),
     })
 }
 

@@ -13,6 +13,7 @@ mod digest;
 mod exchange;
 pub mod ha_cf;
 pub mod haresources;
+mod ipvs;
 pub mod keys;
 pub mod ldirectord;
 mod legacy;
@@ -51,6 +52,7 @@ pub use arbiter::{
 };
 pub use check::{DraftDirector, DraftGroup, DraftResource};
 pub use digest::digests;
+pub use ipvs::{IPVS_SETTINGS, Ipvs, director_settings, switch_settings};
 pub use link::{
     Baud, Cast, DraftLink, Link, Medium, Multicast, MulticastGroup, Serial, TARGETS_MAX, UDP_PORT,
     Udp,
@@ -179,6 +181,8 @@ pub struct Config {
     pub fence: Vec<FenceDevice>,
     /// Log, watchdog, priority, programs that are kept running.
     pub service: Service,
+    /// Settings of the kernel's IPVS.
+    pub ipvs: Ipvs,
 }
 
 /// What becomes of a director's file that has changed on the disk.

@@ -32,6 +32,7 @@ mod director;
 mod exchange;
 mod group;
 mod http;
+mod ipvs;
 mod link;
 mod mail;
 mod outside;
@@ -99,6 +100,7 @@ pub(super) fn read(
     let mut outside = outside::read(fields.take("connectivity"), fields.take("fence"), &mut walk);
     let names: Vec<_> = cluster.nodes.iter().map(|(name, _)| name.clone()).collect();
     outside.arbiters = arbiter::read(fields.take("arbiter"), &names, &mut walk);
+    let ipvs = ipvs::read(fields.take("ipvs"), &mut walk);
     let service = service::read(fields.take("service"), fields.take("respawn"), &mut walk);
     group::directors_exist(&groups, &directors, &mut walk);
     fields.finish(&mut walk);
@@ -123,6 +125,7 @@ pub(super) fn read(
         watched: Vec::new(),
         outside,
         service,
+        ipvs,
     })
 }
 

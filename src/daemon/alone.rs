@@ -24,9 +24,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::cluster::event::Outcome;
-use crate::config::Watched;
 use crate::config::alone::{self, Alone};
 use crate::config::diag::Diagnostic;
+use crate::config::{Watched, director_settings};
 use crate::control::server::{self, Server};
 use crate::daemon::director::{self, DirectorHandle};
 use crate::daemon::watch::Watch;
@@ -191,7 +191,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
     let mut hangup = signal(SignalKind::hangup()).map_err(system)?;
     let director = director::start(
         &home.paths,
-        (vec![config.director], fullnat::OF_ALONE),
+        (vec![config.director], director_settings(), fullnat::OF_ALONE),
         chronicle::log_only(),
     );
     let director = director.map_err(system)?;
@@ -230,7 +230,7 @@ async fn serve(home: &Home, config: Alone, ready: impl FnOnce()) -> Result<(), F
         }
     }
     info!("told to stop");
-    director.shut_down().await;
+    let _services_may_stay = director.shut_down().await;
     if let Checker::Running(mut child) = checker {
         let _bounded = timeout(CONNECT_MAX, child.kill()).await;
     }

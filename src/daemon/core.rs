@@ -46,9 +46,8 @@ use crate::daemon::memory::Memory;
 use crate::daemon::messages::{FromCore, ToCore};
 use crate::daemon::outside::{self, Outside};
 use crate::daemon::sync::{self, SyncKeeper};
-use crate::daemon::{Fatal, Paths, guard, picture, service, work};
+use crate::daemon::{Fatal, Paths, guard, localnode, picture, service, switch, work};
 use crate::journal::{Caller, words};
-use crate::kernel::{fullnat, handover};
 use crate::link::Farewell;
 use crate::names::{ActionId, GroupId, GroupName, RequestId};
 use crate::sys::files::Machine;
@@ -187,10 +186,9 @@ impl Core {
         let resumed = resume::begin((paths, &config), (&hands, &surroundings), &chronicle).await?;
         let links = begin::open_links(&config)?;
         let listener = server::listen(&paths.control_socket()).map_err(|e| system(&e))?;
-        let directors = (config.directors.values().cloned().collect(), fullnat::OF_NODE);
-        let director =
-            director::start(paths, directors, chronicle.teller()).map_err(|e| system(&e))?;
-        sweep_switches(&config, &director).await;
+        let director = director::start(paths, begin::directors(&config), chronicle.teller());
+        let director = director.map_err(|e| system(&e))?;
+        switch::sweep(&config, &director).await;
         let memory = Memory::open(paths);
         let (note, notes) = mpsc::channel(NOTES_MAX);
         let config = Rc::new(config);
@@ -201,7 +199,7 @@ impl Core {
         let beat = beat::spawn(engine, links, note, habits).map_err(|e| system(&e))?;
         begin::refuse_untimely(&config, &beat, force)?;
         let mut core = Self {
-            sync: sync::start(&config, director.ipvs().clone(), beat.orders()),
+            sync: sync::start(&config, &director, beat.orders()),
             outside: Outside::new(&config, paths, &session),
             paths: paths.clone(),
             _lock: lock,
@@ -279,7 +277,7 @@ impl Core {
             match happening {
                 Happening::Note(Some(Note::Left)) => break,
                 Happening::Note(Some(Note::Paused)) => {
-                    sweep_switches(&self.config, &self.director).await;
+                    switch::sweep(&self.config, &self.director).await;
                     self.pause().await;
                     return Ok(());
                 }
@@ -292,10 +290,12 @@ impl Core {
         }
         let _supervisor_gone = self.supervisor.send(&FromCore::Leaving).await;
         // A switch may be passing packets on at this moment.
-        sweep_switches(&self.config, &self.director).await;
+        switch::sweep(&self.config, &self.director).await;
         self.sync.end().await;
         self.outside.settle().await;
-        self.director.shut_down().await;
+        if self.director.shut_down().await {
+            localnode::end().await;
+        }
         match self.hands.held().is_empty() {
             true => self.guard.end().await,
             false => self.guard.rest(),
@@ -557,7 +557,11 @@ impl Core {
     /// Watches the service links of the groups as they are configured now.
     fn watch_service(&mut self) {
         let (config, hands) = (Rc::clone(&self.config), Rc::clone(&self.hands));
+        let local = localnode::watch(Rc::clone(&config), Rc::clone(&hands));
         let watch = service::watch(config, hands, self.beat.orders());
+        let watch = async move {
+            tokio::join!(watch, local);
+        };
         let before = self.watching.replace(tokio::task::spawn_local(watch));
         if let Some(before) = before {
             before.abort();
@@ -584,15 +588,5 @@ impl Core {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         id
-    }
-}
-
-/// Removes what switches have set up in the kernel; without a director there is nothing.
-async fn sweep_switches(config: &Config, director: &DirectorHandle) {
-    if config.directors.is_empty() {
-        return;
-    }
-    for ip in config.addresses() {
-        handover::sweep(ip, director.ipvs()).await;
     }
 }

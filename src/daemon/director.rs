@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::cluster::event::{Operation, Outcome};
 use crate::cluster::message::{self, Word};
@@ -29,14 +29,15 @@ use crate::daemon::hooks;
 use crate::daemon::maintenance::{self, Marks};
 use crate::daemon::monitor::Monitor;
 use crate::daemon::post;
+use crate::daemon::settings::KernelSettings;
 use crate::daemon::switch::WARM_MAX;
 use crate::kernel::fullnat::FullNat;
 use crate::kernel::ipvs::{self, IpvsHandle};
-use crate::kernel::sysctl;
 use crate::lvs::director::{Control, DirectorEvent, Input, MAIL_LIMIT, Output, RUN_LIMIT, View};
 use crate::lvs::follow::Verdicts;
 use crate::lvs::model::{Director, ServiceKey};
 use crate::lvs::overrides::{Command, Overrides, Target};
+use crate::lvs::settings::Values;
 use crate::names::DirectorName;
 use crate::store;
 use crate::sys::clock;
@@ -63,7 +64,8 @@ enum Order {
     Told(Verdicts),
     Marked(Vec<Target>),
     View(oneshot::Sender<View>),
-    ShutDown(oneshot::Sender<()>),
+    /// Told at the end whether nothing of ours stays in the kernel.
+    ShutDown(oneshot::Sender<bool>),
 }
 
 /// How the director stands, for those who wait for it.
@@ -83,19 +85,21 @@ pub(crate) struct DirectorHandle {
     orders: mpsc::Sender<Order>,
     standing: watch::Receiver<Standing>,
     ipvs: IpvsHandle,
+    settings: KernelSettings,
 }
 
-/// Starts the directors of a configuration on the current `LocalSet`; `rules` is the table for those of
-/// full NAT.
+/// Starts the directors of a configuration on the current `LocalSet`, with the settings of the kernel
+/// that they want; `rules` is the table for those of full NAT.
 ///
 /// # Errors
 /// When the checker's socket or the IPVS thread can't be had.
 pub(crate) fn start(
     paths: &Paths,
-    (directors, rules): (Vec<Director>, &'static str),
+    (directors, wanted, rules): (Vec<Director>, Values, &'static str),
     tell: Tell,
 ) -> io::Result<DirectorHandle> {
     let listener = listen(&paths.checker_socket())?;
+    let settings = KernelSettings::new(paths, wanted);
     let ipvs = ipvs::spawn()?;
     let (orders, received) = mpsc::channel(ORDERS_MAX);
     let (standing, watched) = watch::channel(Standing::Cold);
@@ -112,13 +116,13 @@ pub(crate) fn start(
         looking: None,
         own: orders.downgrade(),
         saved: BTreeSet::new(),
-        prepared: false,
+        settings: settings.clone(),
         stopping: None,
         tell,
         monitor: Monitor::default(),
     };
     tokio::task::spawn_local(task.run(directors, received));
-    Ok(DirectorHandle { orders, standing: watched, ipvs })
+    Ok(DirectorHandle { orders, standing: watched, ipvs, settings })
 }
 
 /// Only this user may be our checker.
@@ -215,18 +219,27 @@ impl DirectorHandle {
         }
     }
 
-    /// Takes our services out of the kernel, where they are configured so, and ends the task.
-    pub(crate) async fn shut_down(&self) {
+    /// Takes our services out of the kernel, where they are configured so, and ends the task. The
+    /// kernel's settings become again what they were, unless services stay (false), which go on to need them.
+    pub(crate) async fn shut_down(&self) -> bool {
         let (sender, receiver) = oneshot::channel();
-        if self.orders.send(Order::ShutDown(sender)).await.is_ok() {
-            // The control has a time limit of its own.
-            let _ended = receiver.await;
+        let told = self.orders.send(Order::ShutDown(sender)).await.is_ok();
+        // The control has a time limit of its own.
+        let empty = told && receiver.await == Ok(true);
+        if empty {
+            self.settings.end().await;
         }
+        empty
     }
 
     /// The way to the kernel's table, for entries that are not the director's.
     pub(crate) fn ipvs(&self) -> &IpvsHandle {
         &self.ipvs
+    }
+
+    /// The kernel's settings.
+    pub(crate) fn settings(&self) -> &KernelSettings {
+        &self.settings
     }
 }
 
@@ -254,9 +267,9 @@ struct Task {
     file: PathBuf,
     /// The services that the file names.
     saved: BTreeSet<ServiceKey>,
-    /// Whether IPVS as a whole is set as we need it.
-    prepared: bool,
-    stopping: Option<oneshot::Sender<()>>,
+    /// Those of IPVS as a whole.
+    settings: KernelSettings,
+    stopping: Option<oneshot::Sender<bool>>,
     /// Whom to tell what happens.
     tell: Tell,
     /// Writes down what checks come to.
@@ -309,9 +322,9 @@ impl Task {
     fn input(&mut self, happening: Happening) -> Option<Option<Input>> {
         match happening {
             Happening::Input(input) => {
-                if !self.prepared && matches!(input, Input::Dumped { result: Ok(_), .. }) {
-                    self.prepared = true;
-                    prepare();
+                if matches!(input, Input::Dumped { result: Ok(_), .. }) {
+                    let settings = self.settings.clone();
+                    tokio::task::spawn_local(async move { settings.there().await });
                 }
                 Some(Some(input))
             }
@@ -501,7 +514,7 @@ impl Task {
         self.save_owned();
         self.monitor.close();
         if let Some(reply) = self.stopping.take() {
-            let _gone = reply.send(());
+            let _gone = reply.send(self.control.owned().is_empty());
         }
     }
 
@@ -560,18 +573,6 @@ async fn converse(checker: &mut Option<Checker>) -> Result<Option<FromChecker>, 
         tokio::select! {
             said = checker.receiver.recv() => return said,
             sent = checker.sender.flush(), if waiting => sent?,
-        }
-    }
-}
-
-/// IPVS as a whole, once the module is there: connections of a server that has left the table end
-/// at once instead of running into nothing, and a persistent client of a server with weight 0 is
-/// sent to another one (Documentation/networking/ipvs-sysctl.rst).
-fn prepare() {
-    for name in ["net/ipv4/vs/expire_nodest_conn", "net/ipv4/vs/expire_quiescent_template"] {
-        match sysctl::write(name, "1") {
-            Ok(()) => info!("{name} is set to 1"),
-            Err(e) => warn!("clients of a failed server wait longer than they should: {e}"),
         }
     }
 }

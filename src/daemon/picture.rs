@@ -13,8 +13,10 @@ use crate::daemon::beat::View;
 use crate::daemon::guard::Standing;
 use crate::daemon::hands::{Hands, HeldAddress};
 use crate::journal::words::{bar_words, cause_words, list, service_word, state_word};
+use crate::kernel::sysctl;
 use crate::lvs::director::{ServiceView, View as DirectorView};
 use crate::lvs::pool::Turn;
+use crate::lvs::prerequisites;
 use crate::names::GroupName;
 use crate::status::{
     GroupStatus, JournalStatus, KeysStatus, LinkStatus, PeerStatus, ResourceHealth, Status,
@@ -35,6 +37,13 @@ pub(crate) struct Seen<'a> {
     pub(crate) journal: &'a JournalStatus,
     /// The connection sync, where there is one.
     pub(crate) sync: Option<&'a SyncStatus>,
+}
+
+/// What this machine lacks for the ways in which these are served.
+fn lacks(services: &[ServiceView]) -> Vec<String> {
+    let ways = prerequisites::ways_of_views(services);
+    let lacks = prerequisites::lacking(&ways, |path| sysctl::read(path).ok());
+    lacks.iter().map(ToString::to_string).collect()
 }
 
 /// The status of this node.
@@ -64,6 +73,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
             .collect(),
         services: director.map(|director| director.services.clone()).unwrap_or_default(),
         ipvs: ipvs(config, director),
+        lacks: director.map(|director| lacks(&director.services)).unwrap_or_default(),
         guard,
         guards,
         sync: sync.cloned(),

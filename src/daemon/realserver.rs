@@ -80,6 +80,8 @@ fn module(kind: Tunnel) -> &'static str {
     match kind {
         Tunnel::Ipip => "ipip",
         Tunnel::Ip6tnl => "ip6_tunnel",
+        Tunnel::Gre => "ip_gre",
+        Tunnel::Ip6gre => "ip6_gre",
     }
 }
 
@@ -148,7 +150,7 @@ pub async fn down(paths: &Paths, which: &BTreeSet<IpAddr>) -> Result<Done, RealS
 /// # Errors
 /// The file or the kernel can't be read.
 pub async fn status(paths: &Paths, asked: &Vips) -> Result<Report, RealServerError> {
-    let kept = Prepared::new(&paths.state_dir)?.read()?;
+    let kept: Kept = Prepared::new(&paths.state_dir)?.read()?;
     let mut vips = kept.vips.clone();
     for (vip, place) in asked {
         vips.entry(*vip).or_insert_with(|| place.clone());
@@ -168,7 +170,7 @@ pub async fn status(paths: &Paths, asked: &Vips) -> Result<Report, RealServerErr
 
 /// Everything that a command works with, and nobody else at the same time.
 struct Desk {
-    prepared: Prepared,
+    prepared: Prepared<Kept>,
     machine: Machine,
     _lock: File,
 }

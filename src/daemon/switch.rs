@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::cluster::event::{Manner, Operation, Outcome};
-use crate::config::Resource;
+use crate::config::{Config, Resource};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::hands::Hands;
 use crate::kernel::handover::{self, PassOn};
@@ -55,18 +55,14 @@ impl Switch<'_> {
             return cold;
         }
         let half = match peer {
-            Some(peer) => PassOn::begin(self.ip, peer, self.director.ipvs()).await.map(Some),
-            None => Ok(None),
+            Some(peer) => self.pass_on(peer).await,
+            None => None,
         };
-        let half = half.unwrap_or_else(|e| {
-            warn!("connections that are open now will be cut: {e}");
-            None
-        });
         let manner = Manner::Overlap { peer };
         let outcome = self.hands.perform(self.resource, Operation::Start, manner).await;
         if let Some(half) = half {
-            let (ipvs, pause) = (
-                self.director.ipvs().clone(),
+            let (director, pause) = (
+                self.director.clone(),
                 match outcome {
                     Outcome::Done => pass_on(self.synced),
                     Outcome::Failed(_) => Duration::ZERO,
@@ -74,10 +70,24 @@ impl Switch<'_> {
             );
             tokio::task::spawn_local(async move {
                 sleep(pause).await;
-                half.end(&ipvs).await;
+                half.end(director.ipvs()).await;
+                director.settings().switched().await;
             });
         }
         outcome
+    }
+
+    /// Begins to pass packets on to the peer.
+    async fn pass_on(&self, peer: IpAddr) -> Option<PassOn> {
+        self.director.settings().switches().await;
+        match PassOn::begin(self.ip, peer, self.director.ipvs()).await {
+            Ok(half) => Some(half),
+            Err(e) => {
+                warn!("connections that are open now will be cut: {e}");
+                self.director.settings().switched().await;
+                None
+            }
+        }
     }
 
     /// Gives the address away; the peer serves already. The `first` one of a group waits for the
@@ -104,5 +114,15 @@ impl Switch<'_> {
         self.hands.hush(ip).await;
         let hushed = handover::hush(ip).await;
         hushed.inspect_err(|e| warn!("connections that are open now will be cut: {e}")).is_ok()
+    }
+}
+
+/// Removes what switches have set up in the kernel; without a director there is nothing.
+pub(super) async fn sweep(config: &Config, director: &DirectorHandle) {
+    if config.directors.is_empty() {
+        return;
+    }
+    for ip in config.addresses() {
+        handover::sweep(ip, director.ipvs()).await;
     }
 }

@@ -18,10 +18,11 @@ use tracing::{info, warn};
 use crate::cluster::event::{Input, Manner, Operation};
 use crate::config::{self, Config, Sync};
 use crate::daemon::beat::{Order, Orders};
+use crate::daemon::director::DirectorHandle;
+use crate::daemon::settings::KernelSettings;
 use crate::kernel::ipvs::{IpvsHandle, RunningSync, SyncFault, SyncRole};
 use crate::kernel::nft::NftError;
 use crate::kernel::sync_guard::{self, Seal, SyncGuard};
-use crate::kernel::sysctl;
 use crate::names::{GroupId, GroupName};
 use crate::status::SyncStatus;
 
@@ -31,20 +32,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const GUARD_LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long a backup must have listened until it has heard of every connection that is in use. A
 /// master that came by a planned switch may begin six seconds later than the backup, and a second
-/// more when its interface has to come first. It tells each connection once a second ([`SETTINGS`]),
+/// more when its interface has to come first. It tells each connection once a second (`config::ipvs`),
 /// keeps a message that is not full for two seconds (`IPVS_SYNC_FLUSH_TIME`) and looks at it once a
 /// second (`IPVS_SYNC_CHECK_PERIOD` of `net/netfilter/ipvs/ip_vs_sync.c`); and one second for the
 /// way.
 const FRESH_AFTER: Duration = Duration::from_secs(12);
 /// Longest wait for the end of the daemons when this process ends.
 const END_LIMIT: Duration = Duration::from_secs(3);
-
-/// What the kernel needs so that a connection is told soon and again (Documentation/networking/
-/// ipvs-sysctl.rst): the first time when it is established, and once a second while it is in use.
-/// By default it is told at its third packet and then at every fiftieth, which a quiet connection
-/// may not reach for hours. Name, our value, the kernel's.
-const SETTINGS: [(&str, &str, &str); 2] =
-    [("net/ipv4/vs/sync_threshold", "3 0", "3 50"), ("net/ipv4/vs/sync_refresh_period", "1", "0")];
 
 /// What is configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +96,8 @@ pub(crate) struct SyncKeeper {
 }
 
 /// Begins to keep the sync of a configuration on the current `LocalSet`: as backup.
-pub(crate) fn start(config: &Config, ipvs: IpvsHandle, orders: Orders) -> SyncKeeper {
+pub(crate) fn start(config: &Config, director: &DirectorHandle, orders: Orders) -> SyncKeeper {
+    let (ipvs, settings) = (director.ipvs().clone(), director.settings().clone());
     let (wanted, watched) = watch::channel(Wanted {
         settings: configured(config),
         before: SyncRole::Backup,
@@ -111,7 +106,7 @@ pub(crate) fn start(config: &Config, ipvs: IpvsHandle, orders: Orders) -> SyncKe
     });
     let (seen, watching) = watch::channel(Seen::default());
     let guard = Guard::default();
-    let task = Task { ipvs, orders, seen, listening: None, told: None, kept: Vec::new(), guard };
+    let task = Task { ipvs, settings, orders, seen, listening: None, told: None, guard };
     tokio::task::spawn_local(task.run(watched));
     SyncKeeper { wanted: Rc::new(wanted), seen: watching }
 }
@@ -194,7 +189,7 @@ impl SyncKeeper {
         })
     }
 
-    /// Stops both daemons and gives the settings back.
+    /// Stops both daemons.
     pub(crate) async fn end(&self) {
         let gone = self.wanted.send_if_modified(|wanted| wanted.settings.take().is_some());
         if !gone {
@@ -211,14 +206,13 @@ impl SyncKeeper {
 
 struct Task {
     ipvs: IpvsHandle,
+    settings: KernelSettings,
     orders: Orders,
     seen: watch::Sender<Seen>,
     /// Since when the backup has run without a break, and on which interface.
     listening: Option<(Instant, u32)>,
     /// What the cluster was told last.
     told: Option<(GroupId, bool)>,
-    /// What the settings were before ours.
-    kept: Vec<(&'static str, String)>,
     guard: Guard,
 }
 
@@ -331,7 +325,7 @@ impl Task {
     async fn put_right(&mut self, settings: &Sync, role: SyncRole) -> Result<bool, SyncFault> {
         let no_interface = || SyncFault::NoInterface(settings.interface.clone());
         let running = self.ipvs.sync_daemons().await?;
-        self.prepare();
+        self.settings.there().await;
         let index = interface_index(&settings.interface).ok_or_else(no_interface)?;
         let renewed = self.listening.is_some_and(|(_, known)| known != index);
         let right = |it: &RunningSync| it.role == role && it.serves(settings) && !renewed;
@@ -353,27 +347,6 @@ impl Task {
         Ok(only.role == role && only.serves(settings))
     }
 
-    /// Once the module is there: the settings, whose former values are kept.
-    fn prepare(&mut self) {
-        if !self.kept.is_empty() {
-            return;
-        }
-        for (name, ours, kernels) in SETTINGS {
-            let before = sysctl::read(name).and_then(|before| {
-                sysctl::write(name, ours)?;
-                Ok(before)
-            });
-            match before {
-                // Of an earlier life of ours.
-                Ok(before) if before.replace('\t', " ") == ours => {
-                    self.kept.push((name, kernels.to_owned()));
-                }
-                Ok(before) => self.kept.push((name, before)),
-                Err(e) => warn!("connections may be synced late: {e}"),
-            }
-        }
-    }
-
     async fn stop_all(&mut self) -> bool {
         let mut stopped = true;
         for role in [SyncRole::Master, SyncRole::Backup] {
@@ -383,11 +356,6 @@ impl Task {
             }
         }
         self.guard.end().await;
-        for (name, before) in self.kept.drain(..) {
-            if let Err(e) = sysctl::write(name, &before) {
-                warn!("{name} can't be set back to {before}: {e}");
-            }
-        }
         self.listening = None;
         if stopped {
             self.show(Seen::default());

@@ -15,12 +15,11 @@
 //! that moment are cut.
 //!
 //! IPVS side: `net/netfilter/ipvs/ip_vs_proto_tcp.c`, `sloppy_tcp` (Documentation/networking/
-//! ipvs-sysctl.rst) schedules TCP packets that are no SYN; `ip_vs_service_find` looks for the
-//! mark before the address.
+//! ipvs-sysctl.rst) schedules TCP packets that are no SYN, and is set by whoever begins to pass on;
+//! `ip_vs_service_find` looks for the mark before the address.
 
 use crate::kernel::ipvs::IpvsHandle;
 use crate::kernel::nft::{self, NftError, removal};
-use crate::kernel::sysctl::{self, SysctlError};
 use crate::lvs::model::{DestEntry, Forwarding, RealKey, SchedFlags, ServiceKey};
 use crate::lvs::plan::{Op, ServiceSettings};
 use std::collections::BTreeSet;
@@ -29,8 +28,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Marks of ours begin with these sixteen bits ("pb").
 const MARK_BASE: u32 = 0x7062_0000;
-/// Lets IPVS schedule TCP packets that are no SYN.
-const SLOPPY_TCP: &str = "net/ipv4/vs/sloppy_tcp";
 
 /// Why one half of the overlap could not be set up or taken down.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +35,6 @@ pub enum HandoverError {
     /// The rules could not be put in force.
     #[error(transparent)]
     Nft(#[from] NftError),
-    /// A kernel setting can't be written.
-    #[error(transparent)]
-    Setting(#[from] SysctlError),
     /// Direct routing keeps the address family.
     #[error("the peer told {peer}, which can't take packets for {vip}")]
     Families {
@@ -74,7 +68,6 @@ impl PassOn {
             return Err(HandoverError::Families { vip, peer });
         }
         let half = Self { vip };
-        sloppy_begin()?;
         match half.rules(peer, ipvs).await {
             Ok(()) => Ok(half),
             Err(e) => {
@@ -97,28 +90,6 @@ impl PassOn {
     pub async fn end(self, ipvs: &IpvsHandle) {
         let _gone = nft::apply(&removal(&table("ip", self.vip))).await;
         let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(self.vip))]).await;
-        sloppy_end();
-    }
-}
-
-/// How many switches need `sloppy_tcp` now, and what it was before the first of them.
-static SLOPPY: Mutex<(u32, String)> = Mutex::new((0, String::new()));
-
-fn sloppy_begin() -> Result<(), HandoverError> {
-    let mut sloppy = SLOPPY.lock().unwrap_or_else(PoisonError::into_inner);
-    if sloppy.0 == 0 {
-        sloppy.1 = sysctl::read(SLOPPY_TCP)?;
-        sysctl::write(SLOPPY_TCP, "1")?;
-    }
-    sloppy.0 += 1;
-    Ok(())
-}
-
-fn sloppy_end() {
-    let mut sloppy = SLOPPY.lock().unwrap_or_else(PoisonError::into_inner);
-    sloppy.0 = sloppy.0.saturating_sub(1);
-    if sloppy.0 == 0 {
-        let _gone = sysctl::write(SLOPPY_TCP, &sloppy.1);
     }
 }
 
@@ -162,11 +133,7 @@ pub async fn sweep(vip: IpAddr, ipvs: &IpvsHandle) {
     for table in [table("ip", vip), hush_table(vip)] {
         let _gone = nft::apply(&removal(&table)).await;
     }
-    let left = ipvs.apply(vec![Op::RemoveService(mark_key(vip))]).await;
-    if left.is_ok_and(|results| results.iter().all(Result::is_ok)) {
-        // It was set for that service; the kernel's default is what it was before.
-        let _gone = sysctl::write(SLOPPY_TCP, "0");
-    }
+    let _gone = ipvs.apply(vec![Op::RemoveService(mark_key(vip))]).await;
 }
 
 fn ipvs_error(e: impl std::fmt::Display) -> HandoverError {
@@ -214,13 +181,14 @@ fn hush_table(vip: IpAddr) -> String {
     }
 }
 
-/// The rules that mark what opens nothing. RST is left alone: it answers, and is not answered.
+/// The rules that mark what opens nothing. Behind `dnat`: what goes to an address of our own is no longer
+/// for the VIP ([`crate::kernel::localnode`]). RST is left alone: it answers, and is not answered.
 fn marking(vip: IpAddr) -> String {
     let (table, mark) = (table("ip", vip), mark(vip));
     let word = if vip.is_ipv6() { "ip6" } else { "ip" };
     format!(
         "add table {table}\nflush table {table}\n\
-         add chain {table} pass {{ type filter hook prerouting priority -150; }}\n\
+         add chain {table} pass {{ type filter hook prerouting priority -50; }}\n\
          add rule {table} pass {word} daddr {vip} tcp flags & (syn | rst) == 0x0 \
          meta mark set 0x{mark:08x}\n"
     )

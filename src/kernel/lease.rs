@@ -21,7 +21,9 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::cluster::RESTART_SERVED;
+use crate::kernel::localnode::words;
 use crate::kernel::nft::{self, NftError, removal};
+use crate::net::frames::Mac;
 
 /// Our table.
 const TABLE: &str = "netdev pairbeat_lease";
@@ -153,6 +155,17 @@ pub async fn end() -> Result<(), LeaseError> {
     Ok(nft::apply(&removal(TABLE)).await?)
 }
 
+/// Packets for the VIPs from these hardware addresses are never dark: there is another director, which
+/// this machine is a real server of.
+pub async fn admit<'a>(fellows: impl Iterator<Item = &'a Mac>) {
+    let all: Vec<String> = fellows.map(words).collect();
+    if !all.is_empty() {
+        let all = all.join(", ");
+        // Without a lease nothing is dark; one that comes later is told at the next look.
+        let _none = nft::apply(&format!("add element {TABLE} fellows {{ {all} }}\n")).await;
+    }
+}
+
 fn tick_socket(mark: u32) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
     socket.set_nonblocking(true)?;
@@ -171,6 +184,7 @@ fn write_ticks(out: &mut String, guarded: &Guarded, length: Duration) -> std::fm
              timeout {millis}ms; }}"
         )?;
     }
+    writeln!(out, "add set {TABLE} fellows {{ type ether_addr; size {ALIVE_MAX}; }}")?;
     writeln!(out, "add chain {TABLE} tick {{ type filter hook egress device lo priority 0; }}")?;
     for vip in guarded.keys().flat_map(|vip| keys(*vip)) {
         let (set, hold) = (set_of(vip), RESTART_SERVED.as_millis());
@@ -243,7 +257,7 @@ fn write_gate(
                 writeln!(
                     out,
                     "add rule {chain} arp operation request arp daddr ip {vip} arp daddr ip {dark}\n\
-                     add rule {chain} ip daddr {vip} ip daddr {dark}"
+                     add rule {chain} ip daddr {vip} ether saddr != @fellows ip daddr {dark}"
                 )?;
             }
             IpAddr::V6(v6) => {
@@ -253,7 +267,7 @@ fn write_gate(
                     out,
                     "add rule {chain} icmpv6 type nd-neighbor-solicit @nh,384,128 0x{target:032x} \
                      ip6 daddr != @alive6 drop\n\
-                     add rule {chain} ip6 daddr {vip} ip6 daddr != @alive6 drop"
+                     add rule {chain} ip6 daddr {vip} ether saddr != @fellows ip6 daddr != @alive6 drop"
                 )?;
             }
         }

@@ -90,6 +90,8 @@ impl Links {
         let kind = match tunnel {
             Tunnel::Ipip => InfoKind::IpIp,
             Tunnel::Ip6tnl => InfoKind::Ip6Tnl,
+            Tunnel::Gre => InfoKind::GreTun,
+            Tunnel::Ip6gre => InfoKind::GreTun6,
         };
         let attempt = format!("make the tunnel device {name}");
         let wanted = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind).name(name).build();

@@ -9,6 +9,7 @@ pub mod handover;
 pub mod ipvs;
 pub mod lease;
 pub mod links;
+pub mod localnode;
 pub mod nft;
 pub mod selftest;
 pub mod sync_guard;

@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod fault;
 pub mod follow;
 pub mod health;
+pub mod localnode;
 pub mod mail;
 pub mod model;
 pub mod monitor;
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod pool;
 pub mod prerequisites;
 pub mod program;
+pub mod settings;
 pub mod table;
 pub mod translation;
 

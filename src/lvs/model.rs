@@ -116,6 +116,10 @@ pub struct Policy {
     pub panic: Option<u8>,
     /// When checks are made beside their interval.
     pub pace: Pace,
+    /// Each director finds a connection's server by itself, from the packet alone: the scheduler
+    /// `mh`, and packets of connections that the kernel does not know are scheduled
+    /// (`sloppy_tcp`). Default false.
+    pub stateless: bool,
 }
 
 /// When a check is made beside its interval.

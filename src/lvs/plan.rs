@@ -90,11 +90,18 @@ impl fmt::Display for DestEntry {
     }
 }
 
+/// Its table depends on the order in which the kernel has the destinations, which is that of their
+/// coming (`ip_vs_mh_populate`): where one comes, the others come again, so that two directors have
+/// the same table whatever has happened to each of them. Connections stay: the kernel finds a
+/// destination that comes again in its trash (`ip_vs_trash_get_dest`).
+const IN_LIST_ORDER: &str = "mh";
+
 /// The fewest orders that make `have` (read back from the kernel) equal to `want`.
 ///
 /// Only services in `want` or `owned` are touched; those that are ours and not wanted go. A
 /// destination that somebody else put into one of our services goes too. A service with a
-/// destination of weight over 0 in both tables has one after every single order.
+/// destination of weight over 0 in both tables has one after every single order; with the scheduler
+/// `mh`, where one of two servers is new, but for the moment between two orders.
 pub fn plan(have: &Table, want: &Table, owned: &BTreeSet<ServiceKey>) -> Vec<Op> {
     let mut steps = Steps::default();
     for (key, wanted) in &want.0 {
@@ -128,8 +135,14 @@ impl Steps {
         if ServiceSettings::from(present) != settings {
             self.raises.push(Op::EditService(key, settings));
         }
+        let anew = wanted.scheduler == IN_LIST_ORDER && !present.dests.is_empty();
+        let anew = anew && wanted.dests.keys().any(|real| !present.dests.contains_key(real));
         for (real, dest) in &wanted.dests {
             match present.dests.get(real) {
+                Some(_) if anew => {
+                    let out = Op::RemoveDest(key, *real);
+                    self.additions.extend([out, Op::AddDest(key, *real, *dest)]);
+                }
                 None => self.additions.push(Op::AddDest(key, *real, *dest)),
                 Some(old) if is_same(old, dest) => {}
                 Some(_) if dest.weight > 0 => self.raises.push(Op::EditDest(key, *real, *dest)),

@@ -1,11 +1,14 @@
 //! What the ways of forwarding need of the director's own machine, beside IPVS: its settings in,
-//! sentences out. No IO: whoever asks reads them. Nothing is set.
+//! sentences out, and what is to be set where that is asked for. No IO: whoever asks reads them.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::director::ServiceView;
 use super::model::{Forwarding, VirtualService};
+use super::overrides::server_of;
+use super::settings::Values;
 
 /// One way that packets are sent on: the method, and the real server's family.
 pub type Way = (Forwarding, Family);
@@ -88,6 +91,22 @@ pub fn ways<'a>(services: impl Iterator<Item = &'a VirtualService>) -> BTreeSet<
     let reals = services
         .flat_map(|service| service.reals.iter().chain(&service.backup).chain(&service.fallback));
     reals.filter_map(|real| way(real.forwarding, real.key.address)).collect()
+}
+
+/// The same of the services of a running director.
+pub fn ways_of_views(services: &[ServiceView]) -> BTreeSet<Way> {
+    let reals = services.iter().flat_map(|service| service.real.iter().chain(&service.backup));
+    let ways = reals.filter_map(|real| {
+        let (address, _) = server_of(&real.address).ok()?;
+        way(real.forwarding, address)
+    });
+    ways.collect()
+}
+
+/// The settings that they need.
+pub fn settings(ways: &BTreeSet<Way>) -> Values {
+    let needed = NEEDS.iter().filter(|need| ways.contains(&need.way));
+    needed.map(|need| (need.setting.to_owned(), need.wanted.to_owned())).collect()
 }
 
 /// What they lack. `read` has the settings by their path under /proc/sys; one that can't be read

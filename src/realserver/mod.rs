@@ -1,5 +1,5 @@
 //! The real server's side: what must stand on a machine that a director sends packets to without
-//! changing their destination (`gate`, `ipip`).
+//! changing their destination (`gate`, `ipip`, `gre`).
 //!
 //! Such a machine takes packets for the virtual IP and must keep quiet about having it: the LAN is
 //! to hear of one holder only, the director. What is wanted, what was found and what an earlier `up`
@@ -26,6 +26,8 @@ pub enum Mode {
     Gate,
     /// In a tunnel of the same family: IP in IP (RFC 2003), IPv6 in IPv6 (RFC 2473) (LVS-TUN).
     Ipip,
+    /// In a tunnel of generic routing encapsulation (RFC 2784), without checksums.
+    Gre,
 }
 
 impl fmt::Display for Mode {
@@ -33,6 +35,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Self::Gate => "gate",
             Self::Ipip => "ipip",
+            Self::Gre => "gre",
         })
     }
 }
@@ -54,6 +57,8 @@ impl Place {
             (Mode::Gate, _) => "lo",
             (Mode::Ipip, IpAddr::V4(_)) => "tunl0",
             (Mode::Ipip, IpAddr::V6(_)) => "ip6tnl0",
+            (Mode::Gre, IpAddr::V4(_)) => "gre0",
+            (Mode::Gre, IpAddr::V6(_)) => "ip6gre0",
         };
         Self { mode, interface: interface.to_owned() }
     }
@@ -66,12 +71,22 @@ pub enum Tunnel {
     Ipip,
     /// IPv6 in IPv6.
     Ip6tnl,
+    /// GRE in IPv4.
+    Gre,
+    /// GRE in IPv6.
+    Ip6gre,
 }
 
 impl Tunnel {
-    /// The one that packets for this virtual IP come out of.
-    pub fn of(vip: IpAddr) -> Self {
-        if vip.is_ipv4() { Self::Ipip } else { Self::Ip6tnl }
+    /// The one that packets for this virtual IP come out of; `None`: they come as they are.
+    pub fn of(mode: Mode, vip: IpAddr) -> Option<Self> {
+        match (mode, vip) {
+            (Mode::Gate, _) => None,
+            (Mode::Ipip, IpAddr::V4(_)) => Some(Self::Ipip),
+            (Mode::Ipip, IpAddr::V6(_)) => Some(Self::Ip6tnl),
+            (Mode::Gre, IpAddr::V4(_)) => Some(Self::Gre),
+            (Mode::Gre, IpAddr::V6(_)) => Some(Self::Ip6gre),
+        }
     }
 }
 

@@ -193,14 +193,14 @@ pub fn missing(vips: &Vips, found: &Found) -> Vec<Missing> {
     for (vip, place) in vips {
         let interface = &place.interface;
         let Some(port) = found.ports.get(interface) else {
-            missing.push(match place.mode {
-                Mode::Gate => Missing::Interface(interface.clone()),
-                Mode::Ipip => Missing::Device(interface.clone(), Tunnel::of(*vip)),
+            missing.push(match Tunnel::of(place.mode, *vip) {
+                None => Missing::Interface(interface.clone()),
+                Some(tunnel) => Missing::Device(interface.clone(), tunnel),
             });
             continue;
         };
         missing.extend(match vip {
-            IpAddr::V4(_) if place.mode == Mode::Ipip => strict(found, interface),
+            IpAddr::V4(_) if place.mode != Mode::Gate => strict(found, interface),
             IpAddr::V4(_) => None,
             IpAddr::V6(_) => without_ipv6(found, interface),
         });

@@ -44,6 +44,9 @@ pub struct Status {
     pub services: Vec<ServiceView>,
     /// The kernel's IPVS: `ok`, or a sentence that says what is wrong and what to do.
     pub ipvs: Option<String>,
+    /// What this machine lacks for the ways in which its director sends packets on, in sentences.
+    #[serde(default)]
+    pub lacks: Vec<String>,
     /// What takes the VIPs out of service when this node's core does not run: `lease of 250 ms`,
     /// or `none` and why.
     pub guard: String,

@@ -113,11 +113,11 @@ fn write_sync(out: &mut String, sync: &SyncStatus) -> fmt::Result {
     let SyncStatus { interface, id, wanted, .. } = sync;
     write!(out, "sync  {wanted} on {interface}, id {id}")?;
     match &sync.unguarded {
-        None => {
+        None if !sync.peers.is_empty() => {
             let peers: Vec<String> = sync.peers.iter().map(ToString::to_string).collect();
             write!(out, ", from {} only", peers.join(" and "))?;
         }
-        Some(_) => out.write_str(", from anybody")?,
+        _ => out.write_str(", from anybody")?,
     }
     match &sync.fault {
         Some(why) => writeln!(out, "  NOT RUNNING: {why}"),

@@ -5,6 +5,7 @@
 //!  STATE_DIR/journal/events-00000007.jsonl      a head line, then one record a line
 //!  STATE_DIR/journal/recording-00000003.jsonl   the core's inputs around a role change
 //!  STATE_DIR/realserver.json                    what `realserver up` has changed ([`prepared`])
+//!  STATE_DIR/kernel-settings.json               what a director has changed of the kernel's settings (the same)
 //! ```
 //!
 //! What a record is stands in [`crate::journal`]; this module only carries lines. Nobody ever waits

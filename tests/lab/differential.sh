@@ -16,20 +16,14 @@ set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/lab/common.sh
 source "$here/common.sh"
+# shellcheck source=tests/lab/tables.sh
+source "$here/tables.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 cases=${1:-${CASES:-$here/ldirectord-cases}}
 work=/run/differential
-# A table that has been the same on both sides for so long, in seconds, is the answer to a step: several intervals.
-settled=4
-# Longest wait for that.
-patience=30
+them=ldirectord
 declare -A server=()
-
-inside() { nsenter --net="/run/netns/$1" -- "${@:2}"; }
-table() { inside "$1" ipvsadm -Sn | sort; }
-# What the kernel of a side shows of its table to whoever looks for a change: no process is needed to read it.
-glance() { looked="$(<"/proc/${resident[theirs]}/net/ip_vs")$(<"/proc/${resident[ours]}/net/ip_vs")"; }
 
 # Everything that a side has: addresses that answer, with nothing behind them yet.
 lay_out() {
@@ -74,44 +68,6 @@ ours() {
   ip netns exec ours "$PAIRBEAT" --runtime-dir "$work/ours" --state-dir "$work/ours" director "$file" "$1" >>"$work/ours.log" 2>&1
 }
 
-# Waits until both tables are the same and stay so; false when they do not become so. Compared as text they are only when
-# neither has changed for a while: processes are what costs in an emulated machine, and waiting costs nothing.
-same() {
-  local since=$SECONDS begun=$SECONDS seen=''
-  while ((SECONDS - begun < patience)); do
-    glance
-    [[ $looked == "$seen" ]] || since=$SECONDS seen=$looked
-    if ((SECONDS - since >= settled)); then
-      before=$(table theirs)
-      [[ $before != "$(table ours)" ]] || return 0
-      since=$SECONDS
-    fi
-    sleep 0.5
-  done
-  return 1
-}
-
-excused() { awk -v name="$1" -v step="$2" '$1 == name && ($2 == step || $2 == "*") {found = 1} END {exit !found}' "$cases/exceptions"; }
-
-# step WHAT: judges what both have made of it.
-step() {
-  [[ -z ${TRACE:-} ]] || remark "$name, $1, after $SECONDS s"
-  if same; then
-    tables+=("$before")
-    if excused "$name" "$1"; then bad "$name, $1: an exception that does not happen"; wrong=1; fi
-    return
-  fi
-  if excused "$name" "$1"; then
-    remark "$name, $1: differs, as listed"
-    return
-  fi
-  bad "$name, $1: the tables differ (< ldirectord, > pairbeat)"
-  diff <(table theirs) <(table ours) || true
-  wrong=1
-}
-
-both() { "$1" theirs "$2"; "$1" ours "$2"; }
-
 play() {
   wrong=0 tables=()
   : >"$work/theirs.log"
@@ -132,7 +88,7 @@ play() {
   theirs stop
   ours stop || true
   step stop
-  ((wrong)) || good "$name: $(printf '%s\0' "${tables[@]}" | sort -zu | tr -cd '\0' | wc -c) different tables in ${#tables[@]} steps"
+  ((wrong)) || good "$name: $(different_tables) different tables in ${#tables[@]} steps"
   if ((wrong)); then
     failed=$((failed + 1))
     tail -n 3 "$work/theirs.log" "$work/ours.log"
@@ -146,7 +102,6 @@ mkdir -p "$work"
 install -m 755 "$here/ldirectord-cases/alive" "$work/alive"
 lay_out theirs
 lay_out ours
-declare -A resident=()
 coproc ldirectord { exec ip netns exec theirs perl "$here/ldirectord.pl" "$work/theirs.log" 2>>"$work/servers.log"; }
 # shellcheck disable=SC2154 # set by coproc
 resident[theirs]=$ldirectord_PID

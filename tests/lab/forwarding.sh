@@ -2,6 +2,8 @@
 # Every forwarding method on a real IPVS kernel, followed packet by packet: which source and which destination a request has
 # at the director and at the real server, inside and outside of the tunnel, and who answers the client.
 #
+# With CARRIERS=1 also SCTP, and tunnels from IPv4 to IPv6 and back (carriers.sh).
+#
 #   forwarding.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
@@ -11,6 +13,8 @@ source "$here/common.sh"
 source "$here/topology.sh"
 # shellcheck source=tests/lab/nodes.sh
 source "$here/nodes.sh"
+# shellcheck source=tests/lab/carriers.sh
+source "$here/carriers.sh"
 # shellcheck source=tests/lab/fullnat.sh
 source "$here/fullnat.sh"
 
@@ -140,6 +144,10 @@ breakable_nft
 gate
 masq
 tunnels
+if [[ ${CARRIERS:-} == 1 ]]; then
+  sctp
+  families
+fi
 fullnat
 fullnat_kinds
 fullnat_tampered

@@ -168,6 +168,25 @@ node_core_crash() {
   "$PROBER" kill "$2" core "$core"
 }
 
+# node_reboot NODE: a crash of the machine. The namespace goes with everything in its kernel: addresses, IPVS, the cable, of
+# which the other end goes too. node_boot brings it back and starts it, with an empty table.
+node_reboot() {
+  node_crash "$1" "$LAB_RUN/marks"
+  nodes_wipe "$1"
+  lab_page_dies "$1"
+  ip netns del "$LAB_PREFIX$1"
+  umount "$LAB_RUN/uts/$1"
+}
+
+node_boot() {
+  lab_host "$1"
+  ip -n "$LAB_PREFIX$1" link add eth1 type veth peer name eth1 netns "$LAB_PREFIX$(other "$1")"
+  lab_cable server101 10.0.0.1
+  lab_cable server105 10.0.0.2
+  lab_director "$1"
+  node_start "$1"
+}
+
 node_gone() { [[ ! -d /proc/${NODE_PID[$1]:-none} ]]; }
 node_holds_vip() { ip -n "$LAB_PREFIX$1" -oneline address show to "$VIP" dev eth0 | grep -q .; }
 

@@ -5,7 +5,10 @@
 # each node has the one of its role, whatever somebody else does to them. With METHOD=fullnat the second half goes by full NAT,
 # from an address that the group holds.
 #
-#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500), METHOD (default masq).
+# With GUARD=1 a stranger forges messages of the sync, with the guard in force and without.
+#
+#   sync.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. RUNS (default 1), EVERY (default 500), METHOD (default masq),
+# CONNECTIONS (of each half, default 100).
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/lab/common.sh
@@ -17,7 +20,7 @@ source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 runs=${RUNS:-1} every=${EVERY:-500} method=${METHOD:-masq}
-connections=100 # on each of the two services
+connections=${CONNECTIONS:-100} # on each of the two services
 inner=192.168.2.111 # the way back of the NAT
 declare -A HOLD_PID=()
 
@@ -146,6 +149,42 @@ tampered() {
   claim "mended by a reload" wait_for 30 "in sync" settled server101
 }
 
+# forge PORT: a host of that network tells of a connection from its port, which nobody has made: one message of version 1 with
+# one entry (linux/net/netfilter/ipvs/ip_vs_sync.c: syncid 1, TCP, direct routing, established, to the VIP at rs107).
+forge() {
+  local entry message at
+  entry=$(printf '0006002400000003%04x%04x%04x%04x%08x%08xc0a80232c0a8026ec0a8026b' 1 "$1" 80 80 0 60)
+  message=0001002c01010000$entry
+  for ((at = 0; at < ${#message}; at += 2)); do printf '%b' "\\x${message:at:2}"; done >"$LAB_RUN/forged"
+  lab_exec client socat -u - UDP4-DATAGRAM:224.0.0.81:8848,ip-multicast-if=192.168.2.50 <"$LAB_RUN/forged"
+}
+believes() { lab_exec server105 ipvsadm -Lnc | grep -q "192.168.2.50:$1 "; }
+disbelieves() { ! believes "$1"; }
+dropped() { lab_exec server105 nft list table inet pairbeat_sync 2>/dev/null | grep -q "counter packets [1-9].* drop"; }
+guard_is_there() { lab_exec server105 nft list table inet pairbeat_sync >/dev/null 2>&1; }
+moved_to() {
+  resources "$1"
+  node_ask server101 reload >"$LAB_RUN/log/reload" 2>&1 && node_ask server105 reload >>"$LAB_RUN/log/reload" 2>&1
+}
+
+guarded() {
+  headline "A stranger on the network of the sync"
+  claim "the sync goes to the network of the clients" moved_to eth0
+  claim "and both are in sync there, behind the guard" wait_for 40 "in sync" settled server101
+  claim "the status says whose messages are taken" status_says "from 192.168.2.101 and 192.168.2.105 only"
+  forge 40001
+  claim "a stranger's message is dropped" wait_for 5 "the counter" dropped
+  claim "and makes no connection" disbelieves 40001
+  lab_exec server105 nft delete table inet pairbeat_sync
+  forge 40002
+  claim "without the guard it would" wait_for 5 "the connection" believes 40002
+  claim "the guard is put back" wait_for 15 "the table" guard_is_there
+  claim "back to the cable" moved_to eth1
+  claim "and in sync" wait_for 40 "in sync" settled server101
+}
+
+status_says() { node_ask server105 status | grep -qF "$1"; }
+
 # Another master in the place of ours, before ours is started again: a few may be too late.
 replace_master() {
   local try
@@ -185,31 +224,13 @@ switches() {
   done
 }
 
-# The namespace goes with everything in its kernel: addresses, IPVS, the cable, of which the other end goes too.
-reboot() {
-  node_crash "$1" "$LAB_RUN/marks"
-  nodes_wipe "$1"
-  lab_page_dies "$1"
-  ip netns del "$LAB_PREFIX$1"
-  umount "$LAB_RUN/uts/$1"
-}
-
-boot() {
-  lab_host server101
-  ip -n "${LAB_PREFIX}server101" link add eth1 type veth peer name eth1 netns "${LAB_PREFIX}server105"
-  lab_cable server101 10.0.0.1
-  lab_cable server105 10.0.0.2
-  lab_director server101
-  node_start server101
-}
-
 rebooted() {
   headline "A director is rebooted, its table is empty, and it takes the group back"
   hold_start || return
   wait_for 20 "the standby knows every connection" knows_all server105 || return
-  reboot server101
+  node_reboot server101
   claim "the standby has the group" wait_for 10 "server105 active" node_active server105
-  boot
+  node_boot server101
   claim "it waits to hear of the connections, and says so" wait_for 10 "the reason" waits server101
   claim "it takes the group back then" wait_for 40 "server101 active" node_active server101
   claim "the journal says why it waited" journal_says "not yet heard of every open connection"
@@ -225,10 +246,12 @@ stopped() {
   headline "Stop"
   claim "both end" nodes_stop
   claim "no sync daemon is left" no_daemons
+  claim "and no guard" no_guard
   claim "the kernel's settings are as before" settings_are_back
 }
 
 no_daemons() { [[ -z $(lab_exec server101 ipvsadm -l --daemon; lab_exec server105 ipvsadm -l --daemon) ]]; }
+no_guard() { ! guard_is_there; }
 settings_are_back() { [[ $(lab_exec server105 sysctl -n net.ipv4.vs.sync_refresh_period) == 0 ]]; }
 
 last_words() {
@@ -248,6 +271,7 @@ lab_up
 configure
 start
 tampered
+[[ ${GUARD:-} != 1 ]] || guarded
 switches || faults=$((faults + 1))
 [[ ${REBOOT:-} != 1 ]] || rebooted || faults=$((faults + 1))
 stopped

@@ -112,3 +112,54 @@ keepalived_direct_routing() {
   master_returns
   asks "requests alternate as before" "server106 4,server107 4" 8
 }
+
+# The one server that has answered all of so many requests is in `sticky`.
+sticks() {
+  local answers
+  answers=$(ask "$1") || return
+  sticky=${answers% "$1"}
+  [[ $answers == "server10"[67]" $1" ]]
+}
+template() { lab_exec "$1" ipvsadm -Lnc | awk -v vip="$VIP:80" '$3 == "NONE" && $5 == vip {found = 1} END {exit !found}'; }
+other_server() { if [[ $1 == server106 ]]; then echo server107; else echo server106; fi; }
+broken_page() {
+  lab_become "$1" socat TCP-LISTEN:80,fork,reuseaddr SYSTEM:'read line; printf "HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n"' \
+    >"$LAB_RUN/log/broken-$1" 2>&1 &
+  # shellcheck disable=SC2034 # of topology.sh
+  LAB_PAGE_PID[$1]=$!
+  disown
+}
+
+keepalived_persistence() {
+  headline "keepalived MASTER/BACKUP with HTTP_GET status 200 and persistence 50, imported"
+  local sticky first second
+  keepalived_pair "persistence_timeout 50" "HTTP_GET {
+            url {
+                path /
+                status_code 200
+            }
+            connect_timeout 3
+            nb_get_retry 3
+            delay_before_retry 3
+        }"
+  claim "MASTER has the address, as ip address shows it" wait_for 10 "server101 alone" alone_has_vip server101
+  shows_table "ipvsadm shows the service persistent 50" server101 "rr persistent 50" server106 server107
+  show "ipvsadm -Ln" table server101
+  claim "all requests of the client go to one server" wait_for 20 "one server" sticks 8
+  first=$sticky second=$(other_server "$sticky")
+  show "ipvsadm -Lnc" lab_exec server101 ipvsadm -Lnc
+  claim "for which there is a template" template server101
+  lab_page_dies "rs${first#server}"
+  broken_page "rs${first#server}"
+  shows_table "it says 503 in place of 200: it leaves the table" server101 "rr persistent 50" "$second"
+  asks "the client gets the other one" "$second 8" 8
+  lab_page_dies "rs${first#server}"
+  lab_page "rs${first#server}" "$first"
+  shows_table "it says 200: it is back" server101 "rr persistent 50" "$second" "$first"
+  asks "the client stays where it is" "$second 8" 8
+  master_dies_and_returns
+  shows_table "BACKUP has the same table" server105 "rr persistent 50" "$second" "$first"
+  claim "and all requests of the client go to one server there" wait_for 20 "one server" sticks 8
+  master_returns
+  claim "and again on the MASTER" wait_for 20 "one server" sticks 8
+}

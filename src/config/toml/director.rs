@@ -21,14 +21,16 @@ use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::config::{Family, value};
 use crate::lvs::check::CHECKS_MAX;
 use crate::lvs::model::{
-    Director, Forwarding, NotForwarding, Policy, Protocol, RealKey, RealServer, ServiceKey,
-    Thresholds, VirtualService, WEIGHT_MAX,
+    Director, Forwarding, NotForwarding, Policy, Protocol, RealKey, RealServer, SchedFlags,
+    ServiceKey, Thresholds, VirtualService, WEIGHT_MAX,
 };
 use crate::lvs::notify::{Notify, Program};
 use crate::names::DirectorName;
 
 /// The kernel's usual choice: new connections by weight.
 const SCHEDULER: &str = "wrr";
+/// Its flags: mh-fallback, for servers of weight 0, and mh-port, for many connections of one client.
+const STATELESS_FLAGS: SchedFlags = SchedFlags(3);
 
 /// Where a service's sorry server is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,17 +132,22 @@ fn service(
     let own = Defaults::read(&mut fields, walk).or(director);
     let sorry = own.fallback.map(|item| (item, Said::Here));
     let sorry = sorry.or(director.fallback.map(|item| (item, Said::InDirector)));
-    let scheduler = fields.take("scheduler").and_then(|item| {
+    let written = (fields.take("scheduler"), fields.take("persistent"));
+    let scheduler = written.0.and_then(|item| {
         let word = item.text(walk)?;
         known_scheduler(word, &mut walk.faults)
     });
-    let persistent = fields.take("persistent").and_then(|item| persistent(item, walk));
+    let persistent = written.1.and_then(|item| persistent(item, walk));
     let netmask = fields.take("netmask");
     let one_packet = fields.take("one_packet");
     let flags = fields.take("scheduler_flags").and_then(|item| {
         let word = item.text(walk)?;
         sched_flags(word, &mut walk.faults)
     });
+    let stateless = own.policy.is_stateless();
+    if stateless {
+        policy::refuse_state(written, scheduler, walk);
+    }
     let mut notify = mail::named(&mut fields, walk).or(&own.notify);
     notify.mail = own.mail.build(walk);
     let reals = fields.take("real").map_or_else(Vec::new, |item| item.items(walk));
@@ -159,12 +166,14 @@ fn service(
     let mut seen = BTreeSet::new();
     let mut service = VirtualService {
         key,
-        scheduler: scheduler.unwrap_or(SCHEDULER).to_owned(),
+        scheduler: scheduler
+            .unwrap_or(if stateless { policy::MAGLEV } else { SCHEDULER })
+            .to_owned(),
         persistent,
         netmask: netmask.and_then(|item| self::netmask(item, &key, persistent, walk)),
         one_packet: one_packet.is_some_and(|item| self::one_packet(item, &key, walk)),
-        flags: flag_bits(flags),
-        quiescent: own.quiescent.unwrap_or(false),
+        flags: if stateless && flags.is_none() { STATELESS_FLAGS } else { flag_bits(flags) },
+        quiescent: own.quiescent.unwrap_or(stateless),
         clean_stop: own.clean_stop.unwrap_or(true),
         reals: servers(&reals, &key, &own, &mut seen, walk),
         backup: servers(&backup, &key, &own, &mut seen, walk),
@@ -177,6 +186,9 @@ fn service(
         notify,
     };
     service.policy = own.policy.build(&service, walk);
+    if stateless && service.pools().any(|real| real.agent.is_some()) {
+        policy::warn_of_weights(at, "what agents say", walk);
+    }
     one_way(&service, at, walk);
     Some((service, walk.faults.mark(if at == Span::FILE { span } else { at })))
 }
@@ -284,7 +296,7 @@ fn adopt(item: Item<'_>, walk: &mut Walk<'_>) -> bool {
 }
 
 /// Whether the second of two words is said.
-fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -> bool {
+pub(super) fn either(item: Item<'_>, words: [&str; 2], is_not: &str, walk: &mut Walk<'_>) -> bool {
     let Some(word) = item.text(walk) else { return false };
     if !words.contains(&word.text) {
         let message = format!("`{}` is {is_not}", word.text);

@@ -6,8 +6,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::diag::Span;
+use crate::config::toml::director::either;
 use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::model::{Need, Policy, Quorum, VirtualService};
+
+/// The scheduler of a stateless service: a connection's server follows from its addresses, ports and the
+/// servers' weights alone, and few connections move when a server comes or goes.
+pub(super) const MAGLEV: &str = "mh";
 
 /// What is said of it, and where.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +20,7 @@ pub(super) struct Said {
     quorum: Option<(Quorum, Span)>,
     slow_start: Option<(Duration, Span)>,
     panic: Option<u8>,
+    stateless: Option<bool>,
 }
 
 /// Shortest and longest growth of a weight.
@@ -32,7 +38,11 @@ impl Said {
             Some((time, item.span))
         });
         let panic = fields.take("panic").and_then(|item| item.number(1, 99, walk));
-        Self { quorum, slow_start, panic: panic.and_then(|percent| u8::try_from(percent).ok()) }
+        let panic = panic.and_then(|percent| u8::try_from(percent).ok());
+        let stateless = fields
+            .take("profile")
+            .map(|item| either(item, ["stateful", "stateless"], "no profile of a service", walk));
+        Self { quorum, slow_start, panic, stateless }
     }
 
     /// What this one does not say, `farther` does.
@@ -41,7 +51,13 @@ impl Said {
             quorum: self.quorum.or(farther.quorum),
             slow_start: self.slow_start.or(farther.slow_start),
             panic: self.panic.or(farther.panic),
+            stateless: self.stateless.or(farther.stateless),
         }
+    }
+
+    /// Whether connections are to find their servers without a table of them.
+    pub(super) fn is_stateless(&self) -> bool {
+        self.stateless == Some(true)
     }
 
     /// The policy of a service; complains where its pool can't meet it.
@@ -56,6 +72,9 @@ impl Said {
                 let help = "give its real servers greater weights, 100 for example";
                 walk.faults.warn(at, message).help(help);
             }
+            if self.is_stateless() {
+                warn_of_weights(at, "weights that grow", walk);
+            }
             span
         });
         Policy {
@@ -63,8 +82,37 @@ impl Said {
             slow_start,
             panic: self.panic,
             pace: service.policy.pace,
+            stateless: self.is_stateless(),
         }
     }
+}
+
+/// What can't be in a stateless service.
+pub(super) fn refuse_state(
+    (scheduler, persistent): (Option<Item<'_>>, Option<Item<'_>>),
+    known: Option<&str>,
+    walk: &mut Walk<'_>,
+) {
+    if let Some((item, other)) = scheduler.zip(known).filter(|(_, known)| *known != MAGLEV) {
+        let message = format!("a stateless service is scheduled by `{MAGLEV}`, not by `{other}`");
+        walk.faults.fault(item.span, message).help("leave one of both out");
+    }
+    if let Some(item) = persistent {
+        let message =
+            "a stateless service can't be persistent: it does not know who has come before";
+        let help =
+            "with `scheduler_flags = \"mh-fallback\"` a client's address alone chooses its server";
+        walk.faults.fault(item.span, message).help(help);
+    }
+}
+
+/// What makes the weights of one director other ones than the other's.
+pub(super) fn warn_of_weights(at: Span, what: &str, walk: &mut Walk<'_>) {
+    let message =
+        format!("{what} may differ between the directors: they choose different servers then");
+    let help = "a stateless service keeps its connections only where both directors have the same \
+                weights";
+    walk.faults.warn(at, message).help(help);
 }
 
 /// A total weight, or a table of `weight` or `servers`, and `hysteresis`.

@@ -103,6 +103,10 @@ impl<'d> Item<'d> {
         self.value.is_array()
     }
 
+    pub(super) fn is_boolean(&self) -> bool {
+        self.value.is_bool()
+    }
+
     pub(super) fn is_table(&self) -> bool {
         self.value.is_table()
     }
@@ -130,11 +134,14 @@ impl<'d> Item<'d> {
     }
 
     pub(super) fn number(&self, low: u32, high: u32, walk: &mut Walk<'_>) -> Option<u32> {
+        u32::try_from(self.integer(low.into(), high.into(), walk)?).ok()
+    }
+
+    pub(super) fn integer(&self, low: i64, high: i64, walk: &mut Walk<'_>) -> Option<i64> {
         let Some(integer) = self.value.as_integer() else {
             return self.wrong(walk, "a whole number");
         };
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
-        let number = number.and_then(|number| u32::try_from(number).ok());
         let number = number.filter(|number| (low..=high).contains(number));
         if number.is_none() {
             walk.faults.fault(self.span, format!("not a whole number of {low} to {high}"));

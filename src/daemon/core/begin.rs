@@ -13,7 +13,10 @@ use crate::config::Config;
 use crate::daemon::beat::{BeatHandle, Habits, Pulse};
 use crate::daemon::{Fatal, Paths, work};
 use crate::engine::{Engine, Identity};
+use crate::kernel::fullnat;
 use crate::link::Links;
+use crate::lvs::model::Director;
+use crate::lvs::settings::Values;
 use crate::sys::{clock, sched};
 
 /// Longest wait for an earlier core of this node to end.
@@ -60,6 +63,11 @@ pub(super) fn engine(
         deadtime: config.timing.deadtime,
     };
     Engine::new(core, &identity, &config.keys, now).map_err(|e| Fatal::System(e.to_string()))
+}
+
+/// The directors, what they want of the kernel's settings, and the table of their rules.
+pub(super) fn directors(config: &Config) -> (Vec<Director>, Values, &'static str) {
+    (config.directors.values().cloned().collect(), config.kernel_settings(), fullnat::OF_NODE)
 }
 
 /// How the beat thread is to run.

@@ -209,6 +209,7 @@ impl Core {
             self.keeper.starts_over(serving.map(|(id, _)| id).collect());
         }
         drop(turns);
+        self.director.settings().configure(self.config.kernel_settings());
         self.sync.configure(&self.config, &active);
         self.files.follow(&self.config);
         if guard_changes {

@@ -175,3 +175,33 @@ fn an_order_reads_as_a_sentence() {
     let op = Op::AddDest(key(0), real(6), dest(1));
     assert_eq!(op.to_string(), "add 10.0.1.6:80 (gate, weight 1) to tcp 10.0.0.0:80");
 }
+
+#[test]
+fn with_mh_two_directors_have_their_destinations_in_one_order_whatever_has_happened() {
+    let mh = |dests: &[(u8, u32)]| {
+        let mut entry = service(dests);
+        entry.scheduler = "mh".to_owned();
+        Table([(key(0), entry)].into())
+    };
+    let histories: [&[&[(u8, u32)]]; 4] = [
+        &[&[(1, 1), (2, 1), (3, 1)]],
+        &[&[(2, 1)], &[(1, 1), (2, 1)], &[(1, 1), (2, 1), (3, 1)]],
+        &[&[(1, 1), (2, 1), (3, 1)], &[(2, 1), (3, 1)], &[(1, 1), (2, 1), (3, 1)]],
+        &[&[(3, 1), (4, 1)], &[(1, 1), (2, 0), (3, 1)], &[(1, 1), (2, 1), (3, 1)]],
+    ];
+    for history in histories {
+        let (mut have, mut order) = (Table::default(), Vec::new());
+        for want in history {
+            for op in plan(&have, &mh(want), &BTreeSet::new()) {
+                match &op {
+                    Op::AddDest(_, real, _) => order.push(*real),
+                    Op::RemoveDest(_, real) => order.retain(|other| other != real),
+                    _ => {}
+                }
+                apply(&mut have, &op);
+            }
+            assert_eq!(have, mh(want), "{history:?}");
+        }
+        assert_eq!(order, [real(1), real(2), real(3)], "{history:?}");
+    }
+}

@@ -201,6 +201,23 @@ fn a_tunnel_brings_its_device_and_goes_with_it() {
 }
 
 #[test]
+fn a_gre_tunnel_is_a_device_of_its_own_for_each_address_family() {
+    let (mut found, mut kept) = (fresh(), Kept::default());
+    let (steps, _) = reach(&vips(Mode::Gre, &[VIP, VIP6]), &mut found, &mut kept);
+    for step in [
+        "gre0 created",
+        "net/ipv4/conf/gre0/rp_filter = 2",
+        "192.168.2.110 added to gre0",
+        "ip6gre0 created",
+        "fd00:2::110 added to ip6gre0",
+    ] {
+        assert!(steps.iter().any(|it| it == step), "{step}: {steps:?}");
+    }
+    reach(&Vips::new(), &mut found, &mut kept);
+    assert_eq!((found, kept), (fresh(), Kept::default()));
+}
+
+#[test]
 fn an_ipv6_address_needs_no_setting_of_arp() {
     let (mut found, mut kept) = (fresh(), Kept::default());
     let (steps, _) = reach(&vips(Mode::Gate, &[VIP6]), &mut found, &mut kept);
@@ -225,7 +242,7 @@ fn another_mode_moves_the_address_without_a_moment_of_noise() {
 /// first one.
 #[test]
 fn a_command_that_was_killed_anywhere_is_finished_or_taken_back_by_the_next() {
-    let modes = [vips(Mode::Gate, &[VIP, VIP6]), vips(Mode::Ipip, &[VIP, VIP6])];
+    let modes = [Mode::Gate, Mode::Ipip, Mode::Gre].map(|mode| vips(mode, &[VIP, VIP6]));
     for (target, next) in
         modes.iter().flat_map(|one| [(one, one.clone()), (one, Vips::new())].into_iter())
     {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::realserver::{Change, Key, Mode, Place, Setting};
+use crate::realserver::{Change, Kept, Key, Mode, Place, Setting};
 
 struct Directory(PathBuf);
 
@@ -33,7 +33,7 @@ fn kept() -> Kept {
 #[test]
 fn what_is_written_is_read_and_nothing_to_remember_is_no_file() {
     let directory = Directory::new("again");
-    let file = Prepared::new(&directory.0).unwrap();
+    let file = Prepared::<Kept>::new(&directory.0).unwrap();
     assert_eq!(file.read().unwrap(), Kept::default());
     file.write(&kept()).unwrap();
     assert_eq!(file.read().unwrap(), kept());
@@ -45,13 +45,14 @@ fn what_is_written_is_read_and_nothing_to_remember_is_no_file() {
 #[test]
 fn one_of_another_boot_or_namespace_tells_nothing() {
     let directory = Directory::new("stranger");
-    let file = Prepared::new(&directory.0).unwrap();
+    let file = Prepared::<Kept>::new(&directory.0).unwrap();
     for (boot, namespace) in [("another", file.namespace.as_str()), (file.boot.as_str(), "net:[1]")]
     {
         let other = Prepared {
             path: file.path.clone(),
             boot: boot.to_owned(),
             namespace: namespace.to_owned(),
+            holds: PhantomData,
         };
         other.write(&kept()).unwrap();
         assert_eq!(other.read().unwrap(), kept());
@@ -62,11 +63,11 @@ fn one_of_another_boot_or_namespace_tells_nothing() {
 #[test]
 fn a_damaged_one_is_named_with_what_to_do_and_not_touched() {
     let directory = Directory::new("damaged");
-    let file = Prepared::new(&directory.0).unwrap();
+    let file = Prepared::<Kept>::new(&directory.0).unwrap();
     file.write(&kept()).unwrap();
     let good = std::fs::read_to_string(&file.path).unwrap();
     let (half, _) = good.split_at(good.len() / 2);
-    let newer = good.replace("\"pairbeat_realserver\": 1", "\"pairbeat_realserver\": 2");
+    let newer = good.replace("\"version\": 1", "\"version\": 2");
     let long = format!("{good}{}", " ".repeat(1024 * 1024));
     for (text, says) in [(half, "can't be read"), (&newer, "another version"), (&long, "longer")] {
         std::fs::write(&file.path, text).unwrap();
@@ -75,4 +76,14 @@ fn a_damaged_one_is_named_with_what_to_do_and_not_touched() {
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(std::fs::read_to_string(&file.path).unwrap(), text);
     }
+}
+
+#[test]
+fn one_of_an_earlier_version_of_ours_is_read() {
+    let directory = Directory::new("earlier");
+    let file = Prepared::<Kept>::new(&directory.0).unwrap();
+    file.write(&kept()).unwrap();
+    let good = std::fs::read_to_string(&file.path).unwrap();
+    std::fs::write(&file.path, good.replace("\"version\"", "\"pairbeat_realserver\"")).unwrap();
+    assert_eq!(file.read().unwrap(), kept());
 }

@@ -1,0 +1,126 @@
+# shellcheck shell=bash
+# What carries a connection to a real server beside TCP over the service's own address family: SCTP, and tunnels from IPv4 to IPv6
+# and back. Sourced by forwarding.sh, never run.
+# shellcheck disable=SC2154 # client, director and real are forwarding.sh's
+
+# The servers of a service that is not TCP's port 80: `carry SERVICE_LINES REAL`.
+carry() {
+  watch_packets
+  lab_exec rs107 nft "add table ip6 seen; delete table ip6 seen; add table ip6 seen;
+    add chain ip6 seen packets { type filter hook prerouting priority -400; }"
+  nodes_configure_toml <<CONFIG
+[director.web]
+check = { type = "connect", interval = "1s", timeout = "1s" }
+
+[[director.web.service]]
+$1
+scheduler = "rr"
+real = [$2]
+CONFIG
+  claim "a reload takes it over" taken_over
+}
+
+# The same counters for packets of IPv6.
+expect6() { lab_exec "$1" nft add rule ip6 seen packets "$3" counter comment "\"$2\""; }
+seen6() { lab_exec "$1" nft list chain ip6 seen packets | grep -F "comment \"$2\"" | grep -vq "packets 0 "; }
+
+sctp_says() { [[ $(lab_exec client timeout 3 socat -u "SCTP:$VIP:3868" - 2>>"$LAB_RUN/log/asked") == server107 ]]; }
+sctp_known() { lab_exec server101 ipvsadm -Lcn | grep -q "SCTP .*$VIP:3868"; }
+
+# sctp_by METHOD REAL ENTRY RULE: served by SCTP, and RULE is what the real server sees.
+sctp_by() {
+  carry "address = \"$VIP:3868\"
+protocol = \"sctp\"" "{ address = \"$2\", forwarding = \"$1\" }"
+  expect server101 request "ip saddr $client ip daddr $VIP sctp dport 3868"
+  expect rs107 arrived "$4"
+  expect client answer "ip saddr $VIP ip daddr $client sctp sport 3868"
+  claim "sctp, $1: the check by an association finds the server, and the table has it" \
+    wait_for 5 "the entry" has "--sctp-service $VIP:3868 -r $2 $3 -w 1"
+  claim "sctp, $1: the client is answered" wait_for 8 "an answer" sctp_says
+  claim "sctp, $1: the director knows the association" sctp_known
+  claim "sctp, $1: the request came to the director for the VIP" seen server101 request
+  claim "sctp, $1: the real server got it" seen rs107 arrived
+  claim "sctp, $1: what answers the client is the VIP" seen client answer
+}
+
+sctp() {
+  headline "SCTP: direct routing, and NAT with another port"
+  if ! modprobe -q sctp; then
+    skip "the kernel has no SCTP"
+    return
+  fi
+  lab_become rs107 socat SCTP-LISTEN:3868,fork,reuseaddr SYSTEM:'echo server107' >>"$LAB_RUN/log/sctp" 2>&1 &
+  disown
+  # One address only: the others of a server are told to the client, which then goes past the director.
+  lab_become rs107 socat "SCTP-LISTEN:3869,bind=$real,fork,reuseaddr" SYSTEM:'echo server107' >>"$LAB_RUN/log/sctp" 2>&1 &
+  disown
+  sctp_by gate "$real:3868" -g "ip saddr $client ip daddr $VIP sctp dport 3868"
+  lab_exec rs107 ip route add "$client/32" via "$director"
+  sctp_by masq "$real:3869" -m "ip saddr $client ip daddr $real sctp dport 3869"
+  lab_exec rs107 ip route del "$client/32" via "$director"
+}
+
+answers_at() {
+  lab_exec client "$PROBER" probe "$1" --count 2 --summary "$LAB_RUN/asked" >>"$LAB_RUN/log/asked" 2>&1 || return
+  [[ $("$PROBER" json /servers <"$LAB_RUN/asked") == *server107*2* ]]
+}
+
+real6=fd00:2::107 vip6=fd00:2::110
+
+# four_in_six METHOD OUTER ENTRY
+four_in_six() {
+  carry "address = \"$VIP:80\"" "{ address = \"$real6\", forwarding = \"$1\", check = { type = \"http\", request = \"/\", receive = \"server107\" } }"
+  expect6 rs107 outer "ip6 saddr fd00:2::101 ip6 daddr $real6 $2"
+  expect rs107 inner "iifname { ip6tnl0, tungre6 } ip saddr $client ip daddr $VIP tcp dport 80"
+  expect rs107 direct "iifname eth0 ip daddr $VIP"
+  claim "IPv4 in IPv6, $1: the table has it" wait_for 5 "$1" has "$VIP:80 -r [$real6]:80 -i -w 1 $3"
+  claim "IPv4 in IPv6, $1: the client is answered" wait_for 8 "two answers" answers
+  claim "IPv4 in IPv6, $1: the real server got an IPv6 packet of that kind from the director" seen6 rs107 outer
+  claim "IPv4 in IPv6, $1: in it what the client sent for the VIP" seen rs107 inner
+  claim "IPv4 in IPv6, $1: and nothing beside it" unseen rs107 direct
+}
+
+# six_in_four METHOD OUTER ENTRY
+six_in_four() {
+  carry "address = \"[$vip6]:80\"" "{ address = \"$real\", forwarding = \"$1\" }"
+  expect rs107 outer "ip saddr $director ip daddr $real $2"
+  expect6 rs107 inner "iifname { sit0, tungre } ip6 saddr fd00:2::50 ip6 daddr $vip6 tcp dport 80"
+  expect6 rs107 direct "iifname eth0 ip6 saddr fd00:2::50 ip6 daddr $vip6 tcp dport 80"
+  claim "IPv6 in IPv4, $1: the table has it" wait_for 5 "$1" has "[$vip6]:80 -r $real:80 -i -w 1 $3"
+  claim "IPv6 in IPv4, $1: the client is answered" wait_for 8 "two answers" answers_at "[$vip6]:80"
+  claim "IPv6 in IPv4, $1: the real server got an IPv4 packet of that kind from the director" seen rs107 outer
+  claim "IPv6 in IPv4, $1: in it what the client sent for the VIP" seen6 rs107 inner
+  claim "IPv6 in IPv4, $1: and nothing beside it" unseen6 rs107 direct
+}
+unseen6() { ! seen6 "$@"; }
+
+six() { ip -n "$LAB_PREFIX$1" address add "$2" dev "${3:-eth0}" nodad "${@:4}"; }
+
+families() {
+  headline "Tunnels from one address family to the other"
+  modprobe -qa ip6_tunnel sit fou6 ip6_gre 2>/dev/null || true
+  six client fd00:2::50/64
+  six server101 fd00:2::101/64
+  six rs107 "$real6/64"
+  six rs107 "$vip6/128" lo preferred_lft 0
+  lab_become rs107 "$PROBER" serve "[$real6]:80" server107 >"$LAB_RUN/log/page-6" 2>&1 &
+  disown
+  lab_become rs107 "$PROBER" serve "[$vip6]:80" server107 >"$LAB_RUN/log/page-vip6" 2>&1 &
+  disown
+  lab_exec rs107 ip -6 tunnel change ip6tnl0 mode any
+  ip -n "${LAB_PREFIX}rs107" link set ip6tnl0 up
+  ip -n "${LAB_PREFIX}rs107" link set sit0 up
+  lab_exec rs107 ip -6 fou add port 6080 gue
+  ip -n "${LAB_PREFIX}rs107" link add tungre6 type ip6gre local "$real6"
+  ip -n "${LAB_PREFIX}rs107" link set tungre6 up
+  lab_sysctl rs107 net.ipv4.conf.ip6tnl0.rp_filter=0 net.ipv4.conf.tungre6.rp_filter=0 net.ipv4.conf.all.rp_filter=0
+  four_in_six ipip "ip6 nexthdr 4" "--tun-type ipip"
+  four_in_six gue "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-nocsum"
+  four_in_six gre "ip6 nexthdr 47" "--tun-type gre --tun-nocsum"
+  # By hand, as the group does: no source address.
+  six server101 "$vip6/64" eth0 preferred_lft 0
+  gre_device
+  six_in_four ipip "ip protocol 41" "--tun-type ipip"
+  six_in_four gue "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-nocsum"
+  six_in_four gre "ip protocol 47" "--tun-type gre --tun-nocsum"
+}
