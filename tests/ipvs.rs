@@ -125,7 +125,7 @@ fn every_kind() -> (Table, Vec<&'static str>) {
         netmask: Some(64),
         ..entry("sh", &[("2001:db8::6", 443, Masq, 5)])
     };
-    let diameter = entry("wrr", &[("10.0.1.9", 3869, Masq, 3)]);
+    let diameter = entry("lc", &[("10.0.1.9", 3869, Masq, 3)]);
     let mixed = entry("rr", &[("2001:db8::7", 81, Ipip, 1)]);
     let table = [
         (service(Protocol::Tcp, "10.0.0.1", 80), plain),
@@ -139,7 +139,7 @@ fn every_kind() -> (Table, Vec<&'static str>) {
         (ServiceKey::Mark { ipv6: true, mark: 7 }, entry("lc", &[("2001:db8::6", 0, Gate, 1)])),
     ];
     let lines = vec![
-        "-A --sctp-service 10.0.0.1:3868 -s wrr",
+        "-A --sctp-service 10.0.0.1:3868 -s lc",
         "-A --sctp-service [2001:db8::1]:3868 -s rr",
         "-A -f 7 -6 -s lc",
         "-A -f 7 -s wrr -p 300 -M 255.255.255.0",
@@ -238,6 +238,45 @@ fn thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place() {
             assert_eq!(ipvs.dump().unwrap(), want);
         }
     });
+}
+
+#[test]
+fn every_scheduler_of_the_kernel_reads_back_with_its_flags_as_ipvsadm_names_them() {
+    in_namespace(
+        "every_scheduler_of_the_kernel_reads_back_with_its_flags_as_ipvsadm_names_them",
+        || {
+            let mut ipvs = Ipvs::open().unwrap();
+            let key = service(Protocol::Tcp, "10.0.0.1", 80);
+            let cases = [
+                ("sh", "sh-fallback", 1),
+                ("sh", "sh-port", 2),
+                ("sh", "sh-fallback,sh-port", 3),
+                ("mh", "mh-fallback", 1),
+                ("mh", "mh-port", 2),
+                ("mh", "mh-fallback,mh-port", 3),
+            ];
+            let plain = [
+                "rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed",
+                "nq",
+            ];
+            let cases = cases.into_iter().chain(plain.map(|name| (name, "", 0)));
+            for (scheduler, words, bits) in cases {
+                let mut only = entry(scheduler, &[("10.0.1.6", 80, Forwarding::Gate, 1)]);
+                only.flags = SchedFlags(bits);
+                let want = Table([(key, only)].into());
+                let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]));
+                all_obeyed(&mut ipvs, &ops);
+                assert_eq!(ipvs.dump().unwrap(), want, "{scheduler} {words}");
+                run("ipvsadm", &["-C"]);
+                let mut line = vec!["-A", "-t", "10.0.0.1:80", "-s", scheduler];
+                line.extend(if words.is_empty() { vec![] } else { vec!["-b", words] });
+                run("ipvsadm", &line);
+                let made = ipvs.dump().unwrap();
+                let made = &made.0[&key];
+                assert_eq!((made.scheduler.as_str(), made.flags), (scheduler, SchedFlags(bits)));
+            }
+        },
+    );
 }
 
 #[test]
