@@ -1,29 +1,76 @@
 //! What this machine lacks for the ways in which its director sends packets on: for `check` and
 //! `status`. They are notes: nothing is set, and no exit code changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::config::Config;
+use crate::kernel::routes::Routes;
 use crate::kernel::sysctl;
 use crate::lvs::director::ServiceView;
-use crate::lvs::prerequisites::{self, Way};
+use crate::lvs::model::Forwarding;
+use crate::lvs::prerequisites::{self, LOOKED_AT_MAX, Reached, Route, RouteLack};
 
-/// For the services of a configuration; nothing where it is to be set anyway.
+/// For the services of a configuration; no settings where they are to be set anyway.
 pub(super) fn of_config(config: &Config) -> Vec<String> {
-    if config.ipvs.prepare {
-        return Vec::new();
+    let services = || config.directors.values().flat_map(|director| &director.services);
+    let mut notes = Vec::new();
+    if !config.ipvs.prepare {
+        let lacks = prerequisites::lacking(&prerequisites::ways(services()), read);
+        notes.extend(lacks.iter().map(|lack| format!("note: {lack}")));
     }
-    let services = config.directors.values().flat_map(|director| &director.services);
-    notes(&prerequisites::ways(services))
+    let reached = prerequisites::reached(services());
+    notes.extend(of_routes(&reached).iter().map(|lack| format!("note: {lack}")));
+    let full_nat = |(_, way): &(IpAddr, Forwarding)| matches!(way, Forwarding::FullNat { .. });
+    if reached.iter().any(full_nat) && !is_installed("nft") {
+        notes.push(
+            "note: nft is not installed: full NAT can't do without (apt install nftables)".into(),
+        );
+    }
+    notes
 }
 
-/// For the services of a running director, as lines.
+/// For the services of a running director, as lines. That tunnels carry less than their interface
+/// does not change from day to day: `check` says it.
 pub(super) fn of_views(services: &[ServiceView]) -> String {
     let ways = prerequisites::ways_of_views(services);
-    notes(&ways).iter().map(|note| format!("{note}\n")).collect()
+    let settings = prerequisites::lacking(&ways, read);
+    let routes = of_routes(&prerequisites::reached_of_views(services));
+    let routes = routes.iter().filter(|lack| !matches!(lack, RouteLack::Tight { .. }));
+    let settings = settings.iter().map(|lack| format!("note: {lack}\n"));
+    settings.chain(routes.map(|lack| format!("note: {lack}\n"))).collect()
 }
 
-fn notes(ways: &BTreeSet<Way>) -> Vec<String> {
-    let lacks = prerequisites::lacking(ways, |path| sysctl::read(path).ok());
-    lacks.iter().map(|lack| format!("note: {lack}")).collect()
+fn read(setting: &str) -> Option<String> {
+    sysctl::read(setting).ok()
+}
+
+fn of_routes(reached: &Reached) -> BTreeSet<RouteLack> {
+    let servers: BTreeSet<IpAddr> =
+        reached.iter().take(LOOKED_AT_MAX).map(|(server, _)| *server).collect();
+    let routes = routes_to(servers).unwrap_or_default();
+    prerequisites::lacking_routes(reached, |server| routes.get(&server).cloned().ok_or(()), read)
+}
+
+/// The routes that the kernel tells of; `None`: it tells nothing.
+fn routes_to(servers: BTreeSet<IpAddr>) -> Option<BTreeMap<IpAddr, Option<Route>>> {
+    if servers.is_empty() {
+        return None;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
+        let routes = Routes::open().await.ok()?;
+        let mut found = BTreeMap::new();
+        for server in servers {
+            if let Ok(route) = routes.to(server).await {
+                found.insert(server, route);
+            }
+        }
+        Some(found)
+    })
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|place| place.join(program).is_file())
 }

@@ -11,6 +11,7 @@ pub mod lease;
 pub mod links;
 pub mod localnode;
 pub mod nft;
+pub mod routes;
 pub mod selftest;
 pub mod sync_guard;
 pub mod sysctl;

@@ -1,5 +1,7 @@
-//! What the ways of forwarding need of the director's own machine, beside IPVS: its settings in,
-//! sentences out, and what is to be set where that is asked for. No IO: whoever asks reads them.
+//! What the ways of forwarding need of the director's own machine, beside IPVS: its settings and routes
+//! in, sentences out, and what is to be set where that is asked for. No IO: whoever asks reads them.
+
+mod route;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,6 +11,8 @@ use super::director::ServiceView;
 use super::model::{Forwarding, VirtualService};
 use super::overrides::server_of;
 use super::settings::Values;
+
+pub use self::route::{LOOKED_AT_MAX, Reached, Route, RouteLack, lacking as lacking_routes};
 
 /// One way that packets are sent on: the method, and the real server's family.
 pub type Way = (Forwarding, Family);
@@ -79,28 +83,42 @@ impl fmt::Display for Lack {
     }
 }
 
-/// The way to one server; `None`: it is on this machine.
-pub fn way(forwarding: Forwarding, server: IpAddr) -> Option<Way> {
+/// The way to one server.
+fn way(forwarding: Forwarding, server: IpAddr) -> Way {
     // Full NAT needs what NAT needs; what it needs beside is set when its rules are put in force.
     let forwarding = if forwarding.is_nat() { Forwarding::Masq } else { forwarding };
-    (!server.is_loopback()).then(|| (forwarding, Family::from(server)))
+    (forwarding, Family::from(server))
 }
 
 /// The ways that these services use.
 pub fn ways<'a>(services: impl Iterator<Item = &'a VirtualService>) -> BTreeSet<Way> {
-    let reals = services
-        .flat_map(|service| service.reals.iter().chain(&service.backup).chain(&service.fallback));
-    reals.filter_map(|real| way(real.forwarding, real.key.address)).collect()
+    ways_of(&reached(services))
 }
 
 /// The same of the services of a running director.
 pub fn ways_of_views(services: &[ServiceView]) -> BTreeSet<Way> {
+    ways_of(&reached_of_views(services))
+}
+
+fn ways_of(reached: &Reached) -> BTreeSet<Way> {
+    reached.iter().map(|(server, forwarding)| way(*forwarding, *server)).collect()
+}
+
+/// The real servers of these services that are not on this machine.
+pub fn reached<'a>(services: impl Iterator<Item = &'a VirtualService>) -> Reached {
+    let reals = services
+        .flat_map(|service| service.reals.iter().chain(&service.backup).chain(&service.fallback));
+    elsewhere(reals.map(|real| (real.key.address, real.forwarding)))
+}
+
+/// The same of the services of a running director.
+pub fn reached_of_views(services: &[ServiceView]) -> Reached {
     let reals = services.iter().flat_map(|service| service.real.iter().chain(&service.backup));
-    let ways = reals.filter_map(|real| {
-        let (address, _) = server_of(&real.address).ok()?;
-        way(real.forwarding, address)
-    });
-    ways.collect()
+    elsewhere(reals.filter_map(|real| Some((server_of(&real.address).ok()?.0, real.forwarding))))
+}
+
+fn elsewhere(servers: impl Iterator<Item = (IpAddr, Forwarding)>) -> Reached {
+    servers.filter(|(address, _)| !address.is_loopback()).collect()
 }
 
 /// The settings that they need.

@@ -278,6 +278,25 @@ tunnels() {
   and_a_crash
 }
 
+# The pages that no tutorial is about: what stands in them is done, and both real servers answer.
+example_of() {
+  headline "docs/forwarding/$1.md: its example, as it stands"
+  page "$1"
+  pair
+  claim "the table has both" wait_for 10 "both" has server101 "-a -t $VIP:80 -r 192.168.2.107:80 $2 -w 1"
+  asks "both answer" "server106 4,server107 4" 8
+  claim "nobody but server101 answers for the VIP" holder server101
+}
+direct_routing_page() { example_of gate -g; }
+gue_page() {
+  modprobe -qa ipip fou || true
+  example_of gue -i
+}
+gre_page() {
+  modprobe -q ip_gre || true
+  example_of gre -i
+}
+
 # Last, for its real server stays among the hosts.
 full_nat() {
   headline "FULLNAT: the real server is on another network, has no route to the director, and sees the director only"
@@ -302,7 +321,7 @@ seen_at() { lab_exec "$1" nft list chain ip seen packets | grep -F "comment \"$2
 unseen_at() { ! seen_at "$@"; }
 
 tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels
-  keepalived_direct_routing full_nat)
+  direct_routing_page gue_page gre_page keepalived_direct_routing full_nat)
 read -ra chosen <<<"${ONLY:-}"
 ((${#chosen[@]})) || chosen=("${tutorials[@]}")
 trap nodes_leave EXIT
