@@ -49,11 +49,12 @@ sctp() {
     skip "the kernel has no SCTP"
     return
   fi
-  lab_become rs107 socat SCTP-LISTEN:3868,fork,reuseaddr SYSTEM:'echo server107' >>"$LAB_RUN/log/sctp" 2>&1 &
-  disown
-  # One address only: the others of a server are told to the client, which then goes past the director.
-  lab_become rs107 socat "SCTP-LISTEN:3869,bind=$real,fork,reuseaddr" SYSTEM:'echo server107' >>"$LAB_RUN/log/sctp" 2>&1 &
-  disown
+  local listens
+  # One address each: the others of a server are told to the client, and it may answer from them, past the director.
+  for listens in "3868,bind=$VIP" "3868,bind=$real" "3869,bind=$real"; do
+    lab_become rs107 socat "SCTP-LISTEN:$listens,fork,reuseaddr" SYSTEM:'echo server107' >>"$LAB_RUN/log/sctp" 2>&1 &
+    disown
+  done
   sctp_by gate "$real:3868" -g "ip saddr $client ip daddr $VIP sctp dport 3868"
   lab_exec rs107 ip route add "$client/32" via "$director"
   sctp_by masq "$real:3869" -m "ip saddr $client ip daddr $real sctp dport 3869"
@@ -65,15 +66,15 @@ answers_at() {
   [[ $("$PROBER" json /servers <"$LAB_RUN/asked") == *server107*2* ]]
 }
 
-real6=fd00:2::107 vip6=fd00:2::110
+behind6=fd00:2::107 carried6=fd00:2::110
 
 # four_in_six METHOD OUTER ENTRY
 four_in_six() {
-  carry "address = \"$VIP:80\"" "{ address = \"$real6\", forwarding = \"$1\", check = { type = \"http\", request = \"/\", receive = \"server107\" } }"
-  expect6 rs107 outer "ip6 saddr fd00:2::101 ip6 daddr $real6 $2"
+  carry "address = \"$VIP:80\"" "{ address = \"$behind6\", forwarding = \"$1\", check = { type = \"http\", request = \"/\", receive = \"server107\" } }"
+  expect6 rs107 outer "ip6 saddr fd00:2::101 ip6 daddr $behind6 $2"
   expect rs107 inner "iifname { ip6tnl0, tungre6 } ip saddr $client ip daddr $VIP tcp dport 80"
   expect rs107 direct "iifname eth0 ip daddr $VIP"
-  claim "IPv4 in IPv6, $1: the table has it" wait_for 5 "$1" has "$VIP:80 -r [$real6]:80 -i -w 1 $3"
+  claim "IPv4 in IPv6, $1: the table has it" wait_for 5 "$1" has "$VIP:80 -r [$behind6]:80 -i -w 1 $3"
   claim "IPv4 in IPv6, $1: the client is answered" wait_for 8 "two answers" answers
   claim "IPv4 in IPv6, $1: the real server got an IPv6 packet of that kind from the director" seen6 rs107 outer
   claim "IPv4 in IPv6, $1: in it what the client sent for the VIP" seen rs107 inner
@@ -82,12 +83,12 @@ four_in_six() {
 
 # six_in_four METHOD OUTER ENTRY
 six_in_four() {
-  carry "address = \"[$vip6]:80\"" "{ address = \"$real\", forwarding = \"$1\" }"
+  carry "address = \"[$carried6]:80\"" "{ address = \"$real\", forwarding = \"$1\" }"
   expect rs107 outer "ip saddr $director ip daddr $real $2"
-  expect6 rs107 inner "iifname { sit0, tungre } ip6 saddr fd00:2::50 ip6 daddr $vip6 tcp dport 80"
-  expect6 rs107 direct "iifname eth0 ip6 saddr fd00:2::50 ip6 daddr $vip6 tcp dport 80"
-  claim "IPv6 in IPv4, $1: the table has it" wait_for 5 "$1" has "[$vip6]:80 -r $real:80 -i -w 1 $3"
-  claim "IPv6 in IPv4, $1: the client is answered" wait_for 8 "two answers" answers_at "[$vip6]:80"
+  expect6 rs107 inner "iifname { sit0, tungre } ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
+  expect6 rs107 direct "iifname eth0 ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
+  claim "IPv6 in IPv4, $1: the table has it" wait_for 5 "$1" has "[$carried6]:80 -r $real:80 -i -w 1 $3"
+  claim "IPv6 in IPv4, $1: the client is answered" wait_for 8 "two answers" answers_at "[$carried6]:80"
   claim "IPv6 in IPv4, $1: the real server got an IPv4 packet of that kind from the director" seen rs107 outer
   claim "IPv6 in IPv4, $1: in it what the client sent for the VIP" seen6 rs107 inner
   claim "IPv6 in IPv4, $1: and nothing beside it" unseen6 rs107 direct
@@ -101,24 +102,24 @@ families() {
   modprobe -qa ip6_tunnel sit fou6 ip6_gre 2>/dev/null || true
   six client fd00:2::50/64
   six server101 fd00:2::101/64
-  six rs107 "$real6/64"
-  six rs107 "$vip6/128" lo preferred_lft 0
-  lab_become rs107 "$PROBER" serve "[$real6]:80" server107 >"$LAB_RUN/log/page-6" 2>&1 &
+  six rs107 "$behind6/64"
+  six rs107 "$carried6/128" lo preferred_lft 0
+  lab_become rs107 "$PROBER" serve "[$behind6]:80" server107 >"$LAB_RUN/log/page-6" 2>&1 &
   disown
-  lab_become rs107 "$PROBER" serve "[$vip6]:80" server107 >"$LAB_RUN/log/page-vip6" 2>&1 &
+  lab_become rs107 "$PROBER" serve "[$carried6]:80" server107 >"$LAB_RUN/log/page-carried6" 2>&1 &
   disown
   lab_exec rs107 ip -6 tunnel change ip6tnl0 mode any
   ip -n "${LAB_PREFIX}rs107" link set ip6tnl0 up
   ip -n "${LAB_PREFIX}rs107" link set sit0 up
   lab_exec rs107 ip -6 fou add port 6080 gue
-  ip -n "${LAB_PREFIX}rs107" link add tungre6 type ip6gre local "$real6"
+  ip -n "${LAB_PREFIX}rs107" link add tungre6 type ip6gre local "$behind6"
   ip -n "${LAB_PREFIX}rs107" link set tungre6 up
   lab_sysctl rs107 net.ipv4.conf.ip6tnl0.rp_filter=0 net.ipv4.conf.tungre6.rp_filter=0 net.ipv4.conf.all.rp_filter=0
   four_in_six ipip "ip6 nexthdr 4" "--tun-type ipip"
   four_in_six gue "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-nocsum"
   four_in_six gre "ip6 nexthdr 47" "--tun-type gre --tun-nocsum"
   # By hand, as the group does: no source address.
-  six server101 "$vip6/64" eth0 preferred_lft 0
+  six server101 "$carried6/64" eth0 preferred_lft 0
   gre_device
   six_in_four ipip "ip protocol 41" "--tun-type ipip"
   six_in_four gue "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-nocsum"

@@ -160,7 +160,7 @@ forge() {
 }
 believes() { lab_exec server105 ipvsadm -Lnc | grep -q "192.168.2.50:$1 "; }
 disbelieves() { ! believes "$1"; }
-dropped() { lab_exec server105 nft list table inet pairbeat_sync 2>/dev/null | grep -q "counter packets [1-9].* drop"; }
+dropped() { [[ $(lab_exec server105 nft list table inet pairbeat_sync 2>/dev/null) == *"counter packets "[1-9]*" drop"* ]]; }
 guard_is_there() { lab_exec server105 nft list table inet pairbeat_sync >/dev/null 2>&1; }
 moved_to() {
   resources "$1"
