@@ -97,7 +97,7 @@ pub(super) fn import(paths: &Paths, words: &Words) -> Code {
         out::complain(&remark.to_string());
     }
     match &words.output {
-        Some(file) => write(file, &imported, paths),
+        Some(file) => write(file, &imported, &reader(paths, words)),
         None => {
             out::text(&imported.toml);
             out::complain(&format!(
@@ -113,8 +113,19 @@ pub(super) fn import(paths: &Paths, words: &Words) -> Code {
     }
 }
 
+/// The node that reads what was written: this one, or, on a machine that is none of them, the first.
+fn reader(paths: &Paths, words: &Words) -> NodeName {
+    let named = words.nodes.iter().flat_map(|(one, other)| [one, other]);
+    let mut named = named.filter_map(|name| NodeName::new(name).ok());
+    let first = named.next().filter(|first| *first != paths.node);
+    match first {
+        Some(first) if named.all(|other| other != paths.node) => first,
+        _ => paths.node.clone(),
+    }
+}
+
 /// Writes the file and what belongs beside it, and reads it as `check` does.
-fn write(file: &Path, imported: &Imported, paths: &Paths) -> Code {
+fn write(file: &Path, imported: &Imported, node: &NodeName) -> Code {
     let directory = file.parent().unwrap_or(Path::new(""));
     let written = create(file, imported.toml.as_bytes(), 0o644).and_then(|()| {
         for (name, secret) in &imported.secrets {
@@ -126,7 +137,7 @@ fn write(file: &Path, imported: &Imported, paths: &Paths) -> Code {
     if let Err(why) = written.and_then(|()| key(&directory.join(KEY_FILE))) {
         return out::fault(Code::Failed, &why);
     }
-    let (config, found) = config::load(file, &paths.node, &Machine::default());
+    let (config, found) = config::load(file, node, &Machine::default());
     for diagnostic in found.iter().filter(|it| it.severity == Severity::Fault) {
         out::complain(diagnostic.to_string().trim_end());
     }

@@ -428,8 +428,10 @@ fn write_http(out: &mut String, check: &HttpCheck) -> fmt::Result {
 }
 
 fn write_wanted(out: &mut String, want: &Wanted) -> fmt::Result {
-    let Wanted { status, receive, sha256 } = want;
-    write!(out, " {status} {receive:?} {sha256:?}")
+    let Wanted { status, receive, sha256, md5 } = want;
+    write!(out, " {status} {receive:?} {sha256:?}")?;
+    // Only where there is one: a node of before has the same digest.
+    md5.iter().try_for_each(|sum| write!(out, " md5 {sum}"))
 }
 
 fn word(method: HttpMethod) -> &'static str {

@@ -30,7 +30,9 @@ pub mod toml;
 mod value;
 
 pub(crate) use self::ldirectord::section::{PERSISTENT_MAX, SCHED_FLAGS, SCHEDULERS};
-pub(crate) use self::toml::{CHECK_TIME_MAX, CHECK_TIME_MIN, COUNT_MAX, MAIL_REPEAT};
+pub(crate) use self::toml::{
+    CHECK_TIME_MAX, CHECK_TIME_MIN, COUNT_MAX, DEPENDENCIES_MAX, MAIL_REPEAT,
+};
 pub(crate) use self::value::{INTERFACE_LEN_MAX, is_interface, prefix, unfit_vip};
 
 use std::cell::RefCell;

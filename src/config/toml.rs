@@ -27,6 +27,7 @@ mod arbiter;
 mod check;
 pub(crate) use self::check::{COUNT_MAX, TIME_MAX as CHECK_TIME_MAX, TIME_MIN as CHECK_TIME_MIN};
 pub(crate) use self::mail::REPEAT as MAIL_REPEAT;
+pub(crate) use self::requires::DEPENDENCIES_MAX;
 mod damping;
 mod director;
 mod exchange;

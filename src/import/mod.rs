@@ -6,6 +6,7 @@
 //! layouts for us; `cli::import` has the files.
 
 mod configure_lvs;
+mod dependency;
 mod document;
 mod exchange;
 mod ipvsadm;

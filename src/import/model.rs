@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::{self, PERSISTENT_MAX, SCHED_FLAGS};
 use crate::import::Options;
+use crate::import::dependency::{Dependencies, Further};
 use crate::import::document::{Block, Table, Value, key};
 use crate::import::remark::{At, Remarks};
 use crate::keys::Secret;
@@ -220,6 +221,8 @@ pub(super) struct Real {
     pub(super) thresholds: Thresholds,
     /// With its type; empty: pairbeat's own.
     pub(super) check: Table,
+    /// What must pass, too.
+    pub(super) further: Vec<Further>,
 }
 
 impl Real {
@@ -231,6 +234,7 @@ impl Real {
             weight: 1,
             thresholds: Thresholds::default(),
             check: Table::default(),
+            further: Vec::new(),
         }
     }
 
@@ -314,9 +318,13 @@ pub(super) fn blocks(
             block.put_table(director.settings);
             blocks.push(block);
         }
+        let mut dependencies = Dependencies::default();
+        let mut services = Vec::new();
         for service in director.services {
-            blocks.push(service_block(&header, service));
+            services.push(service_block(&header, service, &mut dependencies, remarks));
         }
+        blocks.extend(dependencies.blocks(&header));
+        blocks.append(&mut services);
     }
     blocks
 }
@@ -397,7 +405,12 @@ fn links(pair: &mut Pair, options: &Options<'_>, at: &At, remarks: &mut Remarks)
         .collect()
 }
 
-fn service_block(header: &str, service: Service) -> Block {
+fn service_block(
+    header: &str,
+    service: Service,
+    dependencies: &mut Dependencies,
+    remarks: &mut Remarks,
+) -> Block {
     let mut block = Block::new(&format!("[[{header}.service]]"));
     block.comments = service.at.iter().map(|at| format!("From {at}.")).collect();
     match service.key {
@@ -457,6 +470,8 @@ fn service_block(header: &str, service: Service) -> Block {
             table.put_some("lower_threshold", threshold(real.thresholds.lower));
             let own = common_check.is_none() && !real.check.0.is_empty();
             table.put_some("check", own.then(|| real.check.clone()));
+            let names = dependencies.names(&real.further, remarks);
+            table.put_some("requires", Some(names).filter(|names| !names.is_empty()));
             table
         })
         .collect();

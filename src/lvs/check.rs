@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::lvs::agent::{Advice, AgentCheck};
-use crate::lvs::exchange::{Exchange, Password, Sha256};
+use crate::lvs::exchange::{Exchange, Md5, Password, Sha256};
 use crate::lvs::model::{Pace, Protocol};
 use crate::lvs::program::{FileCheck, ProgramCheck, ProgramEnd};
 
@@ -231,6 +231,9 @@ pub enum CheckFailure {
     /// The body is another one than it should be.
     #[error("the body's SHA-256 is {0}")]
     Sum(Sha256),
+    /// The same, where an MD5 is wanted.
+    #[error("the body's MD5 is {0}")]
+    Md5(Md5),
     /// The body does not match `receive`.
     #[error("`{0}` is not in the answer")]
     NoMatch(String),

@@ -12,8 +12,8 @@ mod text;
 mod tls;
 
 pub use http::{
-    GRPC_SERVICE_MAX, GrpcCheck, HEADERS_MAX, HttpCheck, HttpMethod, ProxyCheck, Sha256, StatusSet,
-    Wanted,
+    GRPC_SERVICE_MAX, GrpcCheck, HEADERS_MAX, HttpCheck, HttpMethod, Md5, ProxyCheck, Sha256,
+    StatusSet, Wanted,
 };
 pub use text::{FtpCheck, Login, MailCheck, SipCheck, SmtpCheck, TextCheck};
 pub use tls::{Authority, Encryption, Tls, WARN_DAYS};

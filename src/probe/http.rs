@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use super::stream::open;
 use super::{Deadline, Phase, Run, tls};
 use crate::lvs::check::CheckFailure;
-use crate::lvs::exchange::{HttpCheck, HttpMethod, Login, ProxyCheck, Sha256, Wanted};
+use crate::lvs::exchange::{HttpCheck, HttpMethod, Login, Md5, ProxyCheck, Sha256, Wanted};
 
 /// Most bytes of a body that we read to look for `receive`: a status page has a few thousand, and
 /// with every check in flight at once the checker still stays a process one can afford.
@@ -99,16 +99,23 @@ impl<'c> Judge<'c> {
         if !self.want.status.has(status) {
             return Err(CheckFailure::Status(status));
         }
-        if self.pattern.is_none() && self.want.sha256.is_none() {
+        let (sha256, md5) = (self.want.sha256, self.want.md5);
+        if self.pattern.is_none() && sha256.is_none() && md5.is_none() {
             return Ok(());
         }
         let body = read_body(response.into_body(), deadline).await?;
         if let Some(pattern) = self.pattern.filter(|pattern| !is_match(pattern, &body)) {
             return Err(CheckFailure::NoMatch(pattern.as_str().to_owned()));
         }
-        let Some(wanted) = self.want.sha256 else { return Ok(()) };
-        let sum = Sha256(sha2::Sha256::digest(&body).into());
-        if sum == wanted { Ok(()) } else { Err(CheckFailure::Sum(sum)) }
+        if let Some(wanted) = sha256 {
+            let sum = Sha256(sha2::Sha256::digest(&body).into());
+            if sum != wanted {
+                return Err(CheckFailure::Sum(sum));
+            }
+        }
+        let Some(wanted) = md5 else { return Ok(()) };
+        let sum = Md5(md5::Md5::digest(&body).into());
+        if sum == wanted { Ok(()) } else { Err(CheckFailure::Md5(sum)) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pairbeat::lvs::check::Verdict;
 use pairbeat::lvs::exchange::{
-    Exchange, HttpCheck, HttpMethod, Login, Sha256, StatusSet, Tls, Wanted,
+    Exchange, HttpCheck, HttpMethod, Login, Md5, Sha256, StatusSet, Tls, Wanted,
 };
 use pairbeat::probe::tls::Trust;
 
@@ -83,6 +83,11 @@ fn an_answer_must_have_the_status_the_text_and_the_sum_that_are_wanted() {
     assert_eq!(shown, good);
     let own = Sha256::read(shown).unwrap();
     assert_eq!(judge(HttpCheck { want: sum(own), ..page("/alive", None) }), Verdict::Up);
+    let md5 = |digest| Wanted { md5: Some(digest), ..Wanted::default() };
+    let wrong = reason(judge(HttpCheck { want: md5(Md5([0; 16])), ..page("/alive", None) }));
+    let shown = wrong.strip_prefix("the body's MD5 is ").unwrap_or_else(|| panic!("{wrong}"));
+    let want = md5(Md5::read(shown).unwrap());
+    assert_eq!(judge(HttpCheck { want, ..page("/alive", None) }), Verdict::Up);
     place.file("www/alive", "all is lost\n");
     let changed = reason(judge(HttpCheck { want: sum(own), ..page("/alive", None) }));
     assert!(changed.starts_with("the body's SHA-256 is "), "{changed}");

@@ -120,7 +120,7 @@ sticks() {
   sticky=${answers% "$1"}
   [[ $answers == "server10"[67]" $1" ]]
 }
-template() { lab_exec "$1" ipvsadm -Lnc | awk -v vip="$VIP:80" '$3 == "NONE" && $5 == vip {found = 1} END {exit !found}'; }
+template() { lab_exec "$1" ipvsadm -Lnc | awk -v vip="$VIP:80" '$4 ~ /:0$/ && $5 == vip && $2 <= "00:50" {found = 1} END {exit !found}'; }
 other_server() { if [[ $1 == server106 ]]; then echo server107; else echo server106; fi; }
 broken_page() {
   lab_become "$1" socat TCP-LISTEN:80,fork,reuseaddr SYSTEM:'read line; printf "HTTP/1.0 503 Busy\r\nContent-Length: 0\r\n\r\n"' \

@@ -321,7 +321,7 @@ seen_at() { lab_exec "$1" nft list chain ip seen packets | grep -F "comment \"$2
 unseen_at() { ! seen_at "$@"; }
 
 tutorials=(heartbeat_alone direct_routing_with_arptables heartbeat_and_ldirectord configure_lvs nat_with_port_mapping tunnels
-  direct_routing_page gue_page gre_page keepalived_direct_routing full_nat)
+  direct_routing_page gue_page gre_page keepalived_direct_routing keepalived_persistence full_nat)
 read -ra chosen <<<"${ONLY:-}"
 ((${#chosen[@]})) || chosen=("${tutorials[@]}")
 trap nodes_leave EXIT

@@ -1,8 +1,9 @@
-//! What a check of pairbeat.toml says of an HTTP answer and request: `status`, `headers`, `sha256`.
+//! What a check of pairbeat.toml says of an HTTP answer and request: `status`, `headers`, `sha256`,
+//! `md5`.
 
 use crate::config::diag::{Span, Word};
 use crate::config::toml::walk::{Fields, Item, Walk};
-use crate::lvs::exchange::{HEADERS_MAX, HttpMethod, Sha256, StatusSet, Wanted};
+use crate::lvs::exchange::{HEADERS_MAX, HttpMethod, Md5, Sha256, StatusSet, Wanted};
 
 /// Headers that are made by other keys, or frame the message.
 const OURS: &[(&str, &str)] = &[
@@ -19,6 +20,7 @@ pub(super) struct Said {
     status: Option<StatusSet>,
     headers: Option<Vec<(String, String)>>,
     sha256: Option<Sha256>,
+    md5: Option<Md5>,
 }
 
 impl Said {
@@ -27,7 +29,12 @@ impl Said {
         Self {
             status: fields.take("status").and_then(|item| status(item, walk)),
             headers: fields.take("headers").and_then(|item| headers(item, walk)),
-            sha256: fields.take("sha256").and_then(|item| sha256(item, walk)),
+            sha256: fields
+                .take("sha256")
+                .and_then(|item| sum(item, Sha256::read, ("SHA-256", 64, "sha256sum"), walk)),
+            md5: fields
+                .take("md5")
+                .and_then(|item| sum(item, Md5::read, ("MD5", 32, "md5sum"), walk)),
         }
     }
 
@@ -37,6 +44,7 @@ impl Said {
             status: self.status.or_else(|| farther.status.clone()),
             headers: self.headers.or_else(|| farther.headers.clone()),
             sha256: self.sha256.or(farther.sha256),
+            md5: self.md5.or(farther.md5),
         }
     }
 
@@ -52,14 +60,17 @@ impl Said {
         at: Span,
         walk: &mut Walk<'_>,
     ) -> Wanted {
-        if method == HttpMethod::Head && (receive.is_some() || self.sha256.is_some()) {
-            let message = "an answer to HEAD has no body: neither `receive` nor `sha256` can match";
+        let sum = self.sha256.is_some() || self.md5.is_some();
+        if method == HttpMethod::Head && (receive.is_some() || sum) {
+            let message =
+                "an answer to HEAD has no body: neither `receive` nor a sum of it can match";
             walk.faults.fault(at, message).help("`method = \"GET\"`");
         }
         Wanted {
             status: self.status.clone().unwrap_or_default(),
             receive: receive.map(|word| word.text.to_owned()),
             sha256: self.sha256,
+            md5: self.md5,
         }
     }
 }
@@ -77,12 +88,19 @@ fn status(item: Item<'_>, walk: &mut Walk<'_>) -> Option<StatusSet> {
     }
 }
 
-fn sha256(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Sha256> {
+/// A sum by its name, its digits, and the program that prints it.
+fn sum<T>(
+    item: Item<'_>,
+    read: impl FnOnce(&str) -> Option<T>,
+    (name, digits, program): (&str, usize, &str),
+    walk: &mut Walk<'_>,
+) -> Option<T> {
     let word = item.text(walk)?;
-    let sum = Sha256::read(word.text);
+    let sum = read(word.text);
     if sum.is_none() {
-        let help = "64 hexadecimal digits: `curl -s http://192.168.2.106/ | sha256sum`";
-        walk.faults.fault(item.span, format!("`{}` is not a SHA-256", word.text)).help(help);
+        let help =
+            format!("{digits} hexadecimal digits: `curl -s http://192.168.2.106/ | {program}`");
+        walk.faults.fault(item.span, format!("`{}` is no {name}", word.text)).help(help);
     }
     sum
 }

@@ -12,7 +12,7 @@ use crate::config::toml::walk::{Fields, Item, Walk};
 use crate::lvs::model::{Dependency, Protocol, ServiceKey};
 
 /// Most dependencies of one director: each is checked for every service that needs it.
-const DEPENDENCIES_MAX: usize = 100;
+pub(crate) const DEPENDENCIES_MAX: usize = 100;
 
 /// What is written of a dependency; how it is checked may depend on the service.
 #[derive(Clone)]

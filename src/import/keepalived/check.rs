@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::config::{CHECK_TIME_MAX, CHECK_TIME_MIN, COUNT_MAX};
-use crate::import::document::{Table, Value};
+use crate::import::document::Table;
 use crate::import::keepalived::lines::Node;
 use crate::import::keepalived::lvs::of_type;
 use crate::import::keepalived::table::{self, Place};
 use crate::import::model::plain_check;
-use crate::import::remark::Remarks;
+use crate::import::remark::{At, Remarks};
 use crate::lvs::model::ServiceKey;
 
 /// The checkers, the one that says most first.
@@ -159,36 +159,36 @@ impl Base<'_> {
     }
 }
 
-/// The type of a check.
-fn kind(check: &Table) -> &str {
-    match check.0.first() {
-        Some((_, Value::Text(kind))) => kind,
-        _ => "",
-    }
-}
-
-/// The check of a real server.
+/// The checks of a real server, all of which must pass.
 pub(super) struct Checked {
-    pub(super) check: Table,
-    /// `None`: nothing is checked.
-    pub(super) timing: Option<Timing>,
+    /// At least one; first that which says most.
+    pub(super) checks: Vec<(At, Table)>,
+    /// The rhythm of each checker; none where nothing is checked.
+    pub(super) timings: Vec<(At, Timing)>,
 }
 
-/// The check that says most; there is one for a real server here.
+/// The checks, the one that says most first.
 pub(super) fn of(checks: &[&Node], base: &Base<'_>, real: &Node, remarks: &mut Remarks) -> Checked {
     let rank = |node: &Node| CHECKS.iter().position(|it| *it == node.keyword());
     let Some(best) = checks.iter().min_by_key(|node| rank(node)) else {
         let text = "no check: always up, as keepalived does; `check = \"connect\"` would be better";
         remarks.changed(&real.at, text);
-        return Checked { check: of_type("on"), timing: None };
+        return Checked { checks: vec![(real.at.clone(), of_type("on"))], timings: Vec::new() };
     };
-    for other in checks.iter().filter(|it| !std::ptr::eq(**it, *best)) {
-        let text =
-            format!("`{}`: a real server has one check, `{}`", other.keyword(), best.keyword());
-        remarks.left_out(&other.at, text);
+    let others = checks.iter().filter(|it| !std::ptr::eq(**it, *best));
+    let mut found = Checked { checks: Vec::new(), timings: Vec::new() };
+    for node in std::iter::once(best).chain(others) {
+        let (tables, timing) = one(node, base, remarks);
+        found.checks.extend(tables.into_iter().map(|table| (node.at.clone(), table)));
+        found.timings.push((node.at.clone(), timing));
     }
+    found
+}
+
+/// What one checker checks, each page by itself.
+fn one(node: &Node, base: &Base<'_>, remarks: &mut Remarks) -> (Vec<Table>, Timing) {
     let mut timing = base.timing.clone();
-    timing.kind = match best.keyword() {
+    timing.kind = match node.keyword() {
         "HTTP_GET" | "SSL_GET" => Kind::Http,
         "DNS_CHECK" => Kind::Dns,
         "MISC_CHECK" => Kind::Misc,
@@ -196,32 +196,38 @@ pub(super) fn of(checks: &[&Node], base: &Base<'_>, real: &Node, remarks: &mut R
     };
     let mut common = Table::default();
     let mut rest: Vec<&Node> = Vec::new();
-    for line in best.lines() {
+    for line in node.lines() {
         setting(line, base, (&mut timing, &mut common, &mut rest), remarks);
     }
-    let mut check = match best.keyword() {
+    let mark = matches!(base.key, ServiceKey::Mark { .. });
+    if mark && base.port > 0 && common.get("port").is_none() {
+        common.put("port", u32::from(base.port));
+    }
+    let mut checks = match node.keyword() {
         "HTTP_GET" => http("http", &rest, base, remarks),
         "SSL_GET" => http("https", &rest, base, remarks),
-        "SMTP_CHECK" => plain("smtp", &rest, remarks),
-        "DNS_CHECK" => dns(&rest, remarks),
-        "MISC_CHECK" => misc(best, &rest, base, remarks),
-        "TCP_CHECK" => plain("connect", &rest, remarks),
-        "UDP_CHECK" => udp(best, &rest, remarks),
-        "PING_CHECK" => plain("ping", &rest, remarks),
+        "SMTP_CHECK" => vec![plain("smtp", &rest, remarks)],
+        "DNS_CHECK" => vec![dns(&rest, remarks)],
+        "MISC_CHECK" => vec![misc(node, &rest, base, remarks)],
+        "TCP_CHECK" => vec![plain("connect", &rest, remarks)],
+        "UDP_CHECK" => vec![udp(node, &rest, remarks)],
+        "PING_CHECK" => vec![plain("ping", &rest, remarks)],
         other => {
             let fallback = plain_check(base.key);
-            remarks.changed(&best.at, format!("`{other}` has no equivalent: `{fallback}`"));
-            plain(fallback, &rest, remarks)
+            remarks.changed(&node.at, format!("`{other}` has no equivalent: `{fallback}`"));
+            vec![plain(fallback, &rest, remarks)]
         }
     };
     let port = base.has_port() || common.get("port").is_some();
-    if !port && matches!(kind(&check), "connect" | "udp") {
-        remarks.changed(&best.at, "no port to check at: `ping`");
-        check = of_type("ping");
+    for check in &mut checks {
+        if !port && matches!(check.text("type"), "connect" | "udp") {
+            remarks.changed(&node.at, "no port to check at: `ping`");
+            *check = of_type("ping");
+        }
+        let has_port = check.text("type") != "ping";
+        check.0.extend(common.0.iter().filter(|(key, _)| has_port || key != "port").cloned());
     }
-    let has_port = kind(&check) != "ping";
-    check.0.extend(common.0.into_iter().filter(|(key, _)| has_port || key != "port"));
-    Checked { check, timing: Some(timing) }
+    (checks, timing)
 }
 
 /// What all checkers have.
@@ -269,50 +275,48 @@ fn plain(kind: &str, rest: &[&Node], remarks: &mut Remarks) -> Table {
     of_type(kind)
 }
 
-fn http(kind: &str, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> Table {
-    let mut check = of_type(kind);
-    let mut host = base.host.clone();
-    let mut urls = 0;
-    let mut page = Table::default();
+/// A check for each page.
+fn http(kind: &str, rest: &[&Node], base: &Base<'_>, remarks: &mut Remarks) -> Vec<Table> {
+    let mut common = base.host.clone();
+    let mut urls = Vec::new();
     for line in rest {
         match line.keyword() {
-            "url" => {
-                urls += 1;
-                if urls == 1 {
-                    url(line, &mut page, &mut host, remarks);
-                } else {
-                    let path = line.lines().iter().find(|it| it.keyword() == "path");
-                    let path = path.and_then(|it| it.word(1)).unwrap_or_default();
-                    remarks.left_out(
-                        &line.at,
-                        format!("url `{path}`: a check asks for one page, the first"),
-                    );
-                }
-            }
-            "virtualhost" => host = line.word(1).map(str::to_owned),
+            "url" => urls.push(line),
+            "virtualhost" => common = line.word(1).map(str::to_owned),
             _ => table::rest(Place::Check, line, remarks),
         }
     }
-    check.0.append(&mut page.0);
-    let fit = |host: &String| {
-        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+    let page = |url: Option<&&Node>| {
+        let mut check = of_type(kind);
+        let mut host = common.clone();
+        if let Some(line) = url {
+            self::url(line, &mut check, &mut host, remarks);
+        }
+        let fit = |host: &String| {
+            !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+        };
+        if let Some(bad) = host.take_if(|host| !fit(host)) {
+            let text = format!("`virtualhost {bad}` is no host");
+            rest.first().map_or_else(|| (), |line| remarks.left_out(&line.at, text));
+        }
+        check.put_some("host", host);
+        if kind == "https" {
+            // keepalived takes any certificate.
+            check.put("verify", false);
+        }
+        check
     };
-    if let Some(bad) = host.take_if(|host| !fit(host)) {
-        let text = format!("`virtualhost {bad}` is no host");
-        rest.first().map_or_else(|| (), |line| remarks.left_out(&line.at, text));
-    }
-    check.put_some("host", host);
-    if kind == "https" {
-        // keepalived takes any certificate.
-        check.put("verify", false);
-    }
-    check
+    if urls.is_empty() { vec![None] } else { urls.into_iter().map(Some).collect() }
+        .into_iter()
+        .map(page)
+        .collect()
 }
 
 fn url(block: &Node, page: &mut Table, host: &mut Option<String>, remarks: &mut Remarks) {
     let mut expected = None;
     let mut path = None;
     let mut receive = None;
+    let mut sum = None;
     for line in block.lines() {
         let value = line.word(1).unwrap_or_default();
         match line.keyword() {
@@ -332,12 +336,17 @@ fn url(block: &Node, page: &mut Table, host: &mut Option<String>, remarks: &mut 
                 }
             }
             "virtualhost" => *host = Some(value.to_owned()),
+            "digest" => match crate::lvs::exchange::Md5::read(value) {
+                Some(read) => sum = Some(read.to_string()),
+                None => remarks.left_out(&line.at, format!("`digest {value}` is no MD5")),
+            },
             _ => table::rest(Place::Url, line, remarks),
         }
     }
     page.put("path", path.unwrap_or_else(|| "/".to_owned()));
     page.put_some("receive", receive);
     page.put_some("status", expected);
+    page.put_some("md5", sum);
 }
 
 /// What can be asked for; what looks like a whole URL is taken for one.

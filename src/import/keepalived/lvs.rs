@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::config::SCHEDULERS;
+use crate::import::dependency::Further;
 use crate::import::document::Table;
 use crate::import::keepalived::check::{self, Checked, Timing};
 use crate::import::keepalived::lines::Node;
@@ -309,9 +310,7 @@ impl Server {
         for line in node.lines().iter().filter(|line| line.keyword() == "real_server") {
             let Some(found) = self.real(line, &service, remarks) else { continue };
             inhibited += usize::from(found.inhibit);
-            if let Some(timing) = found.timing {
-                timings.push((line.at.clone(), timing));
-            }
+            timings.extend(found.timings);
             service.add(found.real, &line.at, remarks);
         }
         if inhibited > 0 && !service.quiescent {
@@ -328,7 +327,7 @@ impl Server {
     fn rhythm(&self, service: &mut Service, timings: &[(At, Timing)], remarks: &mut Remarks) {
         let Some((_, first)) = timings.first() else { return };
         for (at, timing) in timings {
-            if timing != first {
+            if timing.table() != first.table() {
                 let text = format!("the rhythm of checks is of the service: {first}, not {timing}");
                 remarks.changed(at, text);
             }
@@ -376,7 +375,9 @@ impl Server {
         if let Some(rest) = node.words.get(3..).filter(|rest| !rest.is_empty()) {
             remarks.left_out(&node.at, format!("`{}` of the real server", rest.join(" ")));
         }
-        let mut real = Real::new(ip, Some(port), &service.key);
+        // Behind a mark keepalived checks at the port, and has the kernel send to every port.
+        let mark = matches!(service.key, ServiceKey::Mark { .. });
+        let mut real = Real::new(ip, Some(port).filter(|_| !mark), &service.key);
         real.forwarding = self.forwarding;
         let mut host = self.host.clone();
         let mut timing = self.timing.clone();
@@ -400,16 +401,20 @@ impl Server {
             }
         }
         let base = check::Base { key: &service.key, port, host, timing };
-        let Checked { check, timing } = check::of(&checks, &base, node, remarks);
-        real.check = check;
-        Some(Found { real, timing, inhibit })
+        let Checked { checks, timings } = check::of(&checks, &base, node, remarks);
+        let port = real.port.unwrap_or_else(|| service.key.port());
+        let mut checks = checks.into_iter();
+        real.check = checks.next().map(|(_, check)| check).unwrap_or_default();
+        real.further =
+            checks.map(|(at, check)| Further::new(check, real.address, port, &at)).collect();
+        Some(Found { real, timings, inhibit })
     }
 }
 
 /// A real server as it was read.
 struct Found {
     real: Real,
-    timing: Option<Timing>,
+    timings: Vec<(At, Timing)>,
     inhibit: bool,
 }
 

@@ -315,7 +315,7 @@ const ROWS: &[Rows] = &[
         "delay_loop connect_timeout misc_timeout retry nb_get_retry delay_before_retry warmup",
         RHYTHM,
     ),
-    taken(Check, "url", "the first one"),
+    taken(Check, "url", "the first one; each further one a `[[director.NAME.dependency]]`"),
     taken(Check, "host", "its port, address and times"),
     taken(Check, "virtualhost", "`host` of the check"),
     taken(Check, "name type", "`request` and `record` of a DNS check"),
@@ -338,7 +338,7 @@ const ROWS: &[Rows] = &[
     taken(Url, "status_code", "`status`"),
     taken(Url, "regex", "`receive`"),
     taken(Url, "virtualhost", "`host`"),
-    left(Url, "digest", "an MD5 sum is not compared; a SHA-256 of the page can be (`sha256`)"),
+    taken(Url, "digest", "`md5`"),
     left(
         Url,
         "regex_no_match regex_options regex_min_offset regex_max_offset regex_stack",

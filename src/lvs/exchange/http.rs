@@ -64,6 +64,8 @@ pub struct Wanted {
     pub receive: Option<String>,
     /// SHA-256 of the whole body.
     pub sha256: Option<Sha256>,
+    /// MD5 of the whole body, as keepalived has it; it tells another page, not a forged one.
+    pub md5: Option<Md5>,
 }
 
 /// HTTP request method.
@@ -130,15 +132,37 @@ pub struct Sha256(pub [u8; 32]);
 impl Sha256 {
     /// From 64 hexadecimal digits, as sha256sum(1) prints them.
     pub fn read(text: &str) -> Option<Self> {
-        if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let mut sum = [0; 32];
-        for (place, byte) in sum.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
-        }
-        Some(Self(sum))
+        bytes(text).map(Self)
     }
+}
+
+/// An MD5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Md5(pub [u8; 16]);
+
+impl Md5 {
+    /// From 32 hexadecimal digits, as md5sum(1) prints them.
+    pub fn read(text: &str) -> Option<Self> {
+        bytes(text).map(Self)
+    }
+}
+
+impl fmt::Display for Md5 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Two hexadecimal digits for each byte.
+fn bytes<const LENGTH: usize>(text: &str) -> Option<[u8; LENGTH]> {
+    if text.len() != 2 * LENGTH || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut sum = [0; LENGTH];
+    for (place, byte) in sum.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * place..2 * place + 2)?, 16).ok()?;
+    }
+    Some(sum)
 }
 
 impl fmt::Display for Sha256 {
@@ -184,5 +208,8 @@ mod tests {
         for text in ["", &text[1..], &format!("{text}0"), &text.replace('e', "g")] {
             assert_eq!(Sha256::read(text), None, "{text}");
         }
+        let text = "d41d8cd98f00b204e9800998ecf8427e";
+        assert_eq!(Md5::read(text).unwrap().to_string(), text);
+        assert_eq!(Md5::read(&text[1..]), None);
     }
 }
