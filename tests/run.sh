@@ -135,9 +135,11 @@ step_lab-self() {
 }
 
 step_lab-tests() {
-  local binary
+  local binary binaries
   build_for_lab
-  for binary in $(build_lab_tests); do
+  binaries=$(build_lab_tests)
+  (($(wc -w <<<"$binaries") == ${#lab_tests[@]})) || die "not every test of the lab is there: $binaries"
+  for binary in $binaries; do
     in_lab "${most[lab-tests]}" test.sh TEST_BINARY="$binary" PAIRBEAT_REQUIRE_ALL=1
   done
 }

@@ -61,7 +61,7 @@ impl State {
         let mut all_known = true;
         let mut found = Fellows::new();
         for (vip, fellows) in &wanted {
-            let macs = self.learn(config, hands, (*vip, &fellows.others)).await;
+            let macs = self.learn(config, hands, (*vip, fellows)).await;
             all_known &= macs.len() >= fellows.others.len().min(FELLOWS_MAX);
             found.insert(*vip, (fellows.own, macs));
         }
@@ -73,7 +73,7 @@ impl State {
         &self,
         config: &Config,
         hands: &Hands,
-        (vip, others): (IpAddr, &BTreeSet<IpAddr>),
+        (vip, fellows): (IpAddr, &crate::lvs::localnode::Fellows),
     ) -> BTreeSet<[u8; 6]> {
         let mut macs = self.known.get(&vip).map(|(_, macs)| macs.clone()).unwrap_or_default();
         let resources = config.groups.iter().flat_map(|group| &group.resources);
@@ -83,8 +83,9 @@ impl State {
         });
         let Some(address) = address else { return macs };
         let Ok(placement) = hands.addresses().place(address).await else { return macs };
-        for other in others.iter().take(FELLOWS_MAX) {
-            if let Ok(Some(mac)) = announce::rival(&placement, *other, ANSWER_LIMIT).await {
+        for other in fellows.others.iter().take(FELLOWS_MAX) {
+            let question = (fellows.own, *other);
+            if let Ok(Some(mac)) = announce::neighbour(&placement, question, ANSWER_LIMIT).await {
                 macs.insert(mac);
             }
         }

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
@@ -16,6 +17,9 @@ use crate::daemon::Paths;
 use crate::kernel::sysctl;
 use crate::lvs::settings::{Kept, Plan, Values, Wanted, normal, paths, plan};
 use crate::store::prepared::{Prepared, PreparedError};
+
+/// A disk that is full may not stay so, but is not asked again every second.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// The way to the settings.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ struct Shared {
     desk: Mutex<PathBuf>,
     /// Everything is as it is wanted, or never will be.
     settled: AtomicBool,
+    /// When the disk failed last.
+    failed: Mutex<Option<Instant>>,
 }
 
 /// What is wanted. Held for moments only; who works goes by what stands here then, so that the last
@@ -49,12 +55,14 @@ impl KernelSettings {
             orders: Mutex::new(Orders { wanted, switches: 0, there: false }),
             desk: Mutex::new(paths.state_dir.clone()),
             settled: AtomicBool::new(false),
+            failed: Mutex::default(),
         }))
     }
 
     /// IPVS is there: settles what could not be settled before. Costs nothing when all is.
     pub(crate) async fn there(&self) {
-        if !self.0.settled.load(Ordering::Relaxed) {
+        let soon = held(&self.0.failed).is_some_and(|at| at.elapsed() < AGAIN_AFTER);
+        if !soon && !self.0.settled.load(Ordering::Relaxed) {
             done(self.change(|orders| orders.there = true)).await;
         }
     }
@@ -110,9 +118,9 @@ impl Shared {
             let moment = orders.switches > 0;
             (Wanted { moment, ..orders.wanted.clone() }, orders.there)
         };
-        // A disk that is full may not stay so, but is not asked again every second.
-        self.settled.store(there, Ordering::Relaxed);
         let obeyed = Prepared::new(&directory).and_then(|file| obey(&file, &wanted));
+        self.settled.store(there && obeyed.is_ok(), Ordering::Relaxed);
+        *held(&self.failed) = obeyed.is_err().then(Instant::now);
         match obeyed {
             Ok(missing) if there => {
                 for path in missing {

@@ -105,7 +105,8 @@ pub(crate) fn start(config: &Config, director: &DirectorHandle, orders: Orders) 
         from: Instant::now(),
     });
     let (seen, watching) = watch::channel(Seen::default());
-    let guard = Guard::default();
+    // An earlier process may have left its own.
+    let guard = Guard { known: None, begun: true };
     let task = Task { ipvs, settings, orders, seen, listening: None, told: None, guard };
     tokio::task::spawn_local(task.run(watched));
     SyncKeeper { wanted: Rc::new(wanted), seen: watching }
@@ -217,7 +218,7 @@ struct Task {
 }
 
 /// The rules that let only the peer in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Guard {
     /// What is in force, as it was read, and when that was.
     known: Option<(SyncGuard, Seal, Instant)>,
@@ -254,8 +255,9 @@ impl Guard {
             }
             warn!("somebody else has changed the rules that guard the connection sync");
         }
-        self.begun = true;
-        let seal = sync_guard::begin(&wanted).await?;
+        let seal = sync_guard::begin(&wanted).await;
+        self.begun |= !matches!(seal, Err(NftError::Missing(_) | NftError::Refused(_)));
+        let seal = seal?;
         self.known = Some((wanted, seal, Instant::now()));
         Ok(())
     }
@@ -266,7 +268,8 @@ impl Guard {
             return;
         }
         match sync_guard::end().await {
-            Ok(()) => self.begun = false,
+            // Without nft nothing of ours is in force.
+            Ok(()) | Err(NftError::Missing(_)) => self.begun = false,
             Err(error) => warn!("the guard of the connection sync may still be in force: {error}"),
         }
     }

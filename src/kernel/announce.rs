@@ -173,11 +173,36 @@ pub async fn rival(
     within: Duration,
 ) -> Result<Option<Mac>, AnnounceError> {
     let Some(mac) = ethernet(placement) else { return Ok(None) };
+    asked(placement, (ip, mac), &frames::probe(ip, mac), within).await
+}
+
+/// The hardware address of a neighbour, asked for twice in the name of `own`. Unlike [`rival`] it is
+/// no question that a neighbour which is about to take `ip` as its own address gives way to. `None`
+/// where nobody answers within `within`, or the families differ.
+///
+/// # Errors
+/// As [`rival`].
+pub async fn neighbour(
+    placement: &Placement,
+    (own, ip): (IpAddr, IpAddr),
+    within: Duration,
+) -> Result<Option<Mac>, AnnounceError> {
+    let Some(mac) = ethernet(placement) else { return Ok(None) };
+    let Some(question) = frames::question(own, mac, ip) else { return Ok(None) };
+    asked(placement, (ip, mac), &question, within).await
+}
+
+/// Sends a question twice, and waits for who claims `ip`.
+async fn asked(
+    placement: &Placement,
+    (ip, mac): (IpAddr, Mac),
+    question: &[u8],
+    within: Duration,
+) -> Result<Option<Mac>, AnnounceError> {
     let socket = socket(ip, placement)?;
-    let probe = frames::probe(ip, mac);
     let end = Instant::now() + within;
     for number in 1..=PROBES {
-        socket.send(&probe).map_err(|cause| failure(ip, placement, cause))?;
+        socket.send(question).map_err(|cause| failure(ip, placement, cause))?;
         let next = if number == PROBES { end } else { end.min(Instant::now() + PROBE_GAP) };
         if let Ok(found) = timeout_at(next, claimed(&socket, ip, mac)).await {
             return found.map(Some).map_err(|cause| failure(ip, placement, cause));

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use self::rules::{Found, comment, text};
@@ -41,6 +42,8 @@ pub const OF_ALONE: &str = "inet pairbeat_fullnat_alone";
 const NAME: &str = "pairbeat_fullnat";
 /// From one look at the rules to the next where the kernel tells of no change.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Longest look: IPVS's own answer, which waits for it, has 5 s.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the source can't be translated.
 #[derive(Debug, thiserror::Error)]
@@ -154,9 +157,10 @@ impl State {
         if !self.is_look_due() {
             return;
         }
-        // Without an answer nobody knows: what was in force is left alone.
-        let Ok(found) = nft::table(self.table).await else { return };
+        // Without an answer nobody knows: what was in force is left alone, and whoever reads the table is not kept.
+        let found = timeout(LOOK_LIMIT, nft::table(self.table)).await;
         self.looked = Some(clock::now());
+        let Ok(Ok(found)) = found else { return };
         if self.found.is_none() {
             self.found = found.as_deref().and_then(comment);
         }
@@ -215,7 +219,8 @@ impl State {
                 "full NAT: conntrack of IPVS is on, and takes what is out of its window (were: {found})"
             );
         }
-        self.seal = nft::table(self.table).await?;
+        // What could not be read back is in force all the same; the next look finds out.
+        self.seal = nft::table(self.table).await.ok().flatten();
         (self.translated, self.stray) = (needed, false);
         self.looked = Some(clock::now());
         Ok(())

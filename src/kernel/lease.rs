@@ -238,7 +238,8 @@ fn keys(vip: IpAddr) -> Vec<IpAddr> {
     }
 }
 
-/// The ingress chain of one interface.
+/// The ingress chain of one interface. A rule about hardware addresses matches nothing where packets have none:
+/// it may let in, and must not be what keeps out.
 fn write_gate(
     out: &mut String,
     guarded: &Guarded,
@@ -257,7 +258,8 @@ fn write_gate(
                 writeln!(
                     out,
                     "add rule {chain} arp operation request arp daddr ip {vip} arp daddr ip {dark}\n\
-                     add rule {chain} ip daddr {vip} ether saddr != @fellows ip daddr {dark}"
+                     add rule {chain} ip daddr {vip} ether saddr @fellows accept\n\
+                     add rule {chain} ip daddr {vip} ip daddr {dark}"
                 )?;
             }
             IpAddr::V6(v6) => {
@@ -267,7 +269,8 @@ fn write_gate(
                     out,
                     "add rule {chain} icmpv6 type nd-neighbor-solicit @nh,384,128 0x{target:032x} \
                      ip6 daddr != @alive6 drop\n\
-                     add rule {chain} ip6 daddr {vip} ether saddr != @fellows ip6 daddr != @alive6 drop"
+                     add rule {chain} ip6 daddr {vip} ether saddr @fellows accept\n\
+                     add rule {chain} ip6 daddr {vip} ip6 daddr != @alive6 drop"
                 )?;
             }
         }

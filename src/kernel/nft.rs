@@ -58,11 +58,15 @@ async fn run(arguments: &[&str], input: &str) -> Result<String, NftError> {
         .kill_on_drop(true)
         .spawn()
         .map_err(NftError::Missing)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read says why on stderr.
-        let _says_why = stdin.write_all(input.as_bytes()).await;
-    }
-    let output = timeout(NFT_TIMEOUT, child.wait_with_output())
+    let stdin = child.stdin.take();
+    let answered = async {
+        if let Some(mut stdin) = stdin {
+            // A program that does not read says why on stderr.
+            let _says_why = stdin.write_all(input.as_bytes()).await;
+        }
+        child.wait_with_output().await
+    };
+    let output = timeout(NFT_TIMEOUT, answered)
         .await
         .map_err(|_| NftError::Silent)?
         .map_err(NftError::Missing)?;

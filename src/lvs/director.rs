@@ -448,7 +448,7 @@ impl Control {
     fn change(&mut self, now: Instant) {
         let wanted = self.wanted(now);
         let Some(have) = self.kernel.have() else { return };
-        let ops = plan(have, &wanted, &self.owned);
+        let ops = plan(have, &wanted, &self.owned, &self.ordered());
         let due = self.kernel.due(now, ops);
         self.dirty = false;
         if due.is_empty() {
@@ -456,6 +456,15 @@ impl Control {
         }
         let order = self.kernel.begin(now, due.clone());
         self.outputs.push_back(Output::Apply { order, ops: due });
+    }
+
+    /// Services whose destinations must stand in the order of the file, but for those to which the kernel
+    /// refuses one: the others would come again with each try.
+    fn ordered(&self) -> BTreeSet<ServiceKey> {
+        let services = self.directors.iter().flat_map(|director| &director.services);
+        let ordered = services.filter(|service| service.policy.stateless);
+        let keys = ordered.map(|service| service.key);
+        keys.filter(|key| !self.kernel.refuses_one_to(key)).collect()
     }
 
     /// What the table is made of, at this moment.

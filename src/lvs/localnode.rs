@@ -26,13 +26,16 @@ pub fn fellows<'a>(
     own: &BTreeSet<IpAddr>,
 ) -> BTreeMap<IpAddr, Fellows> {
     let mut found: BTreeMap<IpAddr, Fellows> = BTreeMap::new();
+    // What is sent to the loopback from outside the kernel drops, whoever sends it.
+    let own: BTreeSet<IpAddr> = own.iter().copied().filter(|ip| !ip.is_loopback()).collect();
     for service in directors.flat_map(|director| &director.services) {
         let ServiceKey::Address { address: vip, .. } = service.key else { continue };
         let gate = service.pools().filter(|real| real.forwarding == Forwarding::Gate);
         let reals: BTreeSet<IpAddr> = gate.map(|real| real.key.address).collect();
-        let Some(first) = reals.intersection(own).next() else { continue };
+        let Some(first) = reals.intersection(&own).next() else { continue };
         let new = Fellows { own: *first, others: BTreeSet::new() };
-        found.entry(vip).or_insert(new).others.extend(reals.difference(own));
+        let others = reals.difference(&own).copied().filter(|ip| !ip.is_loopback());
+        found.entry(vip).or_insert(new).others.extend(others);
     }
     found
 }

@@ -90,23 +90,27 @@ impl fmt::Display for DestEntry {
     }
 }
 
-/// Its table depends on the order in which the kernel has the destinations, which is that of their
-/// coming (`ip_vs_mh_populate`): where one comes, the others come again, so that two directors have
-/// the same table whatever has happened to each of them. Connections stay: the kernel finds a
-/// destination that comes again in its trash (`ip_vs_trash_get_dest`).
-const IN_LIST_ORDER: &str = "mh";
-
 /// The fewest orders that make `have` (read back from the kernel) equal to `want`.
 ///
 /// Only services in `want` or `owned` are touched; those that are ours and not wanted go. A
 /// destination that somebody else put into one of our services goes too. A service with a
-/// destination of weight over 0 in both tables has one after every single order; with the scheduler
-/// `mh`, where one of two servers is new, but for the moment between two orders.
-pub fn plan(have: &Table, want: &Table, owned: &BTreeSet<ServiceKey>) -> Vec<Op> {
+/// destination of weight over 0 in both tables has one after every single order.
+///
+/// `ordered`: services in which the order of the destinations counts, for the kernel has them in that of their
+/// coming: `mh` makes its table of it (`ip_vs_mh_populate`), and two directors are to have the same. Where
+/// a destination comes to such a one, the others come again; between two orders it may then have none. What
+/// the kernel knows of connections to one that comes again it may forget (`expire_nodest_conn`), so
+/// it has to be a service that needs no memory.
+pub fn plan(
+    have: &Table,
+    want: &Table,
+    owned: &BTreeSet<ServiceKey>,
+    ordered: &BTreeSet<ServiceKey>,
+) -> Vec<Op> {
     let mut steps = Steps::default();
     for (key, wanted) in &want.0 {
         match have.0.get(key) {
-            Some(present) => steps.change(*key, present, wanted),
+            Some(present) => steps.change(*key, present, wanted, ordered.contains(key)),
             None => steps.create(*key, wanted),
         }
     }
@@ -130,12 +134,18 @@ impl Steps {
         self.additions.extend(dests.map(|(real, dest)| Op::AddDest(key, *real, *dest)));
     }
 
-    fn change(&mut self, key: ServiceKey, present: &ServiceEntry, wanted: &ServiceEntry) {
+    fn change(
+        &mut self,
+        key: ServiceKey,
+        present: &ServiceEntry,
+        wanted: &ServiceEntry,
+        ordered: bool,
+    ) {
         let settings = ServiceSettings::from(wanted);
         if ServiceSettings::from(present) != settings {
             self.raises.push(Op::EditService(key, settings));
         }
-        let anew = wanted.scheduler == IN_LIST_ORDER && !present.dests.is_empty();
+        let anew = ordered && !present.dests.is_empty();
         let anew = anew && wanted.dests.keys().any(|real| !present.dests.contains_key(real));
         for (real, dest) in &wanted.dests {
             match present.dests.get(real) {

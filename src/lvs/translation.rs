@@ -75,10 +75,16 @@ impl Translated {
                 | (Op::AddDest(service, real, _), Err(_)) => {
                     needed.0.remove(&(*service, *real));
                 }
-                (Op::AddDest(service, real, dest) | Op::EditDest(service, real, dest), Ok(()))
-                    if !matches!(dest.forwarding, Forwarding::FullNat { .. }) =>
-                {
-                    needed.0.remove(&(*service, *real));
+                (Op::AddDest(service, real, dest) | Op::EditDest(service, real, dest), Ok(())) => {
+                    match dest.forwarding {
+                        // One that went and came again in the same orders, too.
+                        Forwarding::FullNat { source } => {
+                            needed.0.insert((*service, *real), source);
+                        }
+                        _ => {
+                            needed.0.remove(&(*service, *real));
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -169,6 +175,12 @@ mod tests {
         assert_eq!(one.iter().map(|(_, real, _)| *real).collect::<Vec<_>>(), [real(2)]);
         assert!(both.after(&[Op::RemoveService(key(80))], &[Ok(())]).is_empty());
         assert_eq!(both.after(&[Op::RemoveService(key(81))], &[Ok(())]), both);
+    }
+
+    #[test]
+    fn a_server_that_goes_and_comes_again_keeps_its_rule() {
+        let again = [Op::RemoveDest(key(80), real(2)), add(2, full(Some(NINE)))];
+        assert_eq!(two().after(&again, &[Ok(()), Ok(())]), two());
     }
 
     #[test]

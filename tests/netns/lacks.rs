@@ -45,9 +45,17 @@ fn check_says_what_nat_lacks_on_this_machine_and_is_well_all_the_same() {
     };
     net.sh("sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.send_redirects=1");
     let said = check();
-    let [forward, redirects] = said.as_slice() else { panic!("{said:?}") };
+    let [forward, redirects, routes @ ..] = said.as_slice() else { panic!("{said:?}") };
     assert!(forward.contains("net.ipv4.ip_forward is 0: answers of real servers"), "{forward}");
     assert!(redirects.contains("net.ipv4.conf.all.send_redirects is 1"), "{redirects}");
+    let of_none = |line: &String| line.starts_with("note: no route leads to real server 10.1.1.");
+    assert!(routes.len() > 1 && routes.iter().all(of_none), "{routes:?}");
+    net.sh("ip link set lo up");
+    net.sh("ip address add 10.1.1.200/24 dev lo");
     net.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0");
+    let said = check();
+    let [own] = said.as_slice() else { panic!("{said:?}") };
+    assert!(own.contains("net.ipv4.conf.lo.send_redirects is 1"), "{own}");
+    net.sh("sysctl -qw net.ipv4.conf.lo.send_redirects=0");
     assert_eq!(check(), [""; 0]);
 }

@@ -375,9 +375,7 @@ impl Server {
         if let Some(rest) = node.words.get(3..).filter(|rest| !rest.is_empty()) {
             remarks.left_out(&node.at, format!("`{}` of the real server", rest.join(" ")));
         }
-        // Behind a mark keepalived checks at the port, and has the kernel send to every port.
-        let mark = matches!(service.key, ServiceKey::Mark { .. });
-        let mut real = Real::new(ip, Some(port).filter(|_| !mark), &service.key);
+        let mut real = Real::new(ip, Some(port), &service.key);
         real.forwarding = self.forwarding;
         let mut host = self.host.clone();
         let mut timing = self.timing.clone();
@@ -399,6 +397,10 @@ impl Server {
                 _ if line.block.is_some() => check::unknown(line, remarks),
                 _ => table::rest(Place::Real, line, remarks),
             }
+        }
+        // Behind a mark keepalived checks at the port, and has the kernel send to every port, but with NAT.
+        if matches!(service.key, ServiceKey::Mark { .. }) && real.forwarding != Forwarding::Masq {
+            real.port = None;
         }
         let base = check::Base { key: &service.key, port, host, timing };
         let Checked { checks, timings } = check::of(&checks, &base, node, remarks);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::event::OrderId;
 use crate::lvs::fault::{KernelFault, OpError};
-use crate::lvs::model::Table;
+use crate::lvs::model::{ServiceKey, Table};
 use crate::lvs::plan::{Op, apply};
 use crate::time::Instant;
 
@@ -191,6 +191,12 @@ impl Kernel {
         let refusal = Refusal { why: why.clone(), until: now.plus(pause), pause };
         self.refused.insert(op.clone(), refusal);
         news
+    }
+
+    /// Whether a destination of this service was refused, and is still wanted.
+    pub(super) fn refuses_one_to(&self, service: &ServiceKey) -> bool {
+        let added = |op: &Op| matches!(op, Op::AddDest(key, ..) if key == service);
+        self.refused.keys().any(added)
     }
 
     /// The orders to give now: all but those refused a short while ago. Refusals of orders that

@@ -68,7 +68,7 @@ impl Control {
     pub(super) fn note_touched(&mut self, mut expected: Table) {
         let Some(have) = self.kernel.have() else { return };
         expected.0.retain(|key, _| self.owned.contains(key));
-        let ops = plan(have, &expected, &self.owned);
+        let ops = plan(have, &expected, &self.owned, &BTreeSet::new());
         let touched: BTreeSet<_> = ops.iter().map(Op::service).collect();
         if !touched.is_empty() {
             let services = touched.iter().copied().collect();
