@@ -22,6 +22,8 @@ client=192.168.2.50 director=192.168.2.101
 
 # The times that these tutorials write into ha.cf; a guest with nothing to do waits quickly.
 KEEPALIVE=2000 DEADTIME=10000 INITDEAD=20000
+# Nothing here is a matter of less than a second.
+export WAIT_STEP=1
 
 table() { lab_exec "$1" ipvsadm -Ln; }
 has() { lab_exec "$1" ipvsadm -Sn | grep -qF -- "$2"; }
