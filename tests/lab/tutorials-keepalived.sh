@@ -75,7 +75,7 @@ alone_has_vip() { node_holds_vip "$1" && ! node_holds_vip "$(other "$1")"; }
 master_dies_and_returns() {
   crashed server101
   claim "MASTER crashes: BACKUP has the address after three adverts" wait_for 20 "server105 active" node_active server105
-  claim "nobody else answers for it" holder server105
+  claim "nobody else answers for it" wait_for 5 "server105 alone" holder server105
 }
 master_returns() {
   # A machine that has crashed comes back empty.
