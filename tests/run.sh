@@ -17,9 +17,8 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync stateless watchdog faults differential)
-# Steps that run only where they are named: imported, as few of its files have been played so far; localnode, which has not run
-# as a whole yet.
+steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync stateless localnode watchdog faults differential)
+# Runs only where it is named: imported, for its thirteen files take some twenty minutes.
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
