@@ -228,6 +228,7 @@ step_measure() {
 start_step() {
   local step=$1
   begun[$step]=$SECONDS
+  : >"$logs/$step.log"
   LAB_RESULTS=$logs/$step setsid timeout -k 10 "${most[$step]}" bash "$self" --step "$step" >"$logs/$step.log" 2>&1 </dev/null &
   running[$step]=$!
 }
