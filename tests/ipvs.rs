@@ -172,7 +172,7 @@ fn every_kind_of_entry_reads_back_as_it_was_ordered() {
     in_namespace("every_kind_of_entry_reads_back_as_it_was_ordered", || {
         let mut ipvs = Ipvs::open().unwrap();
         let (want, lines) = every_kind();
-        let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new());
+        let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new(), &BTreeSet::new());
         all_obeyed(&mut ipvs, &ops);
         assert_eq!(ipvs.dump().unwrap(), want);
         println!("{}", saved().join("\n"));
@@ -182,7 +182,7 @@ fn every_kind_of_entry_reads_back_as_it_was_ordered() {
         run("ipvsadm", &["-C"]);
         assert_eq!(ipvs.dump().unwrap(), Table::default());
         restore(&rules);
-        assert_eq!(plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new()), []);
+        assert_eq!(plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new(), &BTreeSet::new()), []);
     });
 }
 
@@ -206,7 +206,8 @@ fn every_kind_of_tunnel_reads_back_changes_in_place_and_is_what_ipvsadm_says() {
                 let want = Table(
                     [(key, entry("rr", &[("10.0.1.6", 80, method.parse().unwrap(), 1)]))].into(),
                 );
-                let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]));
+                let ops =
+                    plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &BTreeSet::new());
                 all_obeyed(&mut ipvs, &ops);
                 assert_eq!(ipvs.dump().unwrap(), want);
                 assert!(saved().concat().ends_with(words), "{method}: {:?}", saved());
@@ -233,7 +234,7 @@ fn thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place() {
             Table([(key, entry)].into())
         };
         for want in [table(0, 0), table(3, 20), table(2, 30), table(0, 0)] {
-            let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]));
+            let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &BTreeSet::new());
             all_obeyed(&mut ipvs, &ops);
             assert_eq!(ipvs.dump().unwrap(), want);
         }
@@ -264,7 +265,8 @@ fn every_scheduler_of_the_kernel_reads_back_with_its_flags_as_ipvsadm_names_them
                 let mut only = entry(scheduler, &[("10.0.1.6", 80, Forwarding::Gate, 1)]);
                 only.flags = SchedFlags(bits);
                 let want = Table([(key, only)].into());
-                let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]));
+                let ops =
+                    plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &BTreeSet::new());
                 all_obeyed(&mut ipvs, &ops);
                 assert_eq!(ipvs.dump().unwrap(), want, "{scheduler} {words}");
                 run("ipvsadm", &["-C"]);
@@ -284,7 +286,7 @@ fn settings_change_in_place_and_removed_things_are_gone() {
     in_namespace("settings_change_in_place_and_removed_things_are_gone", || {
         let mut ipvs = Ipvs::open().unwrap();
         let (first, _) = every_kind();
-        all_obeyed(&mut ipvs, &plan(&Table::default(), &first, &BTreeSet::new()));
+        all_obeyed(&mut ipvs, &plan(&Table::default(), &first, &BTreeSet::new(), &BTreeSet::new()));
         let mut second = first.clone();
         for (n, entry) in second.0.values_mut().enumerate() {
             entry.scheduler = "wrr".to_owned();
@@ -293,12 +295,12 @@ fn settings_change_in_place_and_removed_things_are_gone() {
             entry.one_packet = false;
             entry.dests.values_mut().for_each(|dest| dest.weight += 1);
         }
-        let ops = plan(&ipvs.dump().unwrap(), &second, &BTreeSet::new());
+        let ops = plan(&ipvs.dump().unwrap(), &second, &BTreeSet::new(), &BTreeSet::new());
         assert_eq!(ops.len(), 18, "one order for each entry: {ops:?}");
         all_obeyed(&mut ipvs, &ops);
         assert_eq!(ipvs.dump().unwrap(), second);
         let owned = second.0.keys().copied().collect();
-        all_obeyed(&mut ipvs, &plan(&second, &Table::default(), &owned));
+        all_obeyed(&mut ipvs, &plan(&second, &Table::default(), &owned, &BTreeSet::new()));
         assert_eq!(saved(), Vec::<String>::new());
     });
 }
@@ -352,7 +354,7 @@ fn any_table_becomes_any_other_and_a_foreign_service_stays() {
             let want = random.table();
             owned.extend(want.0.keys().copied());
             let mut have = ipvs.dump().unwrap();
-            let ops = plan(&have, &want, &owned);
+            let ops = plan(&have, &want, &owned, &BTreeSet::new());
             all_obeyed(&mut ipvs, &ops);
             ops.iter().for_each(|op| apply(&mut have, op));
             let now = ipvs.dump().unwrap();
@@ -414,12 +416,12 @@ fn a_server_on_our_own_address_is_as_wanted() {
         ];
         let web = service(Protocol::Tcp, "10.0.0.1", 80);
         let want = Table([(web, entry("rr", &dests))].into());
-        all_obeyed(&mut ipvs, &plan(&Table::default(), &want, &BTreeSet::new()));
+        all_obeyed(&mut ipvs, &plan(&Table::default(), &want, &BTreeSet::new(), &BTreeSet::new()));
         let have = ipvs.dump().unwrap();
         for (real, dest) in have.0.values().flat_map(|entry| &entry.dests) {
             println!("{real}: {dest}");
         }
-        assert_eq!(plan(&have, &want, &BTreeSet::new()), []);
+        assert_eq!(plan(&have, &want, &BTreeSet::new(), &BTreeSet::new()), []);
     });
 }
 
@@ -437,7 +439,7 @@ fn a_big_table_goes_in_and_out_with_every_answer() {
         let mut ipvs = Ipvs::open().unwrap();
         let want = big_table();
         let start = Instant::now();
-        let ops = plan(&Table::default(), &want, &BTreeSet::new());
+        let ops = plan(&Table::default(), &want, &BTreeSet::new(), &BTreeSet::new());
         let planned = start.elapsed();
         all_obeyed(&mut ipvs, &ops);
         let obeyed = start.elapsed();
@@ -450,7 +452,7 @@ fn a_big_table_goes_in_and_out_with_every_answer() {
         assert!(again.iter().all(|result| *result == Err(OpError::Exists)), "no answer lost");
         let rules = run("ipvsadm", &["-Sn"]);
         let owned = want.0.keys().copied().collect();
-        all_obeyed(&mut ipvs, &plan(&have, &Table::default(), &owned));
+        all_obeyed(&mut ipvs, &plan(&have, &Table::default(), &owned, &BTreeSet::new()));
         let start = Instant::now();
         restore(&rules);
         println!("ipvsadm -R of the same: {:?}", start.elapsed());
@@ -464,7 +466,7 @@ fn the_thread_answers_one_order_after_the_other() {
         runtime.block_on(async {
             let ipvs = ipvs::spawn().unwrap();
             let want = Table([every_kind().0.0.pop_first().unwrap()].into());
-            let ops = plan(&ipvs.dump().await.unwrap(), &want, &BTreeSet::new());
+            let ops = plan(&ipvs.dump().await.unwrap(), &want, &BTreeSet::new(), &BTreeSet::new());
             let results = ipvs.apply(ops).await.unwrap();
             assert!(results.iter().all(Result::is_ok), "{results:?}");
             let (table, counts) = ipvs.dump_with_counts().await.unwrap();

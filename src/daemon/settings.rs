@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
@@ -17,6 +17,8 @@ use crate::daemon::Paths;
 use crate::kernel::sysctl;
 use crate::lvs::settings::{Kept, Plan, Values, Wanted, normal, paths, plan};
 use crate::store::prepared::{Prepared, PreparedError};
+use crate::sys::clock;
+use crate::time::Instant;
 
 /// A disk that is full may not stay so, but is not asked again every second.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -61,7 +63,7 @@ impl KernelSettings {
 
     /// IPVS is there: settles what could not be settled before. Costs nothing when all is.
     pub(crate) async fn there(&self) {
-        let soon = held(&self.0.failed).is_some_and(|at| at.elapsed() < AGAIN_AFTER);
+        let soon = held(&self.0.failed).is_some_and(|at| clock::now().since(at) < AGAIN_AFTER);
         if !soon && !self.0.settled.load(Ordering::Relaxed) {
             done(self.change(|orders| orders.there = true)).await;
         }
@@ -120,7 +122,7 @@ impl Shared {
         };
         let obeyed = Prepared::new(&directory).and_then(|file| obey(&file, &wanted));
         self.settled.store(there && obeyed.is_ok(), Ordering::Relaxed);
-        *held(&self.failed) = obeyed.is_err().then(Instant::now);
+        *held(&self.failed) = obeyed.is_err().then(clock::now);
         match obeyed {
             Ok(missing) if there => {
                 for path in missing {
