@@ -13,32 +13,29 @@ use crate::lvs::prerequisites::{self, LOOKED_AT_MAX, Reached, Route, RouteLack};
 
 /// For the services of a configuration; no settings where they are to be set anyway.
 pub(super) fn of_config(config: &Config) -> Vec<String> {
-    let services = || config.directors.values().flat_map(|director| &director.services);
-    let mut notes = Vec::new();
-    if !config.ipvs.prepare {
-        let lacks = prerequisites::lacking(&prerequisites::ways(services()), read);
-        notes.extend(lacks.iter().map(|lack| format!("note: {lack}")));
-    }
-    let reached = prerequisites::reached(services());
-    notes.extend(of_routes(&reached).iter().map(|lack| format!("note: {lack}")));
+    let services = config.directors.values().flat_map(|director| &director.services);
+    let reached = prerequisites::reached(services);
+    let settings = if config.ipvs.prepare { Vec::new() } else { of_settings(&reached) };
     let full_nat = |(_, way): &(IpAddr, Forwarding)| matches!(way, Forwarding::FullNat { .. });
-    if reached.iter().any(full_nat) && !is_installed("nft") {
-        notes.push(
-            "note: nft is not installed: full NAT can't do without (apt install nftables)".into(),
-        );
-    }
-    notes
+    let nft = (reached.iter().any(full_nat) && !is_installed("nft")).then(|| {
+        "nft is not installed: full NAT can't do without (apt install nftables)".to_owned()
+    });
+    let routes = of_routes(&reached).into_iter().map(|lack| lack.to_string());
+    settings.into_iter().chain(routes).chain(nft).map(|lack| format!("note: {lack}")).collect()
 }
 
 /// For the services of a running director, as lines. That tunnels carry less than their interface
 /// does not change from day to day: `check` says it.
 pub(super) fn of_views(services: &[ServiceView]) -> String {
-    let ways = prerequisites::ways_of_views(services);
-    let settings = prerequisites::lacking(&ways, read);
-    let routes = of_routes(&prerequisites::reached_of_views(services));
-    let routes = routes.iter().filter(|lack| !matches!(lack, RouteLack::Tight { .. }));
-    let settings = settings.iter().map(|lack| format!("note: {lack}\n"));
-    settings.chain(routes.map(|lack| format!("note: {lack}\n"))).collect()
+    let reached = prerequisites::reached_of_views(services);
+    let routes = of_routes(&reached).into_iter();
+    let routes = routes.filter(|lack| !matches!(lack, RouteLack::Tight { .. }));
+    let lacks = of_settings(&reached).into_iter().chain(routes.map(|lack| lack.to_string()));
+    lacks.map(|lack| format!("note: {lack}\n")).collect()
+}
+
+fn of_settings(reached: &Reached) -> Vec<String> {
+    prerequisites::lacking(reached, read).iter().map(ToString::to_string).collect()
 }
 
 fn read(setting: &str) -> Option<String> {

@@ -102,14 +102,13 @@ impl Config {
         if !self.directors.is_empty() {
             wanted.extend(director_settings());
         }
-        let mut resources = self.groups.iter().flat_map(|group| &group.resources);
-        if resources.any(|resource| matches!(resource.kind, ResourceKind::Sync(_))) {
+        if self.sync().is_some() {
             wanted.extend(WITH_SYNC.map(named));
         }
         wanted.extend(self.directors.values().flat_map(stateless_settings));
         if self.ipvs.prepare {
             let services = self.directors.values().flat_map(|director| &director.services);
-            wanted.extend(prerequisites::settings(&prerequisites::ways(services)));
+            wanted.extend(prerequisites::settings(&prerequisites::reached(services)));
         }
         wanted.extend(self.ipvs.sysctl.iter().map(|(name, value)| named((name, value))));
         wanted

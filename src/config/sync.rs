@@ -68,9 +68,7 @@ impl Sync {
         let plain = self.group.unwrap_or(GROUP).is_ipv4();
         targets.flatten().copied().filter(|target| plain && target.is_ipv4()).collect()
     }
-}
 
-impl Sync {
     /// Whether a virtual IP is on its interface, as far as that is written.
     pub fn among_clients(&self, groups: &[&Group]) -> bool {
         let resources = groups.iter().flat_map(|group| &group.resources);

@@ -322,7 +322,7 @@ impl Task {
     fn input(&mut self, happening: Happening) -> Option<Option<Input>> {
         match happening {
             Happening::Input(input) => {
-                if matches!(input, Input::Dumped { result: Ok(_), .. }) {
+                if self.settings.is_due() && matches!(input, Input::Dumped { result: Ok(_), .. }) {
                     let settings = self.settings.clone();
                     tokio::task::spawn_local(async move { settings.there().await });
                 }

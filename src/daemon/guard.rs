@@ -29,7 +29,8 @@ use crate::daemon::work;
 use crate::journal::Happening;
 use crate::kernel::addr::AddressError;
 use crate::kernel::changes::Changes;
-use crate::kernel::lease::{self, Guarded, Lease, LeaseError, Seal};
+use crate::kernel::lease::{self, Guarded, Lease, LeaseError};
+use crate::kernel::nft::Seal;
 use crate::status::GuardStatus;
 
 /// From one look to the next where no change wakes us: what was missed is found then.

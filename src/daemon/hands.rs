@@ -23,7 +23,7 @@ use crate::journal::Happening;
 use crate::kernel::addr::{AddressError, Addresses, Placement};
 use crate::kernel::announce::{self, Announcement, Confirmation};
 use crate::kernel::handover;
-use crate::net::frames::Mac;
+use crate::net::frames::{Mac, mac_text};
 
 /// How long a start waits for the gateway to confirm. It answers within a millisecond, or not at
 /// all; unconfirmed is a note, not a failure.
@@ -345,9 +345,8 @@ async fn look_for_rival(
     match rival {
         Ok(None) => {}
         Ok(Some(mac)) => {
-            let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-            let (interface, mac_text) = (interface.clone(), bytes.join(":"));
-            tell(Happening::RivalSeen { ip, interface, mac: mac_text });
+            let interface = interface.clone();
+            tell(Happening::RivalSeen { ip, interface, mac: mac_text(mac) });
             // Set once, here.
             let _ = found.set(mac);
         }

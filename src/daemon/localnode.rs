@@ -14,8 +14,9 @@ use crate::config::{Config, ResourceKind};
 use crate::daemon::hands::Hands;
 use crate::kernel::addr::AddressError;
 use crate::kernel::localnode::{self, Fellows};
+use crate::kernel::nft::Seal;
 use crate::kernel::{announce, lease};
-use crate::lvs::localnode::fellows;
+use crate::lvs::localnode as lvs;
 
 /// From one look to the next.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -44,8 +45,10 @@ pub(super) async fn end() {
 #[derive(Default)]
 struct State {
     known: Fellows,
-    /// The rules as they were left; `None`: not yet looked after.
-    left: Option<Option<String>>,
+    /// The rules as they were left; `None`: nobody knows.
+    left: Option<Seal>,
+    /// Nothing of an earlier process is in force.
+    swept: bool,
     told: Option<String>,
 }
 
@@ -54,8 +57,8 @@ impl State {
     async fn look(&mut self, config: &Config, hands: &Hands) -> Result<bool, AddressError> {
         let own: BTreeSet<IpAddr> =
             hands.addresses().all().await?.into_iter().map(|(ip, ..)| ip).collect();
-        let wanted = fellows(config.directors.values(), &own);
-        if wanted.is_empty() && self.left.is_none() {
+        let wanted = lvs::fellows(config.directors.values(), &own);
+        if wanted.is_empty() && !self.swept {
             end().await;
         }
         let mut all_known = true;
@@ -73,7 +76,7 @@ impl State {
         &self,
         config: &Config,
         hands: &Hands,
-        (vip, fellows): (IpAddr, &crate::lvs::localnode::Fellows),
+        (vip, fellows): (IpAddr, &lvs::Fellows),
     ) -> BTreeSet<[u8; 6]> {
         let mut macs = self.known.get(&vip).map(|(_, macs)| macs.clone()).unwrap_or_default();
         let resources = config.groups.iter().flat_map(|group| &group.resources);
@@ -95,7 +98,7 @@ impl State {
     /// Puts the rules in force where they are not as they were left.
     async fn put(&mut self, found: Fellows) -> bool {
         if found.is_empty() && self.known.is_empty() {
-            self.left.get_or_insert(None);
+            self.swept = true;
             return true;
         }
         let same = found == self.known
@@ -108,6 +111,7 @@ impl State {
         match localnode::put(&found).await {
             Ok(()) => {
                 self.left = localnode::look().await.ok();
+                self.swept = self.left.is_some();
                 for (vip, (_, macs)) in &found {
                     info!(
                         "{vip}: what comes from {} other real servers is for this one",

@@ -18,6 +18,7 @@ use crate::lvs::director::{ServiceView, View as DirectorView};
 use crate::lvs::pool::Turn;
 use crate::lvs::prerequisites;
 use crate::names::GroupName;
+use crate::net::frames::mac_text;
 use crate::status::{
     GroupStatus, JournalStatus, KeysStatus, LinkStatus, PeerStatus, ResourceHealth, Status,
     SyncStatus, VERSION, Warmth,
@@ -41,8 +42,8 @@ pub(crate) struct Seen<'a> {
 
 /// What this machine lacks for the ways in which these are served.
 fn lacks(services: &[ServiceView]) -> Vec<String> {
-    let ways = prerequisites::ways_of_views(services);
-    let lacks = prerequisites::lacking(&ways, |path| sysctl::read(path).ok());
+    let reached = prerequisites::reached_of_views(services);
+    let lacks = prerequisites::lacking(&reached, |path| sysctl::read(path).ok());
     lacks.iter().map(ToString::to_string).collect()
 }
 
@@ -208,17 +209,12 @@ fn address_note(held: &HeldAddress) -> String {
             &format!(", confirmed by {} after {millis}.{:03} ms", confirmation.by, micros % 1000);
     }
     if let Some(rival) = &held.rival {
-        note += &format!(", ALSO CLAIMED by {}", mac(rival));
+        note += &format!(", ALSO CLAIMED by {}", mac_text(*rival));
     }
     if let Some(fault) = &held.fault {
         note += &format!(", can't be announced: {fault}");
     }
     note
-}
-
-fn mac(mac: &[u8]) -> String {
-    let bytes: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-    bytes.join(":")
 }
 
 fn ipvs(config: &Config, director: Option<&DirectorView>) -> Option<String> {

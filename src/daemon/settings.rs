@@ -61,10 +61,15 @@ impl KernelSettings {
         }))
     }
 
+    /// Something may still have to be settled once IPVS is there.
+    pub(crate) fn is_due(&self) -> bool {
+        let soon = held(&self.0.failed).is_some_and(|at| clock::now().since(at) < AGAIN_AFTER);
+        !soon && !self.0.settled.load(Ordering::Relaxed)
+    }
+
     /// IPVS is there: settles what could not be settled before. Costs nothing when all is.
     pub(crate) async fn there(&self) {
-        let soon = held(&self.0.failed).is_some_and(|at| clock::now().since(at) < AGAIN_AFTER);
-        if !soon && !self.0.settled.load(Ordering::Relaxed) {
+        if self.is_due() {
             done(self.change(|orders| orders.there = true)).await;
         }
     }

@@ -21,8 +21,8 @@ use crate::daemon::beat::{Order, Orders};
 use crate::daemon::director::DirectorHandle;
 use crate::daemon::settings::KernelSettings;
 use crate::kernel::ipvs::{IpvsHandle, RunningSync, SyncFault, SyncRole};
-use crate::kernel::nft::NftError;
-use crate::kernel::sync_guard::{self, Seal, SyncGuard};
+use crate::kernel::nft::{NftError, Seal};
+use crate::kernel::sync_guard::{self, SyncGuard};
 use crate::names::{GroupId, GroupName};
 use crate::status::SyncStatus;
 

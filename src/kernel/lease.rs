@@ -21,9 +21,8 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::cluster::RESTART_SERVED;
-use crate::kernel::localnode::words;
-use crate::kernel::nft::{self, NftError, removal};
-use crate::net::frames::Mac;
+use crate::kernel::nft::{self, NftError, Seal, removal};
+use crate::net::frames::{Mac, mac_text};
 
 /// Our table.
 const TABLE: &str = "netdev pairbeat_lease";
@@ -101,16 +100,12 @@ impl Lease {
     }
 }
 
-/// The rules as they are in force: what is not the same any more was changed by somebody else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seal(Option<String>);
-
 /// Reads what is in force.
 ///
 /// # Errors
 /// When nobody knows.
 pub async fn look() -> Result<Seal, LeaseError> {
-    Ok(Seal(nft::table(TABLE).await?))
+    Ok(Seal::of(TABLE).await?)
 }
 
 /// Puts the rules in force, replacing those of an earlier life. The VIPs are dark until the first
@@ -158,7 +153,7 @@ pub async fn end() -> Result<(), LeaseError> {
 /// Packets for the VIPs from these hardware addresses are never dark: there is another director, which
 /// this machine is a real server of.
 pub async fn admit<'a>(fellows: impl Iterator<Item = &'a Mac>) {
-    let all: Vec<String> = fellows.map(words).collect();
+    let all: Vec<String> = fellows.map(|mac| mac_text(*mac)).collect();
     if !all.is_empty() {
         let all = all.join(", ");
         // Without a lease nothing is dark; one that comes later is told at the next look.

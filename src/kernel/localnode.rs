@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use crate::kernel::nft::{self, NftError, removal};
-use crate::net::frames::Mac;
+use crate::kernel::nft::{self, NftError, Seal, removal};
+use crate::net::frames::{Mac, mac_text};
 
 const TABLE: &str = "inet pairbeat_local";
 
@@ -31,12 +31,12 @@ pub async fn put(fellows: &Fellows) -> Result<(), NftError> {
     nft::apply(&rules(fellows)).await
 }
 
-/// What is in force, as nft writes it; `None`: nothing.
+/// What is in force.
 ///
 /// # Errors
 /// When nobody knows.
-pub async fn look() -> Result<Option<String>, NftError> {
-    nft::table(TABLE).await
+pub async fn look() -> Result<Seal, NftError> {
+    Seal::of(TABLE).await
 }
 
 /// Takes the rules out of force.
@@ -60,7 +60,7 @@ fn write_rules(out: &mut String, fellows: &Fellows) -> std::fmt::Result {
     for (vip, (own, macs)) in fellows {
         let family = if vip.is_ipv4() { "ip" } else { "ip6" };
         for mac in macs {
-            let from = format!("{family} daddr {vip} ether saddr {}", words(mac));
+            let from = format!("{family} daddr {vip} ether saddr {}", mac_text(*mac));
             // What is in the middle of a connection goes on where that is.
             for opens in ["tcp flags & (fin | syn | rst | ack) == syn", "meta l4proto != tcp"] {
                 writeln!(out, "add rule {TABLE} own {from} {opens} dnat {family} to {own}")?;
@@ -68,11 +68,6 @@ fn write_rules(out: &mut String, fellows: &Fellows) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-/// As nft writes it.
-pub(super) fn words(mac: &Mac) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[cfg(test)]

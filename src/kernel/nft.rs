@@ -49,6 +49,20 @@ pub(super) async fn table(table: &str) -> Result<Option<String>, NftError> {
     }
 }
 
+/// A table of ours as it is in force: what is not the same any more was changed by somebody else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seal(Option<String>);
+
+impl Seal {
+    /// Reads what is in force in a table (`FAMILY NAME`).
+    ///
+    /// # Errors
+    /// When nobody knows.
+    pub(super) async fn of(table: &str) -> Result<Self, NftError> {
+        Ok(Self(self::table(table).await?))
+    }
+}
+
 async fn run(arguments: &[&str], input: &str) -> Result<String, NftError> {
     let mut child = Command::new("nft")
         .args(arguments)

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::kernel::nft::{self, NftError, removal};
+use crate::kernel::nft::{self, NftError, Seal, removal};
 
 /// Our table.
 const TABLE: &str = "inet pairbeat_sync";
@@ -24,16 +24,12 @@ pub struct SyncGuard {
     pub peers: BTreeSet<IpAddr>,
 }
 
-/// The rules as they are in force: what is not the same any more was changed by somebody else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seal(Option<String>);
-
 /// Reads what is in force.
 ///
 /// # Errors
 /// When nobody knows.
 pub async fn look() -> Result<Seal, NftError> {
-    Ok(Seal(nft::table(TABLE).await?))
+    Seal::of(TABLE).await
 }
 
 /// Puts the rules in force, in the place of those of an earlier life, and reads them back.

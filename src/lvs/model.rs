@@ -268,6 +268,11 @@ impl Protocol {
     /// All there are.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
 
+    /// By its word, lower case.
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|protocol| protocol.word() == word)
+    }
+
     /// As in /etc/services, lower case.
     pub fn word(self) -> &'static str {
         match self {

@@ -114,19 +114,15 @@ pub fn server_of(text: &str) -> Result<(IpAddr, Option<u16>), NotUnderstood> {
 pub fn service(text: &str) -> Result<ServiceKey, NotUnderstood> {
     let (word, rest) = text
         .split_once([' ', ':'])
-        .filter(|(word, _)| protocol(word).is_some() || matches!(*word, "fwm" | "fwm6"))
+        .filter(|(word, _)| Protocol::named(word).is_some() || matches!(*word, "fwm" | "fwm6"))
         .unwrap_or(("tcp", text));
     if let "fwm" | "fwm6" = word {
         let mark = rest.parse().ok().filter(|mark| *mark > 0).ok_or(NotUnderstood)?;
         return Ok(ServiceKey::Mark { ipv6: word == "fwm6", mark });
     }
     let both: SocketAddr = rest.parse().map_err(|_| NotUnderstood)?;
-    let protocol = protocol(word).unwrap_or(Protocol::Tcp);
+    let protocol = Protocol::named(word).unwrap_or(Protocol::Tcp);
     Ok(ServiceKey::Address { protocol, address: both.ip(), port: both.port() })
-}
-
-fn protocol(word: &str) -> Option<Protocol> {
-    Protocol::ALL.into_iter().find(|protocol| protocol.word() == word)
 }
 
 /// What an operator orders.

@@ -14,29 +14,13 @@ use super::settings::Values;
 
 pub use self::route::{LOOKED_AT_MAX, Reached, Route, RouteLack, lacking as lacking_routes};
 
-/// One way that packets are sent on: the method, and the real server's family.
-pub type Way = (Forwarding, Family);
-
-/// A family of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl From<IpAddr> for Family {
-    fn from(ip: IpAddr) -> Self {
-        if ip.is_ipv4() { Self::V4 } else { Self::V6 }
-    }
-}
-
-/// A setting that a way needs. Direct routing and tunnels need none on the director: what they send
-/// does not come back through it.
+/// A setting that NAT needs. Direct routing and tunnels need none on the director: what they send
+/// does not come back through it. Full NAT needs what NAT needs; what it needs beside is set when its rules
+/// are put in force.
 #[derive(Debug)]
 struct Need {
-    way: Way,
+    /// Of real servers with IPv6.
+    ipv6: bool,
     /// Its path under /proc/sys.
     setting: &'static str,
     wanted: &'static str,
@@ -46,19 +30,19 @@ struct Need {
 
 const NEEDS: [Need; 3] = [
     Need {
-        way: (Forwarding::Masq, Family::V4),
+        ipv6: false,
         setting: "net/ipv4/ip_forward",
         wanted: "1",
         otherwise: "answers of real servers behind NAT (masq) are not sent on to the clients",
     },
     Need {
-        way: (Forwarding::Masq, Family::V6),
+        ipv6: true,
         setting: "net/ipv6/conf/all/forwarding",
         wanted: "1",
         otherwise: "answers of real servers behind NAT (masq) are not sent on to the clients",
     },
     Need {
-        way: (Forwarding::Masq, Family::V4),
+        ipv6: false,
         setting: "net/ipv4/conf/all/send_redirects",
         wanted: "0",
         otherwise: "where answers of real servers behind NAT (masq) leave by the interface they came \
@@ -66,10 +50,11 @@ const NEEDS: [Need; 3] = [
     },
 ];
 
-/// A setting that is not as a way needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A setting that is not as it is needed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lack {
-    setting: &'static str,
+    /// Its path under /proc/sys.
+    setting: String,
     found: String,
     wanted: &'static str,
     otherwise: &'static str,
@@ -83,31 +68,9 @@ impl fmt::Display for Lack {
     }
 }
 
-/// The way to one server.
-fn way(forwarding: Forwarding, server: IpAddr) -> Way {
-    // Full NAT needs what NAT needs; what it needs beside is set when its rules are put in force.
-    let forwarding = if forwarding.is_nat() { Forwarding::Masq } else { forwarding };
-    (forwarding, Family::from(server))
-}
-
-/// The ways that these services use.
-pub fn ways<'a>(services: impl Iterator<Item = &'a VirtualService>) -> BTreeSet<Way> {
-    ways_of(&reached(services))
-}
-
-/// The same of the services of a running director.
-pub fn ways_of_views(services: &[ServiceView]) -> BTreeSet<Way> {
-    ways_of(&reached_of_views(services))
-}
-
-fn ways_of(reached: &Reached) -> BTreeSet<Way> {
-    reached.iter().map(|(server, forwarding)| way(*forwarding, *server)).collect()
-}
-
 /// The real servers of these services that are not on this machine.
 pub fn reached<'a>(services: impl Iterator<Item = &'a VirtualService>) -> Reached {
-    let reals = services
-        .flat_map(|service| service.reals.iter().chain(&service.backup).chain(&service.fallback));
+    let reals = services.flat_map(VirtualService::servers);
     elsewhere(reals.map(|real| (real.key.address, real.forwarding)))
 }
 
@@ -121,40 +84,52 @@ fn elsewhere(servers: impl Iterator<Item = (IpAddr, Forwarding)>) -> Reached {
     servers.filter(|(address, _)| !address.is_loopback()).collect()
 }
 
-/// The settings that they need.
-pub fn settings(ways: &BTreeSet<Way>) -> Values {
-    let needed = NEEDS.iter().filter(|need| ways.contains(&need.way));
-    needed.map(|need| (need.setting.to_owned(), need.wanted.to_owned())).collect()
+/// What the ways to these servers need.
+fn needs(reached: &Reached) -> impl Iterator<Item = &'static Need> {
+    let nat = reached.iter().filter(|(_, forwarding)| forwarding.is_nat());
+    let families: BTreeSet<bool> = nat.map(|(server, _)| server.is_ipv6()).collect();
+    NEEDS.iter().filter(move |need| families.contains(&need.ipv6))
+}
+
+/// The settings that the ways to these servers need.
+pub fn settings(reached: &Reached) -> Values {
+    needs(reached).map(|need| (need.setting.to_owned(), need.wanted.to_owned())).collect()
 }
 
 /// What they lack. `read` has the settings by their path under /proc/sys; one that can't be read
 /// tells nothing.
-pub fn lacking(ways: &BTreeSet<Way>, read: impl Fn(&str) -> Option<String>) -> Vec<Lack> {
-    let needed = NEEDS.iter().filter(|need| ways.contains(&need.way));
-    let unmet = needed.filter_map(|need| {
-        let found = read(need.setting).filter(|found| found != need.wanted)?;
-        let Need { setting, wanted, otherwise, .. } = need;
-        Some(Lack { setting, found, wanted, otherwise })
-    });
-    unmet.collect()
+pub fn lacking(reached: &Reached, read: impl Fn(&str) -> Option<String>) -> Vec<Lack> {
+    let lack = |need: &Need| lack(need.setting.to_owned(), (need.wanted, need.otherwise), &read);
+    needs(reached).filter_map(lack).collect()
+}
+
+/// What is to be said of a setting, if anything.
+fn lack(
+    setting: String,
+    (wanted, otherwise): (&'static str, &'static str),
+    read: impl Fn(&str) -> Option<String>,
+) -> Option<Lack> {
+    let found = read(&setting).filter(|found| found != wanted)?;
+    Some(Lack { setting, found, wanted, otherwise })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(ways: &[Way], forwards: &str) -> Vec<String> {
+    fn words(reached: &[(Forwarding, &str)], forwards: &str) -> Vec<String> {
         let read = |path: &str| match path {
             "net/ipv4/conf/all/send_redirects" => Some("0".to_owned()),
             _ => Some(forwards.to_owned()),
         };
-        let lacks = lacking(&ways.iter().copied().collect(), read);
+        let reached = reached.iter().map(|(way, ip)| (ip.parse().expect("ip"), *way)).collect();
+        let lacks = lacking(&reached, read);
         lacks.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn nat_needs_a_machine_that_forwards_and_the_other_ways_do_not() {
-        let (v4, v6) = (Family::V4, Family::V6);
+        let (v4, v6) = ("10.0.0.7", "fd00::7");
         let nat = words(&[(Forwarding::Masq, v4)], "0");
         assert_eq!(
             nat,
@@ -174,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_cant_be_read_tells_nothing() {
-        let ways = [(Forwarding::Masq, Family::V4)].into();
-        assert_eq!(lacking(&ways, |_| None), []);
+        let reached = [([10, 0, 0, 7].into(), Forwarding::Masq)].into();
+        assert_eq!(lacking(&reached, |_| None), []);
     }
 }

@@ -14,6 +14,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// A hardware address.
 pub type Mac = [u8; 6];
 
+/// As people and nft write it: `02:00:c0:a8:02:65`.
+pub fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 /// `ETH_P_ARP` (linux/if_ether.h).
 pub const ETHERTYPE_ARP: u16 = 0x0806;
 /// `ETH_P_IPV6` (linux/if_ether.h).

@@ -266,7 +266,7 @@ fn address_key(
 
 fn protocol(item: Item<'_>, walk: &mut Walk<'_>) -> Option<Protocol> {
     let word = item.text(walk)?.text;
-    let found = Protocol::ALL.into_iter().find(|protocol| protocol.word() == word);
+    let found = Protocol::named(word);
     if found.is_none() {
         let help = Protocol::ALL.map(Protocol::word).join(", ");
         walk.faults.fault(item.span, format!("`{word}` is not a protocol")).help(help);

@@ -421,9 +421,7 @@ struct Found {
 }
 
 fn protocol(value: &str, at: &At, remarks: &mut Remarks) -> Protocol {
-    let word = value.to_ascii_lowercase();
-    let known = Protocol::ALL.into_iter().find(|protocol| protocol.word() == word);
-    known.unwrap_or_else(|| {
+    Protocol::named(&value.to_ascii_lowercase()).unwrap_or_else(|| {
         remarks.changed(at, format!("`protocol {value}` is none: UDP, as keepalived does"));
         Protocol::Udp
     })

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::{Lack, lack};
 use crate::lvs::model::{Checksum, Forwarding};
 
 /// Real servers and how packets are sent on to them.
 pub type Reached = BTreeSet<(IpAddr, Forwarding)>;
 
-/// Most real servers whose routes are looked at: a look takes some ten microseconds each, and a note is
+/// Most real servers whose routes should be asked for: that takes some ten microseconds each, and a note is
 /// to be there at once.
 pub const LOOKED_AT_MAX: usize = 1024;
 
@@ -33,16 +34,7 @@ pub enum RouteLack {
     /// Direct routing through a router.
     Behind(IpAddr, IpAddr),
     /// A setting of the interface that NAT's answers come in by.
-    Setting {
-        /// Its path under /proc/sys.
-        setting: String,
-        /// What it is.
-        found: String,
-        /// What it is to be.
-        wanted: &'static str,
-        /// What happens otherwise.
-        otherwise: &'static str,
-    },
+    Setting(Lack),
     /// A tunnel that carries less than the interface does.
     Tight {
         /// The interface.
@@ -64,11 +56,7 @@ impl fmt::Display for RouteLack {
                  servers on the director's own LAN, and the router would send them back; use a tunnel \
                  or NAT"
             ),
-            Self::Setting { setting, found, wanted, otherwise } => {
-                // Dots within an interface's name stay: sysctl(8) takes them as slashes then.
-                let name = setting.replace('/', ".");
-                write!(f, "{name} is {found}: {otherwise} (sysctl -w {name}={wanted})")
-            }
+            Self::Setting(lack) => lack.fmt(f),
             Self::Tight { interface, mtu, outer } => write!(
                 f,
                 "tunnels by {interface} (MTU {mtu}) carry packets of up to {} bytes: clients whose packets \
@@ -108,7 +96,7 @@ pub fn lacking<E>(
     read: impl Fn(&str) -> Option<String>,
 ) -> BTreeSet<RouteLack> {
     let mut lacks = BTreeSet::new();
-    for (server, forwarding) in reached.iter().take(LOOKED_AT_MAX) {
+    for (server, forwarding) in reached {
         let Ok(route) = route(*server) else { continue };
         let Some(route) = route else {
             lacks.insert(RouteLack::None(*server));
@@ -147,10 +135,9 @@ fn settings(interface: &str, read: impl Fn(&str) -> Option<String>) -> Vec<Route
     let needed = NEEDS.into_iter().filter(|(name, ..)| forwards || *name != "forwarding");
     let unmet = needed.filter_map(|(name, wanted, otherwise)| {
         let setting = format!("net/ipv4/conf/{interface}/{name}");
-        let found = read(&setting).filter(|found| found != wanted)?;
-        Some(RouteLack::Setting { setting, found, wanted, otherwise })
+        lack(setting, (wanted, otherwise), &read)
     });
-    unmet.collect()
+    unmet.map(RouteLack::Setting).collect()
 }
 
 #[cfg(test)]
