@@ -6,8 +6,6 @@
 # The servers of a service that is not TCP's port 80: `carry SERVICE_LINES REAL`.
 carry() {
   watch_packets
-  lab_exec rs107 nft "add table ip6 seen; delete table ip6 seen; add table ip6 seen;
-    add chain ip6 seen packets { type filter hook prerouting priority -400; }"
   nodes_configure_toml <<CONFIG
 [director.web]
 check = { type = "connect", interval = "1s", timeout = "1s" }
@@ -19,10 +17,6 @@ real = [$2]
 CONFIG
   claim "a reload takes it over" taken_over
 }
-
-# The same counters for packets of IPv6.
-expect6() { lab_exec "$1" nft add rule ip6 seen packets "$3" counter comment "\"$2\""; }
-seen6() { lab_exec "$1" nft list chain ip6 seen packets | grep -F "comment \"$2\"" | grep -vq "packets 0 "; }
 
 sctp_says() { [[ $(lab_exec client timeout 3 socat -u "SCTP:$VIP:3868" - 2>>"$LAB_RUN/log/asked") == server107 ]]; }
 sctp_known() { lab_exec server101 ipvsadm -Lcn | grep -q "SCTP .*$VIP:3868"; }
@@ -52,8 +46,7 @@ sctp() {
   local listens
   # One address each: the others of a server are told to the client, and it may answer from them, past the director.
   for listens in "3868,bind=$VIP" "3868,bind=$real" "3869,bind=$real"; do
-    lab_become rs107 socat "SCTP-LISTEN:$listens,fork,reuseaddr" SYSTEM:'echo server107' >>"$LAB_RUN/log/sctp" 2>&1 &
-    disown
+    lab_serve rs107 sctp socat "SCTP-LISTEN:$listens,fork,reuseaddr" SYSTEM:'echo server107'
   done
   sctp_by gate "$real:3868" -g "ip saddr $client ip daddr $VIP sctp dport 3868"
   lab_exec rs107 ip route add "$client/32" via "$director"
@@ -61,22 +54,17 @@ sctp() {
   lab_exec rs107 ip route del "$client/32" via "$director"
 }
 
-answers_at() {
-  lab_exec client "$PROBER" probe "$1" --count 2 --summary "$LAB_RUN/asked" >>"$LAB_RUN/log/asked" 2>&1 || return
-  [[ $("$PROBER" json /servers <"$LAB_RUN/asked") == *server107*2* ]]
-}
-
 behind6=fd00:2::107 carried6=fd00:2::110
 
 # four_in_six METHOD OUTER ENTRY
 four_in_six() {
   carry "address = \"$VIP:80\"" "{ address = \"$behind6\", forwarding = \"$1\", check = { type = \"http\", request = \"/\", receive = \"server107\" } }"
-  expect6 rs107 outer "ip6 saddr fd00:2::101 ip6 daddr $behind6 $2"
+  expect rs107 outer "ip6 saddr fd00:2::101 ip6 daddr $behind6 $2"
   expect rs107 inner "iifname { ip6tnl0, tungre6 } ip saddr $client ip daddr $VIP tcp dport 80"
   expect rs107 direct "iifname eth0 ip daddr $VIP"
   claim "IPv4 in IPv6, $1: the table has it" wait_for 5 "$1" has "$VIP:80 -r [$behind6]:80 -i -w 1 $3"
   claim "IPv4 in IPv6, $1: the client is answered" wait_for 8 "two answers" answers
-  claim "IPv4 in IPv6, $1: the real server got an IPv6 packet of that kind from the director" seen6 rs107 outer
+  claim "IPv4 in IPv6, $1: the real server got an IPv6 packet of that kind from the director" seen rs107 outer
   claim "IPv4 in IPv6, $1: in it what the client sent for the VIP" seen rs107 inner
   claim "IPv4 in IPv6, $1: and nothing beside it" unseen rs107 direct
 }
@@ -85,15 +73,14 @@ four_in_six() {
 six_in_four() {
   carry "address = \"[$carried6]:80\"" "{ address = \"$real\", forwarding = \"$1\" }"
   expect rs107 outer "ip saddr $director ip daddr $real $2"
-  expect6 rs107 inner "iifname { sit0, tungre } ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
-  expect6 rs107 direct "iifname eth0 ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
+  expect rs107 inner "iifname { sit0, tungre } ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
+  expect rs107 direct "iifname eth0 ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
   claim "IPv6 in IPv4, $1: the table has it" wait_for 5 "$1" has "[$carried6]:80 -r $real:80 -i -w 1 $3"
-  claim "IPv6 in IPv4, $1: the client is answered" wait_for 8 "two answers" answers_at "[$carried6]:80"
+  claim "IPv6 in IPv4, $1: the client is answered" wait_for 8 "two answers" answers "[$carried6]:80"
   claim "IPv6 in IPv4, $1: the real server got an IPv4 packet of that kind from the director" seen rs107 outer
-  claim "IPv6 in IPv4, $1: in it what the client sent for the VIP" seen6 rs107 inner
-  claim "IPv6 in IPv4, $1: and nothing beside it" unseen6 rs107 direct
+  claim "IPv6 in IPv4, $1: in it what the client sent for the VIP" seen rs107 inner
+  claim "IPv6 in IPv4, $1: and nothing beside it" unseen rs107 direct
 }
-unseen6() { ! seen6 "$@"; }
 
 six() { ip -n "$LAB_PREFIX$1" address add "$2" dev "${3:-eth0}" nodad "${@:4}"; }
 
@@ -104,10 +91,8 @@ families() {
   six server101 fd00:2::101/64
   six rs107 "$behind6/64"
   six rs107 "$carried6/128" lo preferred_lft 0
-  lab_become rs107 "$PROBER" serve "[$behind6]:80" server107 >"$LAB_RUN/log/page-6" 2>&1 &
-  disown
-  lab_become rs107 "$PROBER" serve "[$carried6]:80" server107 >"$LAB_RUN/log/page-carried6" 2>&1 &
-  disown
+  lab_serve rs107 page-6 "$PROBER" serve "[$behind6]:80" server107
+  lab_serve rs107 page-carried6 "$PROBER" serve "[$carried6]:80" server107
   lab_exec rs107 ip -6 tunnel change ip6tnl0 mode any
   ip -n "${LAB_PREFIX}rs107" link set ip6tnl0 up
   ip -n "${LAB_PREFIX}rs107" link set sit0 up

@@ -50,9 +50,10 @@ unseen() { ! seen "$@"; }
 
 has() { lab_exec server101 ipvsadm -Sn | grep -qF -- "$1"; }
 taken_over() { node_ask server101 reload >"$LAB_RUN/log/reload" 2>&1 && node_ask server105 reload >>"$LAB_RUN/log/reload" 2>&1; }
+# answers [ADDRESS [SERVER]]: who asks there twice is answered by that server.
 answers() {
-  lab_exec client "$PROBER" probe "$VIP:80" --count 2 --summary "$LAB_RUN/asked" >>"$LAB_RUN/log/asked" 2>&1 || return
-  [[ $("$PROBER" json /servers <"$LAB_RUN/asked") == *server107*2* ]]
+  lab_exec client "$PROBER" probe "${1:-$VIP:80}" --count 2 --summary "$LAB_RUN/asked" >>"$LAB_RUN/log/asked" 2>&1 || return
+  [[ $("$PROBER" json /servers <"$LAB_RUN/asked") == *${2:-server107}*2* ]]
 }
 
 # method NAME ENTRY: the table has this entry, and the client is answered from the VIP and from nowhere else.
@@ -88,8 +89,7 @@ gate() {
 
 masq() {
   headline "masq: the destination is the real server, with another port; it answers through the director"
-  lab_become rs107 "$PROBER" serve 0.0.0.0:8081 server107 >"$LAB_RUN/log/page-8081" 2>&1 &
-  disown
+  lab_serve rs107 page-8081 "$PROBER" serve 0.0.0.0:8081 server107
   lab_exec rs107 ip route add "$client/32" via "$director"
   try "{ address = \"$real:8081\", forwarding = \"masq\" }"
   expect rs107 mapped "ip saddr $client ip daddr $real tcp dport 8081"

@@ -37,10 +37,8 @@ FAR
     [[ $host == client ]] || lab_sysctl "$host" net.ipv6.conf.all.forwarding=1
     ip -n "$LAB_PREFIX$host" route add default via 2001:db8:2::1
   done
-  lab_become far "$PROBER" serve "[::]:8080" far >"$LAB_RUN/log/page-far" 2>&1 &
-  disown
-  lab_become far socat UDP4-RECVFROM:53,fork SYSTEM:"echo far" >"$LAB_RUN/log/udp-far" 2>&1 &
-  disown
+  lab_serve far page-far "$PROBER" serve "[::]:8080" far
+  lab_serve far udp-far socat UDP4-RECVFROM:53,fork SYSTEM:"echo far"
 }
 
 second() {
@@ -72,10 +70,7 @@ CONFIG
 }
 
 # by_far ADDRESS: who connects there is answered by the far server.
-by_far() {
-  lab_exec client "$PROBER" probe "$1" --count 2 --summary "$LAB_RUN/asked" >>"$LAB_RUN/log/asked" 2>&1 || return
-  [[ $("$PROBER" json /servers <"$LAB_RUN/asked") == *far*2* ]]
-}
+by_far() { answers "$1" far; }
 by_udp() { [[ $(echo hi | lab_exec client socat -t 2 -T 2 - "UDP4:$VIP:53") == far ]]; }
 says() { node_ask server101 "$1" | grep -qF -- "$2"; }
 rules_in() { lab_exec "$1" nft list table inet pairbeat_fullnat >/dev/null 2>&1; }

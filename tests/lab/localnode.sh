@@ -56,7 +56,6 @@ answered() {
 
 to_and_fro() { ((failed > 0 || frames >= frames_max)); }
 shared() { [[ $failed == 0 && $servers == *server101*$((requests / 2))* && $servers == *server105*$((requests / 2))* ]]; }
-settled() { node_active "$1" && node_standby "$(other "$1")"; }
 # The active one has both in its table.
 serves() { [[ $(lab_exec "$1" ipvsadm -Ln | grep -c '192.168.2.10[15]:80 .* 1 ') == 2 ]]; }
 serves_alone() { [[ $(lab_exec "$1" ipvsadm -Ln | grep -c '192.168.2.10[15]:80 .* 1 ') == 1 ]]; }
@@ -66,7 +65,7 @@ start() {
   headline "Two directors, each other's real servers"
   node_start server101
   node_start server105
-  wait_for 30 "server101 active, server105 standby" settled server101 || die "without that there is nothing to test"
+  wait_for 30 "server101 active, server105 standby" nodes_settled server101 || die "without that there is nothing to test"
   wait_for 20 "both in both tables" serves server101 || die "no table"
   wait_for 20 "the same at the standby" serves server105 || die "no table at the standby"
   claim "each knows the other's hardware address" wait_for 15 "the rules" both_guarded
@@ -93,7 +92,7 @@ moves() {
   headline "Before and after a takeover"
   answered "server101 active"
   said=$(node_ask server101 standby 2>&1) || bad "standby: $said"
-  wait_for 20 "server105 active" settled server105 || return
+  wait_for 20 "server105 active" nodes_settled server105 || return
   answered "server105 active after a planned switch"
   node_crash server105 "$LAB_RUN/marks"
   # As after a crash of the machine: its page dies with it, and its address stays, dark.
@@ -106,7 +105,7 @@ moves() {
   wait_for 20 "both in the table" serves server101 || return
   answered "the dead director is a real server still"
   node_start server105
-  wait_for 30 "server105 standby" settled server101 || return
+  wait_for 30 "server105 standby" nodes_settled server101 || return
   wait_for 15 "the rules" both_guarded || return
   answered "and is standby again"
 }

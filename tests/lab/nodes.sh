@@ -125,6 +125,8 @@ node_value() { node_ask "$1" status --json 2>/dev/null | "$PROBER" json "$2" 2>/
 node_is() { [[ $(node_value "$1" "$2") == "$3" ]]; }
 node_active() { node_is "$1" /groups/0/state active; }
 node_standby() { node_is "$1" /groups/0/state standby && node_is "$1" /peer/state up; }
+# The group is on this node, and the other one is ready to take it.
+nodes_settled() { node_active "$1" && node_standby "$(other "$1")"; }
 other() { if [[ $1 == server101 ]]; then echo server105; else echo server101; fi; }
 
 # Every process of the node, the supervisor first: all that is in its namespace but the web server. The
@@ -244,6 +246,24 @@ probe_start() {
 probe_stop() {
   kill -TERM "$PROBE_PID"
   wait "$PROBE_PID" || die "the prober failed"
+}
+
+# Connections that stay open, a byte there and back on each every so many milliseconds. hold_begin PORT COUNT MILLISECONDS;
+# hold_ready PORT once each has had an answer; hold_end PORT adds to `broken` how many have broken, and to `longest` the longest wait.
+declare -A HOLD_PID=()
+hold_begin() {
+  rm -f "$LAB_RUN/ready-$1" "$LAB_RUN/held-$1"
+  lab_become client "$PROBER" hold "$VIP:$1" --connections "$2" --every "$3" \
+    --ready "$LAB_RUN/ready-$1" --summary "$LAB_RUN/held-$1" 2>"$LAB_RUN/log/hold-$1" &
+  HOLD_PID[$1]=$!
+}
+hold_ready() { wait_for 20 "the connections to port $1" test -e "$LAB_RUN/ready-$1"; }
+hold_end() {
+  kill -TERM "${HOLD_PID[$1]}"
+  wait "${HOLD_PID[$1]}" || die "the client failed: $(tail -1 "$LAB_RUN/log/hold-$1")"
+  mapfile -t seen < <("$PROBER" json /broken /longest_ms /why <"$LAB_RUN/held-$1")
+  broken=$((broken + seen[0])) longest=$((longest > seen[1] ? longest : seen[1]))
+  ((seen[0] == 0)) || say "  port $1: ${seen[2]}"
 }
 
 # ask COUNT [ADDRESS]: that many requests, and who answered them. At another rate than a step's client, whose

@@ -16,7 +16,7 @@ source "$here/topology.sh"
 source "$here/nodes.sh"
 
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
-every=${EVERY:-500} connections=200
+every=${EVERY:-500} connections=200 broken=0 longest=0
 
 # configure SETTINGS...: the pair, with these lines of [ipvs.sysctl].
 configure() {
@@ -32,27 +32,9 @@ $(printf '%s\n' "$@")
 CONFIG
 }
 
-hold_start() {
-  rm -f "$LAB_RUN/ready" "$LAB_RUN/held"
-  lab_become client "$PROBER" hold "$VIP:7" --connections "$connections" --every "$every" \
-    --ready "$LAB_RUN/ready" --summary "$LAB_RUN/held" 2>"$LAB_RUN/log/hold" &
-  hold=$!
-  wait_for 20 "the connections" test -e "$LAB_RUN/ready"
-}
-
-# hold_stop: how many have broken, and the longest wait.
-hold_stop() {
-  kill -TERM "$hold"
-  wait "$hold" || die "the client failed: $(tail -1 "$LAB_RUN/log/hold")"
-  mapfile -t seen < <("$PROBER" json /broken /longest_ms /why <"$LAB_RUN/held")
-  broken=${seen[0]} longest=${seen[1]}
-  ((broken == 0)) || say "  ${seen[2]}"
-}
-
 setting() { lab_exec "$1" sysctl -n "net.ipv4.vs.$2"; }
 set_to() { [[ $(setting "$1" "$2") == "$3" ]]; }
 both() { "$1" server101 "${@:2}" && "$1" server105 "${@:2}"; }
-settled() { node_active "$1" && node_standby "$(other "$1")"; }
 known() { lab_exec "$1" ipvsadm -Lnc | grep -c ESTABLISHED || true; }
 knows_all() { (($(known "$1") >= connections)); }
 knows_none() { [[ $(known "$1") == 0 ]]; }
@@ -63,15 +45,15 @@ start() {
   headline "A pair with a stateless service"
   configure "conn_reuse_mode = 0" "sync_retries = 2"
   for host in rs106 rs107; do
-    lab_become "$host" "$PROBER" echo 0.0.0.0:7 >"$LAB_RUN/log/echo-$host" 2>&1 &
-    disown
+    lab_serve "$host" "echo-$host" "$PROBER" echo 0.0.0.0:7
   done
   node_start server101
   node_start server105
-  wait_for 30 "server101 active, server105 standby" settled server101 || die "without that there is nothing to test"
+  wait_for 30 "server101 active, server105 standby" nodes_settled server101 || die "without that there is nothing to test"
   claim "packets of unknown connections are scheduled, on both" wait_for 5 "sloppy_tcp" both set_to sloppy_tcp 1
   claim "what is written for ip_vs stands, on both" wait_for 5 "the settings" written_stands
-  hold_start || die "no connections"
+  hold_begin 7 "$connections" "$every"
+  hold_ready 7 || die "no connections"
   claim "both real servers have connections" shared_out server101
   claim "the standby knows none of them" knows_none server105
 }
@@ -84,17 +66,17 @@ moves() {
   claim "the machine of the active node dies: the standby takes over" wait_for 15 "server105 active" node_active server105
   claim "it learns every connection from the connection's own packets" wait_for 20 "all in its table" knows_all server105
   node_boot server101
-  wait_for 30 "server101 standby" settled server105 || return
+  wait_for 30 "server101 standby" nodes_settled server105 || return
   claim "the node is back with an empty table" knows_none server101
   said=$(node_ask server101 takeover 2>&1) || bad "takeover: $said"
-  claim "it takes the address back" wait_for 15 "server101 active" settled server101
+  claim "it takes the address back" wait_for 15 "server101 active" nodes_settled server101
   claim "and knows every connection soon" wait_for 20 "all in its table" knows_all server101
   wait_for 20 "the switch is over" passes_nothing_on server101 || return
   said=$(node_ask server101 standby 2>&1) || bad "standby: $said"
-  claim "a planned switch" wait_for 15 "server105 active" settled server105
+  claim "a planned switch" wait_for 15 "server105 active" nodes_settled server105
   # Longer than the new holder passes packets on to the old one.
   wait_for 20 "the switch is over" passes_nothing_on server105 || return
-  hold_stop
+  hold_end 7
   claim "$broken of $connections broken by the crash, the return and the switch, longest wait $longest ms" test "$broken" == 0
 }
 
@@ -109,7 +91,7 @@ settings() {
   node_crash server101 "$LAB_RUN/marks"
   claim "a crash leaves them" set_to server101 conn_reuse_mode 0
   node_start server101
-  wait_for 30 "server101 again" settled server105 || return
+  wait_for 30 "server101 again" nodes_settled server105 || return
   claim "both end" nodes_end
   claim "everything is as before the first start" wait_for 5 "the settings" as_before
 }
@@ -129,7 +111,7 @@ last_words() {
     node_ask "$node" status 2>/dev/null || true
     lab_exec "$node" ipvsadm -Ln 2>/dev/null || true
   done
-  cat "$LAB_RUN/log/hold" 2>/dev/null || true
+  cat "$LAB_RUN/log/hold-7" 2>/dev/null || true
 }
 
 lab_warm

@@ -22,13 +22,11 @@ source "$here/nodes.sh"
 runs=${RUNS:-1} every=${EVERY:-500} method=${METHOD:-masq}
 connections=${CONNECTIONS:-100} # on each of the two services
 inner=192.168.2.111 # the way back of the NAT
-declare -A HOLD_PID=()
 
 configure() {
   if [[ $method == fullnat ]]; then configure_fullnat; else configure_masq; fi
   for host in rs106 rs107; do
-    lab_become "$host" "$PROBER" echo 0.0.0.0:7 >"$LAB_RUN/log/echo-$host" 2>&1 &
-    disown
+    lab_serve "$host" "echo-$host" "$PROBER" echo 0.0.0.0:7
   done
 }
 
@@ -86,29 +84,18 @@ resources() {
     >"$NODE_CONFIG/haresources"
 }
 
-# hold_start: both services' connections, each of which has had an answer.
+# hold_start: both services' connections.
 hold_start() {
   local port
-  for port in 7 8080; do
-    rm -f "$LAB_RUN/ready-$port" "$LAB_RUN/held-$port"
-    lab_become client "$PROBER" hold "$VIP:$port" --connections "$connections" --every "$every" \
-      --ready "$LAB_RUN/ready-$port" --summary "$LAB_RUN/held-$port" 2>"$LAB_RUN/log/hold-$port" &
-    HOLD_PID[$port]=$!
-  done
-  for port in 7 8080; do wait_for 20 "the connections to port $port" test -e "$LAB_RUN/ready-$port" || return; done
+  for port in 7 8080; do hold_begin "$port" "$connections" "$every"; done
+  for port in 7 8080; do hold_ready "$port" || return; done
 }
 
 # hold_stop: how many have broken, and the longest wait.
 hold_stop() {
   local port
   broken=0 longest=0
-  for port in 7 8080; do
-    kill -TERM "${HOLD_PID[$port]}"
-    wait "${HOLD_PID[$port]}" || die "the client failed: $(tail -1 "$LAB_RUN/log/hold-$port")"
-    mapfile -t seen < <("$PROBER" json /broken /longest_ms /why <"$LAB_RUN/held-$port")
-    broken=$((broken + seen[0])) longest=$((longest > seen[1] ? longest : seen[1]))
-    ((seen[0] == 0)) || say "  port $port: ${seen[2]}"
-  done
+  for port in 7 8080; do hold_end "$port"; done
 }
 
 runs_as() { [[ $(lab_exec "$1" ipvsadm -l --daemon | grep -c .) == 1 && $(lab_exec "$1" ipvsadm -l --daemon) == "$2 "* ]]; }

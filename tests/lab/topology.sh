@@ -106,11 +106,16 @@ lab_answering() {
     sort -u || true
 }
 
+# lab_serve HOST LOG COMMAND...: a server that runs there until the namespace ends.
+lab_serve() {
+  lab_become "$1" "${@:3}" >>"$LAB_RUN/log/$2" 2>&1 &
+  disown
+}
+
 # The web server with its one page; lab_page_dies ends it as a crash does, lab_page starts it again.
 lab_page() {
-  lab_become "$1" "$PROBER" serve 0.0.0.0:80 "$2" >"$LAB_RUN/log/page-$1" 2>&1 &
+  lab_serve "$1" "page-$1" "$PROBER" serve 0.0.0.0:80 "$2"
   LAB_PAGE_PID[$1]=$!
-  disown
 }
 
 lab_page_dies() {

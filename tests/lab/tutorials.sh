@@ -165,8 +165,7 @@ heartbeat_and_ldirectord() {
 
 # greet HOST: a telnet service, as far as its greeting.
 greet() {
-  lab_become "$1" socat TCP-LISTEN:23,reuseaddr,fork "SYSTEM:echo server${1#rs} login" >"$LAB_RUN/log/telnet-$1" 2>&1 &
-  disown
+  lab_serve "$1" "telnet-$1" socat TCP-LISTEN:23,reuseaddr,fork "SYSTEM:echo server${1#rs} login"
 }
 telnet_greeting() { lab_exec client socat -t 2 - "TCP:$VIP:23,connect-timeout=2" </dev/null 2>/dev/null; }
 alternates() {
@@ -256,8 +255,7 @@ nat_with_port_mapping() {
   local host
   inside
   for host in rs106 rs107; do
-    lab_become "$host" "$PROBER" serve 0.0.0.0:8080 "server${host#rs}" >"$LAB_RUN/log/page-8080-$host" 2>&1 &
-    disown
+    lab_serve "$host" "page-8080-$host" "$PROBER" serve 0.0.0.0:8080 "server${host#rs}"
     ip -n "$LAB_PREFIX$host" route del default 2>/dev/null || true
   done
   page masq
