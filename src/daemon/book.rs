@@ -136,11 +136,11 @@ fn write(file: &Path, book: &Book) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::scratch::Scratch;
 
     #[test]
     fn the_book_survives_on_disk_and_broken_lines_cost_only_themselves() {
-        let directory = std::env::temp_dir().join(format!("pairbeat-book-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = Scratch::new("book");
         let file = directory.join("real-servers");
         let mut keeper = BookKeeper::open(file.clone());
         keeper.order("10.0.1.1".parse().unwrap(), Command::Disable).unwrap();
@@ -151,18 +151,17 @@ mod tests {
         let read = BookKeeper::open(file);
         let said: Vec<_> = read.book.commands().map(|(t, c)| format!("{c} {t}")).collect();
         assert_eq!(said, ["disable 10.0.1.1", "weight 3 10.0.1.2:80", "drain 10.0.1.3"]);
-        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
     fn what_the_peer_ordered_is_named_once() {
-        let file = std::env::temp_dir().join(format!("pairbeat-peer-{}", std::process::id()));
+        let place = Scratch::new("peer");
+        let file = place.join("real-servers");
         let mut keeper = BookKeeper::open(file.clone());
         let word = |stamp, text: &str| Word { stamp, text: text.to_owned() };
         let told = vec![word(5, "10.0.1.1 = drain"), word(6, "10.0.1.2 = weight 2")];
         assert_eq!(keeper.merge(told.clone()), ["drain 10.0.1.1", "weight 2 10.0.1.2"]);
         assert_eq!(keeper.merge(told), Vec::<String>::new());
         assert_eq!(keeper.merge(vec![word(7, "10.0.1.1 = nothing")]), ["enable 10.0.1.1"]);
-        std::fs::remove_file(file).unwrap();
     }
 }

@@ -126,17 +126,21 @@ fn addresses(
 mod tests {
     use super::*;
     use crate::names::DirectorName;
+    use crate::sys::scratch::Scratch;
 
     #[test]
     fn names_of_files_are_servers_and_everything_else_is_nothing() {
-        let directory = std::env::temp_dir().join(format!("pairbeat-marks-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = Scratch::new("marks");
         for name in ["10.0.1.1", "10.0.1.2:80", "[2001:db8::6]:80", "localhost:81", "a:b", ".x y"] {
             std::fs::write(directory.join(name), "").unwrap();
         }
         let key = ServiceKey::Mark { ipv6: false, mark: 7 };
         let mut marks = Marks {
-            places: vec![Place { directory: directory.clone(), services: vec![key], fault: None }],
+            places: vec![Place {
+                directory: directory.to_owned(),
+                services: vec![key],
+                fault: None,
+            }],
             hosts: BTreeMap::new(),
         };
         let seen: Vec<String> = marks.look().iter().map(ToString::to_string).collect();
@@ -146,7 +150,7 @@ mod tests {
         }
         std::fs::remove_file(directory.join("10.0.1.1")).unwrap();
         assert!(!marks.look().iter().any(|target| target.port.is_none()));
-        std::fs::remove_dir_all(directory).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(marks.look(), []);
         assert!(
             Marks::of(&[Director {

@@ -105,34 +105,33 @@ fn write(path: &Path, form: &Form) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::cluster::message::{Extent, Freeze};
+    use crate::sys::scratch::Scratch;
 
-    fn paths(name: &str) -> Paths {
-        let state_dir =
-            std::env::temp_dir().join(format!("pairbeat-memory-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&state_dir).unwrap();
+    fn paths(place: &Scratch) -> Paths {
         Paths {
             config: PathBuf::new(),
             node: NodeName::new("alpha").unwrap(),
-            runtime_dir: state_dir.clone(),
-            state_dir,
+            runtime_dir: place.to_path_buf(),
+            state_dir: place.to_path_buf(),
         }
     }
 
     #[test]
     fn what_was_written_is_known_again() {
-        let paths = paths("again");
+        let place = Scratch::new("again");
+        let paths = paths(&place);
         let freeze = Freeze { generation: 3, extent: Extent::All };
         let here = vec![crate::names::GroupName::new("web").unwrap()];
         let past = Past { freeze, here };
         let form = Form { version: VERSION, node: paths.node.clone(), past: past.clone() };
         write(&paths.memory_file(), &form).unwrap();
         assert_eq!(*Memory::open(&paths).past(), past);
-        std::fs::remove_dir_all(&paths.state_dir).unwrap();
     }
 
     #[test]
     fn a_file_that_is_cut_off_or_of_another_node_or_version_is_as_good_as_none() {
-        let paths = paths("bad");
+        let place = Scratch::new("bad");
+        let paths = paths(&place);
         let past =
             Past { freeze: Freeze { generation: 1, extent: Extent::All }, ..Past::default() };
         let good = Form { version: VERSION, node: paths.node.clone(), past };
@@ -144,6 +143,5 @@ mod tests {
             std::fs::write(paths.memory_file(), &bad).unwrap();
             assert_eq!(*Memory::open(&paths).past(), Past::default(), "{bad}");
         }
-        std::fs::remove_dir_all(&paths.state_dir).unwrap();
     }
 }

@@ -128,19 +128,13 @@ fn append(file: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::scratch::Scratch;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
-    fn place(name: &str) -> PathBuf {
-        let own = format!("pairbeat-monitor-{}-{name}", std::process::id());
-        let place = std::env::temp_dir().join(own);
-        std::fs::create_dir_all(&place).unwrap();
-        place
-    }
-
     #[test]
     fn lines_are_appended_with_their_time_and_a_file_that_is_put_aside_is_made_anew() {
-        let place = place("append");
+        let place = Scratch::new("append");
         let file = place.join("checks");
         for turn in ["first", "second"] {
             let mut monitor = Monitor::default();
@@ -154,12 +148,11 @@ mod tests {
             assert_eq!(lines, [&format!("{turn} [up] -"), "connect [down] connection refused"]);
             std::fs::rename(&file, place.join("aside")).unwrap();
         }
-        std::fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]
     fn a_file_that_cannot_be_written_is_said_once_and_keeps_no_other_from_being_written() {
-        let place = place("fault");
+        let place = Scratch::new("fault");
         let mut faulty = BTreeMap::new();
         for (error, known) in [(Some("full"), 1), (Some("full"), 1), (None, 0)] {
             say(&mut faulty, place.join("x"), error.map(str::to_owned));
@@ -167,11 +160,10 @@ mod tests {
         }
         let mut monitor = Monitor::default();
         // A directory can't be appended to.
-        monitor.put(place.clone(), "lost");
+        monitor.put(place.to_owned(), "lost");
         monitor.put(place.join("checks"), "kept");
         monitor.close_within(PATIENCE);
         let text = std::fs::read_to_string(place.join("checks")).unwrap();
         assert!(text.ends_with(" kept\n"), "{text}");
-        std::fs::remove_dir_all(&place).unwrap();
     }
 }

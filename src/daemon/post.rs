@@ -110,6 +110,7 @@ mod tests {
     use super::*;
     use crate::lvs::mail::{Entry, Envelope, Line, MailAddress, Stage};
     use crate::sys::clock;
+    use crate::sys::scratch::Scratch;
 
     fn letter() -> Letter {
         let to = ["root", "ops@example.com"].map(|it| MailAddress::new(it).unwrap());
@@ -121,21 +122,12 @@ mod tests {
 
     /// A mail program of our own, and what it has got.
     async fn sent(name: &str, script: &str, limit: u64) -> (Result<(), MailFailure>, String) {
-        let own = format!("pairbeat-post-{}-{name}", std::process::id());
-        let place = std::env::temp_dir().join(own);
-        std::fs::create_dir_all(&place).unwrap();
-        let (program, got) = (place.join("sendmail"), place.join("got"));
+        let place = Scratch::new(name);
+        let got = place.join("got");
         let text = format!("#!/bin/sh\necho \"$*\" >{0}\ncat >>{0}\n{script}\n", got.display());
-        let written = place.join("text");
-        std::fs::write(&written, text).unwrap();
-        // By another process: a child forked by another test meanwhile would hold our descriptor open
-        // for writing, and the program could not be executed (ETXTBSY).
-        let mut install = std::process::Command::new("install");
-        assert!(install.args(["-m", "755"]).args([&written, &program]).status().unwrap().success());
+        let program = place.program("sendmail", &text);
         let result = send_by(&program, &letter(), Duration::from_millis(limit)).await;
-        let got = std::fs::read_to_string(got).unwrap_or_default();
-        std::fs::remove_dir_all(&place).unwrap();
-        (result, got)
+        (result, place.read("got"))
     }
 
     #[tokio::test]

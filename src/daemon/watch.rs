@@ -82,6 +82,7 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::scratch::Scratch;
 
     #[test]
     fn a_change_is_one_that_stays() {
@@ -112,7 +113,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_replaced_is_noticed_and_one_that_is_touched_is_not() {
-        let file = std::env::temp_dir().join(format!("pairbeat-watch-{}", std::process::id()));
+        let place = Scratch::new("watch");
+        let file = place.join("watched");
         std::fs::write(&file, "checkinterval=1\n").unwrap();
         let digest = Sha256::digest("checkinterval=1\n").into();
         let watched = Watched { file: file.clone(), digest, auto_reload: true, callback: None };
@@ -123,6 +125,5 @@ mod tests {
         assert!(tokio::time::timeout(limit, watch.changed()).await.is_err(), "nor now");
         std::fs::write(&file, "checkinterval=2\n").unwrap();
         tokio::time::timeout(limit * 50, watch.changed()).await.unwrap();
-        std::fs::remove_file(file).unwrap();
     }
 }

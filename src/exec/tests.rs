@@ -8,39 +8,27 @@ use super::*;
 use crate::cluster::event::Outcome;
 use crate::config::{Script, ScriptStyle};
 use crate::names::NodeName;
+use crate::sys::scratch::Scratch;
 
 /// Long enough for a loaded machine, short enough for a person.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory that goes with its test.
-struct Place(PathBuf);
+struct Place(Scratch);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("pairbeat-exec-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(Scratch::new(name))
     }
 
     fn script(&self, style: ScriptStyle, body: &str) -> Script {
-        let (path, text) = (self.0.join("script"), self.0.join("text"));
-        std::fs::write(&text, format!("#!/bin/sh\nHERE={}\n{body}\n", self.0.display())).unwrap();
-        // Written by another process: a child forked by another test meanwhile would hold our
-        // descriptor open for writing, and the script could not be executed (ETXTBSY).
-        let mut install = std::process::Command::new("install");
-        assert!(install.args(["-m", "755"]).args([&text, &path]).status().unwrap().success());
+        let text = format!("#!/bin/sh\nHERE={}\n{body}\n", self.0.display());
+        let path = self.0.program("script", &text);
         Script { path, args: vec!["one".to_owned()], style }
     }
 
     fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.0.join(file)).unwrap_or_default()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        self.0.read(file)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::lvs::exchange::{HttpCheck, HttpMethod, Wanted};
+use crate::sys::scratch::Scratch;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,7 +37,7 @@ async fn verdict(spec: &CheckSpec, trust: tls::Trust) -> Verdict {
 }
 
 /// Certificates in a directory that goes away with the value.
-struct Certificates(PathBuf);
+struct Certificates(Scratch);
 
 impl Certificates {
     /// `ca` signed `server` and, until yesterday, `expired`; `alone` signed itself.
@@ -55,10 +56,9 @@ impl Certificates {
             skip("openssl is not installed");
             return None;
         }
-        let place = std::env::temp_dir().join(format!("pairbeat-{}-{test}", std::process::id()));
-        std::fs::create_dir(&place).unwrap();
-        let place = Self(place);
-        let made = Command::new("sh").arg("-c").arg(SCRIPT).current_dir(&place.0).output().unwrap();
+        let place = Self(Scratch::new(test));
+        let made =
+            Command::new("sh").arg("-c").arg(SCRIPT).current_dir(&*place.0).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         Some(place)
     }
@@ -82,12 +82,6 @@ impl Certificates {
             .with_single_cert(vec![certificate], key)
             .unwrap();
         TlsAcceptor::from(Arc::new(config))
-    }
-}
-
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

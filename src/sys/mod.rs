@@ -13,6 +13,8 @@ pub(crate) mod namespace;
 pub mod packet;
 pub mod ready;
 pub mod sched;
+#[cfg(test)]
+pub(crate) mod scratch;
 pub mod signal;
 pub mod tty;
 pub mod users;

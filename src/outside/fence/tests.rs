@@ -1,12 +1,12 @@
 //! Power switches that work, fail, hang and lie. They are scripts in a directory of the test.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::call::named;
 use super::*;
 use crate::config::FenceParams;
 use crate::keys::Secret;
+use crate::sys::scratch::Scratch;
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -14,23 +14,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 
 /// A directory with power switches; gone when dropped.
-struct Place(PathBuf);
+struct Place(Scratch);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("pairbeat-fence-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(path.join(FENCE_DIRECTORY)).unwrap();
-        Self(path)
+        let place = Scratch::new(name);
+        std::fs::create_dir_all(place.join(FENCE_DIRECTORY)).unwrap();
+        Self(place)
     }
 
     fn program(&self, name: &str, body: &str) {
-        let text = self.0.join("text");
-        std::fs::write(&text, format!("#!/bin/sh\nHERE={}\n{body}\n", self.0.display())).unwrap();
-        // Written by another process, as a child of another test may hold our descriptor (ETXTBSY).
-        let mut install = std::process::Command::new("install");
-        install.args(["-m", "755"]).arg(&text).arg(self.0.join(FENCE_DIRECTORY).join(name));
-        assert!(install.status().unwrap().success());
+        let text = format!("#!/bin/sh\nHERE={}\n{body}\n", self.0.display());
+        self.0.program(&format!("{FENCE_DIRECTORY}/{name}"), &text);
     }
 
     /// An agent: `off` does this, `status` that.
@@ -44,23 +39,17 @@ impl Place {
     }
 
     fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.0.join(file)).unwrap_or_default()
+        self.0.read(file)
     }
 
     fn fence(&self, devices: &[FenceDevice]) -> Result<String, Vec<String>> {
-        let places = Places { config: self.0.clone() };
+        let places = Places { config: self.0.to_owned() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let peer = NodeName::new("server105").unwrap();
         let done = runtime.block_on(async {
             tokio::time::timeout(PATIENCE, fence(devices, &peer, &places)).await.expect("it hangs")
         });
         done.map_err(|errors| errors.iter().map(ToString::to_string).collect())
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -8,19 +8,17 @@ use super::*;
 use crate::lvs::check::{CheckKind, Verdict};
 use crate::lvs::program::FileCheck;
 use crate::probe::{Context, probe, tls};
+use crate::sys::scratch::Scratch;
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory that goes with its test.
-struct Place(PathBuf);
+struct Place(Scratch);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let own = format!("pairbeat-program-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(own);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(Scratch::new(name))
     }
 
     /// A shell script; `$HERE` is the directory.
@@ -34,13 +32,7 @@ impl Place {
     }
 
     fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.0.join(file)).unwrap_or_default()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        self.0.read(file)
     }
 }
 

@@ -8,15 +8,15 @@ use super::*;
 use crate::cluster::calm::CarriedCalm;
 use crate::cluster::{CarriedGroup, CarriedStance, Past, RESTART_LIMIT};
 use crate::sys::files::Machine;
+use crate::sys::scratch::Scratch;
 
 /// A directory with the configuration of `alpha`, gone when dropped.
-struct Place(PathBuf);
+struct Place(Scratch);
 
 impl Place {
     fn new(name: &str) -> Self {
-        let place = std::env::temp_dir().join(format!("pairbeat-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(place.join("ha.d")).unwrap();
-        let place = Self(place);
+        let place = Self(Scratch::new(name));
+        std::fs::create_dir(place.0.join("ha.d")).unwrap();
         let write = |file: &str, text: &str| {
             let path = place.0.join("ha.d").join(file);
             std::fs::write(&path, text).unwrap();
@@ -50,12 +50,6 @@ impl Place {
         let why = take(&self.file(), &self.config()).unwrap_err().to_string();
         assert!(!self.file().exists(), "{why}");
         why
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -6,20 +6,18 @@ use super::*;
 use crate::cluster::event::Event;
 use crate::journal::{Happening, line};
 use crate::names::NodeName;
+use crate::sys::scratch::Scratch;
 use crate::time::Instant;
 
-struct Scratch(PathBuf);
+struct Place(Scratch);
 
-impl Scratch {
+impl Place {
     fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("pairbeat-{name}-{}", std::process::id()));
-        let _of_an_earlier_run = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(Scratch::new(name))
     }
 
     fn files(&self) -> Files {
-        Files::new(self.0.clone(), mine())
+        Files::new(self.0.to_owned(), mine())
     }
 
     fn names(&self) -> Vec<String> {
@@ -29,12 +27,6 @@ impl Scratch {
 
     fn seqs(&self) -> Vec<u64> {
         read(&self.0, Some(&mine())).unwrap().records.iter().map(|record| record.seq).collect()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -65,7 +57,7 @@ fn record(seq: u64) -> String {
 
 #[test]
 fn a_line_that_a_crash_has_cut_off_is_named_and_the_next_one_is_whole() {
-    let scratch = Scratch::new("cut");
+    let scratch = Place::new("cut");
     let mut files = scratch.files();
     for seq in 1..=2 {
         files.append(&record(seq)).unwrap();
@@ -83,7 +75,7 @@ fn a_line_that_a_crash_has_cut_off_is_named_and_the_next_one_is_whole() {
 
 #[test]
 fn files_of_another_cluster_or_node_are_neither_read_nor_touched() {
-    let scratch = Scratch::new("strangers");
+    let scratch = Place::new("strangers");
     for (number, head) in [(1, head_of("a", "c")), (2, head_of("b", "a")), (3, mine())] {
         let text = line(&head) + &record(number);
         fs::write(scratch.0.join(name(EVENTS, number)), text).unwrap();
@@ -101,7 +93,7 @@ fn files_of_another_cluster_or_node_are_neither_read_nor_touched() {
 
 #[test]
 fn files_are_bounded_in_length_and_number_and_the_newest_records_stay() {
-    let scratch = Scratch::new("bounded");
+    let scratch = Place::new("bounded");
     let mut files = scratch.files();
     let each = record(1).len() as u64;
     let last = FILE_LEN_MAX / each * (FILES_MAX as u64 + 2);
@@ -119,7 +111,7 @@ fn files_are_bounded_in_length_and_number_and_the_newest_records_stay() {
 
 #[test]
 fn a_directory_that_is_removed_is_made_again() {
-    let scratch = Scratch::new("removed");
+    let scratch = Place::new("removed");
     let mut files = scratch.files();
     files.append(&record(1)).unwrap();
     fs::remove_dir_all(&scratch.0).unwrap();
@@ -134,7 +126,7 @@ fn a_full_disk_is_an_error_and_leaves_no_half_record_behind() {
         assert!(std::env::var_os("PAIRBEAT_REQUIRE_ALL").is_none_or(|it| it != "1"));
         return;
     }
-    let scratch = Scratch::new("full");
+    let scratch = Place::new("full");
     let mount = |words: &[&str]| {
         let status = std::process::Command::new(words[0]).args(&words[1..]).status().unwrap();
         assert!(status.success(), "{words:?}");
@@ -153,7 +145,7 @@ fn a_full_disk_is_an_error_and_leaves_no_half_record_behind() {
 
 #[test]
 fn recordings_are_bounded_in_number_and_found_by_their_time() {
-    let scratch = Scratch::new("recordings");
+    let scratch = Place::new("recordings");
     let mut paths = Vec::new();
     for _ in 0..RECORDINGS_MAX + 2 {
         paths.push(scratch.files().record("{}\n").unwrap());

@@ -1,22 +1,6 @@
 use super::*;
 use crate::realserver::{Change, Kept, Key, Mode, Place, Setting};
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let own = format!("pairbeat-prepared-{name}-{}", std::process::id());
-        let directory = Self(std::env::temp_dir().join(own));
-        std::fs::create_dir_all(&directory.0).unwrap();
-        directory
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::sys::scratch::Scratch;
 
 fn kept() -> Kept {
     let vip = "192.168.2.110".parse().unwrap();
@@ -32,20 +16,20 @@ fn kept() -> Kept {
 
 #[test]
 fn what_is_written_is_read_and_nothing_to_remember_is_no_file() {
-    let directory = Directory::new("again");
-    let file = Prepared::<Kept>::new(&directory.0).unwrap();
+    let directory = Scratch::new("again");
+    let file = Prepared::<Kept>::new(&directory).unwrap();
     assert_eq!(file.read().unwrap(), Kept::default());
     file.write(&kept()).unwrap();
     assert_eq!(file.read().unwrap(), kept());
     file.write(&Kept::default()).unwrap();
     file.write(&Kept::default()).unwrap();
-    assert!(!directory.0.join("realserver.json").exists());
+    assert!(!directory.join("realserver.json").exists());
 }
 
 #[test]
 fn one_of_another_boot_or_namespace_tells_nothing() {
-    let directory = Directory::new("stranger");
-    let file = Prepared::<Kept>::new(&directory.0).unwrap();
+    let directory = Scratch::new("stranger");
+    let file = Prepared::<Kept>::new(&directory).unwrap();
     for (boot, namespace) in [("another", file.namespace.as_str()), (file.boot.as_str(), "net:[1]")]
     {
         let other = Prepared {
@@ -62,8 +46,8 @@ fn one_of_another_boot_or_namespace_tells_nothing() {
 
 #[test]
 fn a_damaged_one_is_named_with_what_to_do_and_not_touched() {
-    let directory = Directory::new("damaged");
-    let file = Prepared::<Kept>::new(&directory.0).unwrap();
+    let directory = Scratch::new("damaged");
+    let file = Prepared::<Kept>::new(&directory).unwrap();
     file.write(&kept()).unwrap();
     let good = std::fs::read_to_string(&file.path).unwrap();
     let (half, _) = good.split_at(good.len() / 2);
@@ -80,8 +64,8 @@ fn a_damaged_one_is_named_with_what_to_do_and_not_touched() {
 
 #[test]
 fn one_of_an_earlier_version_of_ours_is_read() {
-    let directory = Directory::new("earlier");
-    let file = Prepared::<Kept>::new(&directory.0).unwrap();
+    let directory = Scratch::new("earlier");
+    let file = Prepared::<Kept>::new(&directory).unwrap();
     file.write(&kept()).unwrap();
     let good = std::fs::read_to_string(&file.path).unwrap();
     std::fs::write(&file.path, good.replace("\"version\"", "\"pairbeat_realserver\"")).unwrap();

@@ -1,22 +1,6 @@
 use super::*;
 use crate::config::Facility;
-
-/// A directory of our own, gone when dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("pairbeat-log-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::sys::scratch::Scratch;
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
@@ -25,7 +9,7 @@ fn read(path: &Path) -> String {
 #[test]
 fn debug_messages_go_to_the_debug_file_only_and_a_file_put_aside_is_opened_anew() {
     let scratch = Scratch::new("files");
-    let (file, debug) = (scratch.0.join("ha-log"), scratch.0.join("ha-debug"));
+    let (file, debug) = (scratch.join("ha-log"), scratch.join("ha-debug"));
     let (log_file, debug_file) = (Some(file.clone()), Some(debug.clone()));
     let log = config::Log { file: log_file, debug_file, ..config::Log::default() };
     let mut sink = Sink::new(&log, Path::new("/nonexistent"));
@@ -34,7 +18,7 @@ fn debug_messages_go_to_the_debug_file_only_and_a_file_put_aside_is_opened_anew(
     assert_eq!(read(&file), "T INFO one\n");
     assert_eq!(read(&debug), "T INFO one\nT DEBUG two\n");
 
-    std::fs::rename(&file, scratch.0.join("aside")).unwrap();
+    std::fs::rename(&file, scratch.join("aside")).unwrap();
     sink.line(Level::WARN, "T WARN three");
     assert!(!file.exists(), "nobody has said so yet");
     sink.reopen();
@@ -45,7 +29,7 @@ fn debug_messages_go_to_the_debug_file_only_and_a_file_put_aside_is_opened_anew(
 #[test]
 fn a_file_that_is_too_long_is_put_aside() {
     let scratch = Scratch::new("bound");
-    let path = scratch.0.join("ha-log");
+    let path = scratch.join("ha-log");
     File::create(&path).unwrap().set_len(FILE_LEN_MAX).unwrap();
     let log = config::Log { file: Some(path.clone()), ..config::Log::default() };
     let (mut one, mut other) = (Sink::new(&log, &path), Sink::new(&log, &path));
@@ -53,13 +37,13 @@ fn a_file_that_is_too_long_is_put_aside() {
     // The other process does not put the new one aside.
     other.line(Level::INFO, "T INFO two");
     assert_eq!(read(&path), "T INFO one\nT INFO two\n");
-    assert_eq!(std::fs::metadata(scratch.0.join("ha-log.1")).unwrap().len(), FILE_LEN_MAX);
+    assert_eq!(std::fs::metadata(scratch.join("ha-log.1")).unwrap().len(), FILE_LEN_MAX);
 }
 
 #[test]
 fn syslog_gets_facility_severity_and_text_and_a_new_daemon_is_found() {
     let scratch = Scratch::new("syslog");
-    let path = scratch.0.join("log");
+    let path = scratch.join("log");
     let facility = Some(Facility { name: "local0", number: 16 });
     let log = config::Log { facility, ..config::Log::default() };
     let mut sink = Sink::new(&log, &path);
