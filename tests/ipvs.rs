@@ -13,7 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ use pairbeat::lvs::model::{
     SchedFlags, ServiceEntry, ServiceKey, Table, Thresholds, VirtualService,
 };
 use pairbeat::lvs::notify::Notify;
-use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
+use pairbeat::lvs::plan::{Op, Places, ServiceSettings, apply, plan};
 use pairbeat::names::DirectorName;
 use pairbeat::time::Instant as Moment;
 
@@ -172,7 +172,7 @@ fn every_kind_of_entry_reads_back_as_it_was_ordered() {
     in_namespace("every_kind_of_entry_reads_back_as_it_was_ordered", || {
         let mut ipvs = Ipvs::open().unwrap();
         let (want, lines) = every_kind();
-        let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new(), &BTreeSet::new());
+        let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new(), &Places::new());
         all_obeyed(&mut ipvs, &ops);
         assert_eq!(ipvs.dump().unwrap(), want);
         println!("{}", saved().join("\n"));
@@ -182,7 +182,7 @@ fn every_kind_of_entry_reads_back_as_it_was_ordered() {
         run("ipvsadm", &["-C"]);
         assert_eq!(ipvs.dump().unwrap(), Table::default());
         restore(&rules);
-        assert_eq!(plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new(), &BTreeSet::new()), []);
+        assert_eq!(plan(&ipvs.dump().unwrap(), &want, &BTreeSet::new(), &Places::new()), []);
     });
 }
 
@@ -207,7 +207,7 @@ fn every_kind_of_tunnel_reads_back_changes_in_place_and_is_what_ipvsadm_says() {
                     [(key, entry("rr", &[("10.0.1.6", 80, method.parse().unwrap(), 1)]))].into(),
                 );
                 let ops =
-                    plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &BTreeSet::new());
+                    plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &Places::new());
                 all_obeyed(&mut ipvs, &ops);
                 assert_eq!(ipvs.dump().unwrap(), want);
                 assert!(saved().concat().ends_with(words), "{method}: {:?}", saved());
@@ -234,7 +234,7 @@ fn thresholds_and_flags_of_a_scheduler_read_back_and_change_in_place() {
             Table([(key, entry)].into())
         };
         for want in [table(0, 0), table(3, 20), table(2, 30), table(0, 0)] {
-            let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &BTreeSet::new());
+            let ops = plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &Places::new());
             all_obeyed(&mut ipvs, &ops);
             assert_eq!(ipvs.dump().unwrap(), want);
         }
@@ -266,7 +266,7 @@ fn every_scheduler_of_the_kernel_reads_back_with_its_flags_as_ipvsadm_names_them
                 only.flags = SchedFlags(bits);
                 let want = Table([(key, only)].into());
                 let ops =
-                    plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &BTreeSet::new());
+                    plan(&ipvs.dump().unwrap(), &want, &BTreeSet::from([key]), &Places::new());
                 all_obeyed(&mut ipvs, &ops);
                 assert_eq!(ipvs.dump().unwrap(), want, "{scheduler} {words}");
                 run("ipvsadm", &["-C"]);
@@ -286,7 +286,7 @@ fn settings_change_in_place_and_removed_things_are_gone() {
     in_namespace("settings_change_in_place_and_removed_things_are_gone", || {
         let mut ipvs = Ipvs::open().unwrap();
         let (first, _) = every_kind();
-        all_obeyed(&mut ipvs, &plan(&Table::default(), &first, &BTreeSet::new(), &BTreeSet::new()));
+        all_obeyed(&mut ipvs, &plan(&Table::default(), &first, &BTreeSet::new(), &Places::new()));
         let mut second = first.clone();
         for (n, entry) in second.0.values_mut().enumerate() {
             entry.scheduler = "wrr".to_owned();
@@ -295,12 +295,12 @@ fn settings_change_in_place_and_removed_things_are_gone() {
             entry.one_packet = false;
             entry.dests.values_mut().for_each(|dest| dest.weight += 1);
         }
-        let ops = plan(&ipvs.dump().unwrap(), &second, &BTreeSet::new(), &BTreeSet::new());
+        let ops = plan(&ipvs.dump().unwrap(), &second, &BTreeSet::new(), &Places::new());
         assert_eq!(ops.len(), 18, "one order for each entry: {ops:?}");
         all_obeyed(&mut ipvs, &ops);
         assert_eq!(ipvs.dump().unwrap(), second);
         let owned = second.0.keys().copied().collect();
-        all_obeyed(&mut ipvs, &plan(&second, &Table::default(), &owned, &BTreeSet::new()));
+        all_obeyed(&mut ipvs, &plan(&second, &Table::default(), &owned, &Places::new()));
         assert_eq!(saved(), Vec::<String>::new());
     });
 }
@@ -354,7 +354,7 @@ fn any_table_becomes_any_other_and_a_foreign_service_stays() {
             let want = random.table();
             owned.extend(want.0.keys().copied());
             let mut have = ipvs.dump().unwrap();
-            let ops = plan(&have, &want, &owned, &BTreeSet::new());
+            let ops = plan(&have, &want, &owned, &Places::new());
             all_obeyed(&mut ipvs, &ops);
             ops.iter().for_each(|op| apply(&mut have, op));
             let now = ipvs.dump().unwrap();
@@ -416,12 +416,75 @@ fn a_server_on_our_own_address_is_as_wanted() {
         ];
         let web = service(Protocol::Tcp, "10.0.0.1", 80);
         let want = Table([(web, entry("rr", &dests))].into());
-        all_obeyed(&mut ipvs, &plan(&Table::default(), &want, &BTreeSet::new(), &BTreeSet::new()));
+        all_obeyed(&mut ipvs, &plan(&Table::default(), &want, &BTreeSet::new(), &Places::new()));
         let have = ipvs.dump().unwrap();
         for (real, dest) in have.0.values().flat_map(|entry| &entry.dests) {
             println!("{real}: {dest}");
         }
-        assert_eq!(plan(&have, &want, &BTreeSet::new(), &BTreeSet::new()), []);
+        assert_eq!(plan(&have, &want, &BTreeSet::new(), &Places::new()), []);
+    });
+}
+
+/// Which of the servers of `10.0.0.VIP:53` the kernel chooses for clients that differ in their port, one letter each.
+fn chosen(vip: u8) -> String {
+    for port in 5000..5040 {
+        let client = UdpSocket::bind(("10.0.1.1", port)).unwrap();
+        client.send_to(b"?", (Ipv4Addr::new(10, 0, 0, vip), 53)).unwrap();
+    }
+    let known = std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn").unwrap();
+    let mut seen: Vec<(String, char)> = Vec::new();
+    for line in known.lines().skip(1) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        if words[3] != format!("0A0000{vip:02X}") {
+            continue;
+        }
+        seen.push((words[2].to_owned(), words[5].chars().last().unwrap()));
+    }
+    seen.sort();
+    assert_eq!(seen.len(), 40, "{known}");
+    seen.into_iter().map(|(_, server)| server).collect()
+}
+
+#[test]
+fn a_server_that_is_out_has_the_same_place_for_a_director_that_has_just_booted() {
+    const TEST: &str =
+        "a_server_that_is_out_has_the_same_place_for_a_director_that_has_just_booted";
+    in_namespace(TEST, || {
+        for command in
+            ["link add lan type dummy", "link set lan up", "address add 10.0.1.1/24 dev lan"]
+        {
+            run("ip", &command.split(' ').collect::<Vec<_>>());
+        }
+        run("ip", &["route", "add", "10.0.0.0/24", "dev", "lan"]);
+        let servers = ["10.0.1.6", "10.0.1.7", "10.0.1.8"];
+        let mh = |key, weight| {
+            let with = [weight, 1, 1];
+            let dests =
+                servers.iter().zip(with).map(|(server, w)| (*server, 53, Forwarding::Gate, w));
+            let entry = entry("mh", &dests.collect::<Vec<_>>());
+            Table([(key, ServiceEntry { flags: SchedFlags(0b11), ..entry })].into())
+        };
+        let weights = servers.map(|server| (RealKey { address: address(server), port: 53 }, 1));
+        // A service each: the kernel remembers the servers and connections of one that is gone.
+        let cases: [(u8, &[u32], bool); 3] =
+            [(1, &[1, 0], true), (2, &[0], true), (3, &[0], false)];
+        let answers = cases.map(|(vip, history, counts)| {
+            let mut ipvs = Ipvs::open().unwrap();
+            let key = service(Protocol::Udp, &format!("10.0.0.{vip}"), 53);
+            let places = Places::from([(key, weights.into())]);
+            let places = if counts { places } else { Places::new() };
+            for weight in history {
+                let want = mh(key, *weight);
+                let have =
+                    Table(ipvs.dump().unwrap().0.into_iter().filter(|it| it.0 == key).collect());
+                all_obeyed(&mut ipvs, &plan(&have, &want, &BTreeSet::from([key]), &places));
+            }
+            chosen(vip)
+        });
+        assert_eq!(answers[0], answers[1]);
+        assert_ne!(answers[0], answers[2], "as it would be without its place");
+        let used: BTreeSet<char> = answers[0].chars().collect();
+        assert_eq!(used.len(), 2, "{used:?}");
     });
 }
 
@@ -439,7 +502,7 @@ fn a_big_table_goes_in_and_out_with_every_answer() {
         let mut ipvs = Ipvs::open().unwrap();
         let want = big_table();
         let start = Instant::now();
-        let ops = plan(&Table::default(), &want, &BTreeSet::new(), &BTreeSet::new());
+        let ops = plan(&Table::default(), &want, &BTreeSet::new(), &Places::new());
         let planned = start.elapsed();
         all_obeyed(&mut ipvs, &ops);
         let obeyed = start.elapsed();
@@ -452,7 +515,7 @@ fn a_big_table_goes_in_and_out_with_every_answer() {
         assert!(again.iter().all(|result| *result == Err(OpError::Exists)), "no answer lost");
         let rules = run("ipvsadm", &["-Sn"]);
         let owned = want.0.keys().copied().collect();
-        all_obeyed(&mut ipvs, &plan(&have, &Table::default(), &owned, &BTreeSet::new()));
+        all_obeyed(&mut ipvs, &plan(&have, &Table::default(), &owned, &Places::new()));
         let start = Instant::now();
         restore(&rules);
         println!("ipvsadm -R of the same: {:?}", start.elapsed());
@@ -466,7 +529,7 @@ fn the_thread_answers_one_order_after_the_other() {
         runtime.block_on(async {
             let ipvs = ipvs::spawn().unwrap();
             let want = Table([every_kind().0.0.pop_first().unwrap()].into());
-            let ops = plan(&ipvs.dump().await.unwrap(), &want, &BTreeSet::new(), &BTreeSet::new());
+            let ops = plan(&ipvs.dump().await.unwrap(), &want, &BTreeSet::new(), &Places::new());
             let results = ipvs.apply(ops).await.unwrap();
             assert!(results.iter().all(Result::is_ok), "{results:?}");
             let (table, counts) = ipvs.dump_with_counts().await.unwrap();

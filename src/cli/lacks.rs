@@ -3,25 +3,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::config::Config;
+use crate::kernel::modules::Modules;
 use crate::kernel::routes::Routes;
 use crate::kernel::sysctl;
 use crate::lvs::director::ServiceView;
 use crate::lvs::model::Forwarding;
-use crate::lvs::prerequisites::{self, LOOKED_AT_MAX, Reached, Route, RouteLack};
+use crate::lvs::prerequisites::{self, LOOKED_AT_MAX, Module, Reached, Route, RouteLack};
 
 /// For the services of a configuration; no settings where they are to be set anyway.
 pub(super) fn of_config(config: &Config) -> Vec<String> {
-    let services = config.directors.values().flat_map(|director| &director.services);
-    let reached = prerequisites::reached(services);
+    let services = || config.directors.values().flat_map(|director| &director.services);
+    let reached = prerequisites::reached(services());
     let settings = if config.ipvs.prepare { Vec::new() } else { of_settings(&reached) };
     let full_nat = |(_, way): &(IpAddr, Forwarding)| matches!(way, Forwarding::FullNat { .. });
     let nft = (reached.iter().any(full_nat) && !is_installed("nft")).then(|| {
         "nft is not installed: full NAT can't do without (apt install nftables)".to_owned()
     });
     let routes = of_routes(&reached).into_iter().map(|lack| lack.to_string());
-    settings.into_iter().chain(routes).chain(nft).map(|lack| format!("note: {lack}")).collect()
+    let modules = of_modules(&prerequisites::modules(services()));
+    settings
+        .into_iter()
+        .chain(routes)
+        .chain(nft)
+        .chain(modules)
+        .map(|lack| format!("note: {lack}"))
+        .collect()
 }
 
 /// For the services of a running director, as lines. That tunnels carry less than their interface
@@ -30,12 +39,20 @@ pub(super) fn of_views(services: &[ServiceView]) -> String {
     let reached = prerequisites::reached_of_views(services);
     let routes = of_routes(&reached).into_iter();
     let routes = routes.filter(|lack| !matches!(lack, RouteLack::Tight { .. }));
+    let modules = of_modules(&prerequisites::modules_of_views(services));
     let lacks = of_settings(&reached).into_iter().chain(routes.map(|lack| lack.to_string()));
+    let lacks = lacks.chain(modules);
     lacks.map(|lack| format!("note: {lack}\n")).collect()
 }
 
 fn of_settings(reached: &Reached) -> Vec<String> {
     prerequisites::lacking(reached, read).iter().map(ToString::to_string).collect()
+}
+
+fn of_modules(needed: &BTreeSet<Module>) -> Vec<String> {
+    let here = Modules::read();
+    let lacks = prerequisites::lacking_modules(needed, |name| here.presence(name));
+    lacks.iter().map(ToString::to_string).collect()
 }
 
 fn read(setting: &str) -> Option<String> {
@@ -69,5 +86,7 @@ fn routes_to(servers: BTreeSet<IpAddr>) -> Option<BTreeMap<IpAddr, Option<Route>
 
 fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|place| place.join(program).is_file())
+    // A user's PATH may lack those of the administrator, where it is.
+    let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(more).any(|place| place.join(program).is_file())
 }

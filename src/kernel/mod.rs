@@ -10,6 +10,7 @@ pub mod ipvs;
 pub mod lease;
 pub mod links;
 pub mod localnode;
+pub mod modules;
 pub mod nft;
 pub mod routes;
 pub mod selftest;

@@ -39,7 +39,7 @@ use crate::lvs::model::{
     ConnectionCounts, Director, RealServer, ServiceKey, Table, VirtualService,
 };
 use crate::lvs::overrides::{Overrides, Target};
-use crate::lvs::plan::plan;
+use crate::lvs::plan::{Places, plan};
 use crate::lvs::pool::{Memory, Pools, look};
 use crate::lvs::table::{Wish, of_pools};
 use crate::names::DirectorName;
@@ -448,7 +448,7 @@ impl Control {
     fn change(&mut self, now: Instant) {
         let wanted = self.wanted(now);
         let Some(have) = self.kernel.have() else { return };
-        let ops = plan(have, &wanted, &self.owned, &self.ordered());
+        let ops = plan(have, &wanted, &self.owned, &self.places());
         let due = self.kernel.due(now, ops);
         self.dirty = false;
         if due.is_empty() {
@@ -458,13 +458,17 @@ impl Control {
         self.outputs.push_back(Output::Apply { order, ops: due });
     }
 
-    /// Services whose destinations must stand in the order of the file, but for those to which the kernel
-    /// refuses one: the others would come again with each try.
-    fn ordered(&self) -> BTreeSet<ServiceKey> {
+    /// Of stateless services, but for those to which the kernel refuses a destination: the others would come
+    /// again with each try.
+    fn places(&self) -> Places {
         let services = self.directors.iter().flat_map(|director| &director.services);
-        let ordered = services.filter(|service| service.policy.stateless);
-        let keys = ordered.map(|service| service.key);
-        keys.filter(|key| !self.kernel.refuses_one_to(key)).collect()
+        let services = services.filter(|service| service.policy.stateless);
+        let services = services.filter(|service| !self.kernel.refuses_one_to(&service.key));
+        let weights = services.map(|service| {
+            let servers = service.pools().map(|real| (real.key, real.weight));
+            (service.key, servers.collect())
+        });
+        weights.collect()
     }
 
     /// What the table is made of, at this moment.

@@ -90,28 +90,29 @@ impl fmt::Display for DestEntry {
     }
 }
 
+/// Services in which it counts in what order the destinations have come, and with what weight: `mh` makes its table
+/// of both (`ip_vs_mh_populate`), and two directors are to have the same. With the configured weights: one that is out
+/// of service keeps the place of the weight that it had before (`last_weight`).
+pub type Places = BTreeMap<ServiceKey, Weights>;
+
+/// Configured weights.
+pub type Weights = BTreeMap<RealKey, u32>;
+
 /// The fewest orders that make `have` (read back from the kernel) equal to `want`.
 ///
 /// Only services in `want` or `owned` are touched; those that are ours and not wanted go. A
 /// destination that somebody else put into one of our services goes too. A service with a
 /// destination of weight over 0 in both tables has one after every single order.
 ///
-/// `ordered`: services in which the order of the destinations counts, for the kernel has them in that of their
-/// coming: `mh` makes its table of it (`ip_vs_mh_populate`), and two directors are to have the same. Where
-/// a destination comes to such a one, the others come again; between two orders it may then have none. What
-/// the kernel knows of connections to one that comes again it may forget (`expire_nodest_conn`), so
-/// it has to be a service that needs no memory.
-pub fn plan(
-    have: &Table,
-    want: &Table,
-    owned: &BTreeSet<ServiceKey>,
-    ordered: &BTreeSet<ServiceKey>,
-) -> Vec<Op> {
+/// Where the destinations' [`Places`] count, and a destination comes to a service, the others come again, too;
+/// between two orders it may then have none. What the kernel knows of connections to one that comes again it may
+/// forget (`expire_nodest_conn`), so it has to be a service that needs no memory.
+pub fn plan(have: &Table, want: &Table, owned: &BTreeSet<ServiceKey>, places: &Places) -> Vec<Op> {
     let mut steps = Steps::default();
     for (key, wanted) in &want.0 {
         match have.0.get(key) {
-            Some(present) => steps.change(*key, present, wanted, ordered.contains(key)),
-            None => steps.create(*key, wanted),
+            Some(present) => steps.change(*key, present, wanted, places.get(key)),
+            None => steps.create(*key, wanted, places.get(key)),
         }
     }
     let stale = owned.iter().filter(|key| have.0.contains_key(key) && !want.0.contains_key(key));
@@ -128,10 +129,21 @@ struct Steps {
 }
 
 impl Steps {
-    fn create(&mut self, key: ServiceKey, wanted: &ServiceEntry) {
+    fn create(&mut self, key: ServiceKey, wanted: &ServiceEntry, weights: Option<&Weights>) {
         self.additions.push(Op::AddService(key, wanted.into()));
-        let dests = wanted.dests.iter();
-        self.additions.extend(dests.map(|(real, dest)| Op::AddDest(key, *real, *dest)));
+        for (real, dest) in &wanted.dests {
+            self.add(key, *real, *dest, weights);
+        }
+    }
+
+    /// The kernel gives one that comes with weight 0 no place.
+    fn add(&mut self, key: ServiceKey, real: RealKey, dest: DestEntry, weights: Option<&Weights>) {
+        let place = weights.and_then(|weights| weights.get(&real)).copied().unwrap_or_default();
+        let first = if dest.weight == 0 { place } else { dest.weight };
+        self.additions.push(Op::AddDest(key, real, DestEntry { weight: first, ..dest }));
+        if first != dest.weight {
+            self.additions.push(Op::EditDest(key, real, dest));
+        }
     }
 
     fn change(
@@ -139,21 +151,21 @@ impl Steps {
         key: ServiceKey,
         present: &ServiceEntry,
         wanted: &ServiceEntry,
-        ordered: bool,
+        weights: Option<&Weights>,
     ) {
         let settings = ServiceSettings::from(wanted);
         if ServiceSettings::from(present) != settings {
             self.raises.push(Op::EditService(key, settings));
         }
-        let anew = ordered && !present.dests.is_empty();
+        let anew = weights.is_some() && !present.dests.is_empty();
         let anew = anew && wanted.dests.keys().any(|real| !present.dests.contains_key(real));
         for (real, dest) in &wanted.dests {
             match present.dests.get(real) {
                 Some(_) if anew => {
-                    let out = Op::RemoveDest(key, *real);
-                    self.additions.extend([out, Op::AddDest(key, *real, *dest)]);
+                    self.additions.push(Op::RemoveDest(key, *real));
+                    self.add(key, *real, *dest, weights);
                 }
-                None => self.additions.push(Op::AddDest(key, *real, *dest)),
+                None => self.add(key, *real, *dest, weights),
                 Some(old) if is_same(old, dest) => {}
                 Some(_) if dest.weight > 0 => self.raises.push(Op::EditDest(key, *real, *dest)),
                 Some(_) => self.lowers.push(Op::EditDest(key, *real, *dest)),

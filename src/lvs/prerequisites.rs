@@ -1,6 +1,7 @@
-//! What the ways of forwarding need of the director's own machine, beside IPVS: its settings and routes
+//! What the ways of forwarding need of the director's own machine: its settings, routes and modules
 //! in, sentences out, and what is to be set where that is asked for. No IO: whoever asks reads them.
 
+mod modules;
 mod route;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use super::model::{Forwarding, VirtualService};
 use super::overrides::server_of;
 use super::settings::Values;
 
+pub use self::modules::{Module, ModuleLack, Presence, lacking_modules, modules, modules_of_views};
 pub use self::route::{LOOKED_AT_MAX, Reached, Route, RouteLack, lacking as lacking_routes};
 
 /// A setting that NAT needs. Direct routing and tunnels need none on the director: what they send

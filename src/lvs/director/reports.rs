@@ -8,7 +8,7 @@ use crate::lvs::check::CheckResult;
 use crate::lvs::health::{Health, State};
 use crate::lvs::model::{Quorum, RealServer, ServiceKey, Table, VirtualService};
 use crate::lvs::monitor;
-use crate::lvs::plan::{Op, plan};
+use crate::lvs::plan::{Op, Places, plan};
 use crate::lvs::pool::Turned;
 use crate::time::Instant;
 
@@ -68,7 +68,7 @@ impl Control {
     pub(super) fn note_touched(&mut self, mut expected: Table) {
         let Some(have) = self.kernel.have() else { return };
         expected.0.retain(|key, _| self.owned.contains(key));
-        let ops = plan(have, &expected, &self.owned, &BTreeSet::new());
+        let ops = plan(have, &expected, &self.owned, &Places::new());
         let touched: BTreeSet<_> = ops.iter().map(Op::service).collect();
         if !touched.is_empty() {
             let services = touched.iter().copied().collect();

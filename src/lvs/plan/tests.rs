@@ -101,7 +101,7 @@ fn any_table_becomes_any_other_and_is_never_empty_on_the_way() {
         let owned: BTreeSet<_> = (0..7).filter(|_| random.below(2) == 0).map(key).collect();
         let end = expected(&have, &want, &owned);
         let mut now = have.clone();
-        for op in plan(&have, &want, &owned, &BTreeSet::new()) {
+        for op in plan(&have, &want, &owned, &Places::new()) {
             let before = now.clone();
             let foreign = !want.0.contains_key(&op.service()) && !owned.contains(&op.service());
             assert!(!foreign, "seed {seed}: {op} is about somebody else's service");
@@ -110,7 +110,7 @@ fn any_table_becomes_any_other_and_is_never_empty_on_the_way() {
             check_on_the_way(&have, &now, &end);
         }
         assert_eq!(now, end, "seed {seed}");
-        assert_eq!(plan(&now, &want, &owned, &BTreeSet::new()), [], "seed {seed}: done is done");
+        assert_eq!(plan(&now, &want, &owned, &Places::new()), [], "seed {seed}: done is done");
     }
 }
 
@@ -129,7 +129,7 @@ fn no_more_orders_than_differences() {
             }
         });
         assert_eq!(
-            plan(&have, &want, &BTreeSet::new(), &BTreeSet::new()).len(),
+            plan(&have, &want, &BTreeSet::new(), &Places::new()).len(),
             differences.sum::<usize>()
         );
     }
@@ -137,12 +137,12 @@ fn no_more_orders_than_differences() {
 
 #[test]
 fn the_sorry_server_is_in_before_the_last_real_server_is_out() {
-    let ops = plan(&one(&[(1, 1)]), &one(&[(9, 1)]), &BTreeSet::new(), &BTreeSet::new());
+    let ops = plan(&one(&[(1, 1)]), &one(&[(9, 1)]), &BTreeSet::new(), &Places::new());
     let service = key(0);
     let want = [Op::AddDest(service, real(9), dest(1)), Op::RemoveDest(service, real(1))];
     assert_eq!(ops, want);
     let quiescent =
-        plan(&one(&[(1, 1)]), &one(&[(1, 0), (9, 1)]), &BTreeSet::new(), &BTreeSet::new());
+        plan(&one(&[(1, 1)]), &one(&[(1, 0), (9, 1)]), &BTreeSet::new(), &Places::new());
     let want = [Op::AddDest(service, real(9), dest(1)), Op::EditDest(service, real(1), dest(0))];
     assert_eq!(quiescent, want);
 }
@@ -150,7 +150,7 @@ fn the_sorry_server_is_in_before_the_last_real_server_is_out() {
 #[test]
 fn a_quiescent_server_is_raised_before_another_is_lowered() {
     let ops =
-        plan(&one(&[(1, 1), (2, 0)]), &one(&[(1, 0), (2, 1)]), &BTreeSet::new(), &BTreeSet::new());
+        plan(&one(&[(1, 1), (2, 0)]), &one(&[(1, 0), (2, 1)]), &BTreeSet::new(), &Places::new());
     let service = key(0);
     let want = [Op::EditDest(service, real(2), dest(1)), Op::EditDest(service, real(1), dest(0))];
     assert_eq!(ops, want);
@@ -161,7 +161,7 @@ fn a_service_that_was_ours_goes_with_one_order_and_a_foreign_one_stays() {
     let mut have = one(&[(1, 1)]);
     have.0.insert(key(1), service(&[(1, 1), (2, 1)]));
     have.0.insert(key(2), service(&[(1, 1)]));
-    let ops = plan(&have, &one(&[(1, 1)]), &[key(1)].into(), &BTreeSet::new());
+    let ops = plan(&have, &one(&[(1, 1)]), &[key(1)].into(), &Places::new());
     assert_eq!(ops, [Op::RemoveService(key(1))]);
 }
 
@@ -170,8 +170,8 @@ fn local_delivery_is_as_wanted_whatever_the_method() {
     let mut have = one(&[(1, 1)]);
     have.0.get_mut(&key(0)).unwrap().dests.get_mut(&real(1)).unwrap().forwarding =
         Forwarding::Local;
-    assert_eq!(plan(&have, &one(&[(1, 1)]), &BTreeSet::new(), &BTreeSet::new()), []);
-    let ops = plan(&have, &one(&[(1, 2)]), &BTreeSet::new(), &BTreeSet::new());
+    assert_eq!(plan(&have, &one(&[(1, 1)]), &BTreeSet::new(), &Places::new()), []);
+    let ops = plan(&have, &one(&[(1, 2)]), &BTreeSet::new(), &Places::new());
     assert_eq!(ops, [Op::EditDest(key(0), real(1), dest(2))]);
 }
 
@@ -194,10 +194,11 @@ fn where_the_order_counts_two_directors_have_the_same_whatever_has_happened() {
         &[&[(1, 1), (2, 1), (3, 1)], &[(2, 1), (3, 1)], &[(1, 1), (2, 1), (3, 1)]],
         &[&[(3, 1), (4, 1)], &[(1, 1), (2, 0), (3, 1)], &[(1, 1), (2, 1), (3, 1)]],
     ];
+    let counts = Places::from([(key(0), (1..=4).map(|n| (real(n), 1)).collect())]);
     for history in histories {
         let (mut have, mut order) = (Table::default(), Vec::new());
         for want in history {
-            for op in plan(&have, &mh(want), &BTreeSet::new(), &[key(0)].into()) {
+            for op in plan(&have, &mh(want), &BTreeSet::new(), &counts) {
                 match &op {
                     Op::AddDest(_, real, _) => order.push(*real),
                     Op::RemoveDest(_, real) => order.retain(|other| other != real),
@@ -217,6 +218,27 @@ fn where_the_order_does_not_count_nothing_comes_again() {
     have.0.get_mut(&key(0)).unwrap().scheduler = "mh".to_owned();
     let mut want = one(&[(0, 1), (1, 1), (2, 1)]);
     want.0.get_mut(&key(0)).unwrap().scheduler = "mh".to_owned();
-    let ops = plan(&have, &want, &BTreeSet::new(), &BTreeSet::new());
+    let ops = plan(&have, &want, &BTreeSet::new(), &Places::new());
     assert_eq!(ops, [Op::AddDest(key(0), real(0), dest(1))]);
+}
+
+#[test]
+fn a_server_that_is_out_comes_with_its_weight_where_that_counts() {
+    let weights = Weights::from([(real(1), 3), (real(2), 1), (real(3), 0)]);
+    let places = Places::from([(key(0), weights)]);
+    let want = one(&[(1, 0), (2, 1), (3, 0)]);
+    let ops = plan(&Table::default(), &want, &BTreeSet::new(), &places);
+    let service = key(0);
+    let expected = [
+        Op::AddDest(service, real(1), dest(3)),
+        Op::EditDest(service, real(1), dest(0)),
+        Op::AddDest(service, real(2), dest(1)),
+        Op::AddDest(service, real(3), dest(0)),
+    ];
+    assert_eq!(ops[1..], expected);
+    let mut have = Table::default();
+    for op in &ops {
+        apply(&mut have, op);
+    }
+    assert_eq!(have, want);
 }
