@@ -8,7 +8,8 @@
 # PAIRBEAT_REQUIRE_ALL=1, which continuous integration sets, that is a failure. The last line is `N passed, M failed`,
 # counting single tests and claims. Full logs: target/test-logs/STEP.log. RUNS (default 10) for the measurements,
 # SYNC_RUNS (default 1) and SYNC_METHOD (masq, or fullnat) for the open connections, PAIRBEAT_SIM_SEEDS (default 100000) for the simulator, SHARE (default 1/8:
-# every eighth file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of the differential.
+# every eighth file, from the first on; 1/1 is all) and ONLY (a pattern of names) for the files of differential and imported,
+# CASES (a directory) for other files of imported, of which all are played.
 set -euo pipefail
 self=$(realpath "${BASH_SOURCE[0]}")
 cd "$(dirname "$self")/.."
@@ -18,7 +19,7 @@ export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
 steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync stateless localnode watchdog faults differential)
-# Runs only where it is named: imported, for its thirteen files take some twenty minutes.
+# Runs only where it is named: imported.
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"
@@ -36,7 +37,7 @@ declare -A about=(
   [forwarding]="every forwarding method, followed packet by packet"
   [alone]="a director without a cluster: what it tells programs, and a file that changes"
   [tutorials]="what the tutorials of the field show, as their authors do it"
-  [imported]="the same keepalived.conf through keepalived and, imported, through pairbeat, the kernel's tables compared"
+  [imported]="the same keepalived.conf through keepalived and, imported, through pairbeat, the kernel's tables compared; share ${SHARE:-1/8}"
   [differential]="the same files through ldirectord and pairbeat, the kernel's tables compared; share ${SHARE:-1/8}"
   [serial]="heartbeats over a serial line of the virtual machine"
   [sync]="200 open connections across planned switches, ${SYNC_RUNS:-1} runs, a crash and the return"
@@ -48,9 +49,9 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=100 [alone]=60 [tutorials]=300 [imported]=240 [differential]=150 [serial]=90 [sync]=360 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=100 [alone]=60 [tutorials]=300 [imported]=150 [differential]=150 [serial]=90 [sync]=360 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1000 [alone]=300 [tutorials]=1500 [imported]=1500 [differential]=3600 [serial]=600 [sync]=1800 [stateless]=900 [localnode]=900 [watchdog]=600 [faults]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1000 [alone]=300 [tutorials]=1500 [imported]=3600 [differential]=3600 [serial]=600 [sync]=1800 [stateless]=900 [localnode]=900 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
 spoken=" lab-self story director forwarding alone tutorials imported differential serial sync stateless localnode watchdog faults measure "
 # Steps that may run two at a time; those that build, or keep both CPUs busy, are not among them.
@@ -168,11 +169,12 @@ step_tutorials() {
   in_lab "${most[tutorials]}" tutorials.sh
 }
 
-# In the virtual machine whatever this kernel has: its namespaces are named like those of the differential. CASES: a directory with other
-# files, which the machine sees where they are.
+# In the virtual machine whatever this kernel has: its namespaces are named like those of the differential. It sees CASES where they are.
 step_imported() {
   build_for_lab
-  LAB_VM=1 in_lab "${most[imported]}" imported.sh ONLY="${ONLY:-*}" ${CASES:+"CASES=$CASES"}
+  local share=1/8
+  [[ -z ${CASES:-} ]] || share=1/1
+  LAB_VM=1 in_lab "${most[imported]}" imported.sh ONLY="${ONLY:-*}" SHARE="${SHARE:-$share}" ${CASES:+"CASES=$CASES"}
 }
 
 # In virtual machines whatever this kernel has: ldirectord writes to /var. In two at a time, for an emulated one keeps one CPU busy.

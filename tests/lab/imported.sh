@@ -5,12 +5,14 @@
 #
 #   imported.sh [DIRECTORY]   needs root, IPVS, PAIRBEAT, PROBER, keepalived, openssl; see in_lab of common.sh
 #
-# DIRECTORY (default: CASES, or keepalived-cases beside this) holds NAME.conf files, and `exceptions` (see tables.sh). ONLY: a pattern
-# of names. SHARE: `1/2` plays every second file, from the first on.
+# DIRECTORY (default: CASES, or keepalived-cases beside this) holds the files, and `exceptions` (see tables.sh): each that has a
+# service or a VRRP instance is played; its name goes without `.conf`. ONLY: a pattern of names. SHARE: `1/2` plays every second
+# file, from the first on.
 #
 # Any file will do: the interfaces it names are made, with the addresses that it sends from, and whatever it names as a
-# `real_server` answers: with a page at each of its ports, and with one over TLS at that of an SSL_GET.
-# /run/imported/alive ADDRESS is a program for MISC_CHECK. Nobody else is there: both become the active node.
+# `real_server` answers: with a page at each of its ports, and with one over TLS at that of an SSL_GET. Of the file itself only that
+# is changed which says what a server has or who asks: see `prepare`. Nobody else is there: both become the active node. Where there
+# are no services the addresses are what is compared. What a file includes by a relative path is not found.
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 # shellcheck source=tests/lab/common.sh
@@ -23,7 +25,18 @@ cases=${1:-${CASES:-$here/keepalived-cases}}
 work=/run/imported
 them=keepalived
 declare -A server=() program=()
-interfaces=() sources=() served=() virtual='' all=()
+interfaces=() sources=() served=() virtual='' all=() quiet=''
+
+# The file as both will read it. A sum of a page becomes that of the page here, over TLS, where each answer is another, the
+# status 200; and every program of a MISC_CHECK one that looks whether the real server's address is there.
+prepare() {
+  awk -v page="$(md5sum <<<alive | cut -d ' ' -f 1)" -v program="$work/alive" '
+    $1 == "real_server" {address = $2}
+    $1 ~ /_GET$/ {tls = ($1 ~ /^SSL/)}
+    $1 == "digest" {sub(/digest.*/, tls ? "status_code 200" : "digest " page)}
+    $1 == "misc_path" {sub(/misc_path.*/, "misc_path \"" program " " address "\"")}
+    {print}' "$1"
+}
 
 # Reads the file, once, for processes are what costs in an emulated machine. In `interfaces` what it names; in `sources` an interface
 # and an address that it sends from; in `served` KIND ADDRESS PORT, where a port that only a checker knows is one more; in
@@ -49,6 +62,9 @@ understand() {
     $1 == "interface" {at = $2; print "interface", $2}
     $1 == "unicast_src_ip" {print "source", at, $2}
     {for (i = 2; i < NF; i++) if ($i == "dev") print "interface", $(i + 1)}
+    $1 == "track_interface" {tracked = 1}
+    $1 == "}" {tracked = 0}
+    tracked && $1 ~ /^[a-z]+[0-9.]+$/ {print "interface", $1}
     $1 == "virtual_server" {print "virtual", $2}
     $1 == "real_server" {address = $2; port = $3 + 0; serves(port, "page")}
     $1 ~ /_GET$|_CHECK$/ {tls = ($1 == "SSL_GET")}
@@ -63,7 +79,7 @@ understand() {
       for (i = 1; i <= n; i++) print "served", kinds[order[i]], order[i]
       printf "settled %d\n", (loop ? loop : 60) + (tries ? tries : 1) * (pause ? pause : 3) + limit + 2
     }')
-  mapfile -t all < <(printf '%s\n' "${served[@]}" | awk '!seen[$2]++ {print $2}')
+  mapfile -t all < <(printf '%s\n' "${served[@]}" | awk 'NF && !seen[$2]++ {print $2}')
   patience=$((settled * 3 + 30))
 }
 
@@ -116,13 +132,14 @@ goes() {
   [[ $virtual == *" $address "* ]] || ip -n "$side" address del "$(whole "$address")" dev lo
 }
 
-# All that is to be the same. Whether an IPv6 address is deprecated is not: docs/IMPORT.md says why.
+# All that is to be the same. Whether an IPv6 address is deprecated, and whether an address brings its network's route, is not:
+# docs/IMPORT.md says why. On `lo` are the real servers.
 table() {
   {
     inside "$1" ipvsadm -Sn
     inside "$1" ipvsadm -Ln --thresholds
     ip -n "$1" -oneline address show
-  } | sed -E -e 's/^[0-9]+: //' -e 's/\\.*//' -e 's/ (secondary|deprecated)//g' -e 's/ +/ /g' -e '/ fe80:/d' | sort
+  } | sed -E -e 's/^[0-9]+: //' -e 's/\\.*//' -e 's/ (secondary|deprecated|noprefixroute)//g' -e 's/ +/ /g' -e '/ fe80:/d' -e '/^lo /d' | sort
 }
 
 starts() {
@@ -152,15 +169,20 @@ import() {
   return 1
 }
 
-# A line of a real server has its address in hexadecimal digits.
-has_real_servers() {
+# keepalived is at work. A line of a real server has its address in hexadecimal digits.
+has_begun() {
   local text=()
+  if ((${#all[@]} == 0)); then
+    mapfile text <"/proc/${resident[theirs]}/net/fib_trie"
+    [[ ${text[*]} != "$quiet" ]]
+    return
+  fi
   mapfile text <"/proc/${resident[theirs]}/net/ip_vs"
   [[ ${text[*]} =~ '-> '[0-9A-F]{8}:|'-> '\[[0-9a-f] ]]
 }
 
 play() {
-  local address side
+  local side text=()
   wrong=0 tables=()
   import || { wrong=1; return; }
   for side in theirs ours; do
@@ -168,21 +190,28 @@ play() {
     ip netns exec "$side" sleep infinity &
     resident[$side]=$!
   done
+  mapfile text <"/proc/${resident[theirs]}/net/fib_trie"
+  quiet=${text[*]}
   starts theirs
   starts ours
-  wait_for "$patience" "$name: keepalived has a real server" has_real_servers || wrong=1
+  wait_for "$patience" "$name: keepalived has a real server, or where there is none an address" has_begun || wrong=1
   step start
-  has_real_servers || { bad "$name: two empty tables are nothing"; wrong=1; }
+  has_begun || { bad "$name: two empty tables are nothing"; wrong=1; }
+  ((${#all[@]} == 0)) || die_and_return
+  both stops
+  step stop
+  # Who notices nothing has the same table on both sides, too.
+  (($(different_tables) > (${#all[@]} ? 2 : 1))) || { bad "$name: nothing changes"; wrong=1; }
+}
+
+die_and_return() {
+  local address
   both goes "${all[0]}"
   step one-dies
   for address in "${all[@]:1}"; do both goes "$address"; done
   ((${#all[@]} == 1)) || step all-die
   for address in "${all[@]}"; do both comes "$address"; done
   step all-return
-  both stops
-  step stop
-  # Who notices nothing has the same table on both sides, too.
-  (($(different_tables) > 2)) || { bad "$name: nothing changes when servers die"; wrong=1; }
 }
 
 # The machines of both sides go with everything that runs there.
@@ -211,11 +240,14 @@ ip netns add wire
 headline "The same files through keepalived and pairbeat"
 failed=0 count=0 seen=0
 share=${SHARE:-1/1}
-for path in "$cases"/${ONLY:-*}.conf; do
+mapfile -t paths < <(grep -lE '^[[:space:]]*(virtual_server|vrrp_instance) ' "$cases"/*)
+for path in "${paths[@]}"; do
+  name=$(basename "$path" .conf) file=$work/$name.conf
+  # shellcheck disable=SC2053 # a pattern
+  [[ $name == ${ONLY:-*} ]] || continue
   seen=$((seen + 1))
   (((seen - ${share%/*}) % ${share#*/} == 0)) || continue
-  name=$(basename "$path" .conf) file=$work/$name.conf
-  cp "$path" "$file"
+  prepare "$path" >"$file"
   count=$((count + 1))
   understand
   play
