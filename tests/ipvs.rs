@@ -434,11 +434,12 @@ fn chosen(vip: u8) -> String {
     let known = std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn").unwrap();
     let mut seen: Vec<(String, char)> = Vec::new();
     for line in known.lines().skip(1) {
+        // Protocol, client, its port, virtual address, its port, server.
         let words: Vec<_> = line.split_whitespace().collect();
-        if words[3] != format!("0A0000{vip:02X}") {
-            continue;
+        let [_, _, port, to, _, server, ..] = words.as_slice() else { panic!("{line}") };
+        if *to == format!("0A0000{vip:02X}") {
+            seen.push(((*port).to_owned(), server.chars().last().unwrap()));
         }
-        seen.push((words[2].to_owned(), words[5].chars().last().unwrap()));
     }
     seen.sort();
     assert_eq!(seen.len(), 40, "{known}");
