@@ -9,7 +9,7 @@ use crate::config::diag::Diagnostic;
 use crate::config::{Config, ResourceKind};
 use crate::lvs::model::Director;
 use crate::lvs::prerequisites;
-use crate::lvs::settings::Values;
+use crate::lvs::settings::{Timeout, Values};
 use crate::names::DirectorName;
 
 /// Where IPVS has its settings under /proc/sys.
@@ -91,6 +91,9 @@ const IN_A_SWITCH: [(&str, &str); 1] = [("sloppy_tcp", "1")];
 pub struct Ipvs {
     /// `[ipvs.sysctl]`: what was written, by the names.
     pub sysctl: BTreeMap<&'static str, String>,
+    /// `timeouts`: how long the kernel remembers connections, in seconds, from 1 to
+    /// [`TIMEOUT_MAX`](crate::lvs::settings::TIMEOUT_MAX). One that is not written stays as it is found.
+    pub timeouts: BTreeMap<Timeout, u32>,
     /// What the ways of forwarding need of this machine's settings is set. Default false.
     pub prepare: bool,
 }
@@ -111,6 +114,8 @@ impl Config {
             wanted.extend(prerequisites::settings(&prerequisites::reached(services)));
         }
         wanted.extend(self.ipvs.sysctl.iter().map(|(name, value)| named((name, value))));
+        let timeouts = self.ipvs.timeouts.iter();
+        wanted.extend(timeouts.map(|(timeout, seconds)| (timeout.path(), seconds.to_string())));
         wanted
     }
 }
