@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, IPVS_SETTINGS};
 use crate::kernel::modules::Modules;
 use crate::kernel::routes::Routes;
 use crate::kernel::sysctl;
 use crate::lvs::director::ServiceView;
 use crate::lvs::model::Forwarding;
 use crate::lvs::prerequisites::{self, LOOKED_AT_MAX, Module, Reached, Route, RouteLack};
+use crate::lvs::settings::Timeout;
 
 /// For the services of a configuration; no settings where they are to be set anyway.
 pub(super) fn of_config(config: &Config) -> Vec<String> {
@@ -24,13 +25,19 @@ pub(super) fn of_config(config: &Config) -> Vec<String> {
     });
     let routes = of_routes(&reached).into_iter().map(|lack| lack.to_string());
     let modules = of_modules(&prerequisites::modules(services()));
-    settings
-        .into_iter()
-        .chain(routes)
-        .chain(nft)
-        .chain(modules)
-        .map(|lack| format!("note: {lack}"))
-        .collect()
+    let lacks = settings.into_iter().chain(absent(config)).chain(routes).chain(nft).chain(modules);
+    lacks.map(|lack| format!("note: {lack}")).collect()
+}
+
+/// Settings that are to be made and that this kernel does not have. As long as IPVS is not loaded, nobody
+/// knows.
+fn absent(config: &Config) -> Vec<String> {
+    if !sysctl::exists(IPVS_SETTINGS) {
+        return Vec::new();
+    }
+    let settings = config.kernel_settings().into_keys();
+    let absent = settings.filter(|path| Timeout::of(path).is_none() && !sysctl::exists(path));
+    absent.map(|path| format!("this kernel has no setting {}", path.replace('/', "."))).collect()
 }
 
 /// For the services of a running director, as lines. That tunnels carry less than their interface

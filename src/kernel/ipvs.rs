@@ -12,6 +12,7 @@ mod message;
 pub mod recorded;
 mod sync;
 mod thread;
+mod timeouts;
 
 use std::io;
 
@@ -190,6 +191,26 @@ impl Ipvs {
             Ok(()) => {}
         }
         Ok(results)
+    }
+
+    /// One order, and the errno that answers it.
+    fn order(
+        &mut self,
+        doing: &'static str,
+        command: u8,
+        write: impl FnOnce(&mut Batch),
+    ) -> Result<i32, KernelFault> {
+        let mut batch = Batch::default();
+        batch.message(self.head(command, REQUEST | ACK), write);
+        self.send(doing, &batch)?;
+        let mut answered = None;
+        self.receive(doing, |answer| {
+            if let Body::Status(errno) = answer.body {
+                answered = Some(errno);
+            }
+            Ok(if answered.is_some() { Go::Stop } else { Go::On })
+        })?;
+        answered.ok_or(KernelFault::Unreadable("the answer to an order"))
     }
 
     fn head(&mut self, command: u8, flags: u16) -> Head {

@@ -42,10 +42,12 @@ impl Found {
         [CONNTRACK, LIBERAL].into_iter().all(set)
     }
 
-    /// Sets both as they were.
+    /// Sets both as they were; one that stood was somebody else's, who may have taken it back meanwhile.
     pub(super) fn restore(&self) -> Result<(), SysctlError> {
-        let liberal = sysctl::write(LIBERAL, &self.liberal);
-        sysctl::write(CONNTRACK, &self.conntrack).and(liberal)
+        let found = [(LIBERAL, &self.liberal), (CONNTRACK, &self.conntrack)];
+        let ours = found.into_iter().filter(|(_, value)| *value != "1");
+        let done: Vec<_> = ours.map(|(name, value)| sysctl::write(name, value)).collect();
+        done.into_iter().collect()
     }
 }
 
