@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ACK, DUMP, Go, Ipvs, REQUEST, end_of_dump};
+use super::{DUMP, Go, Ipvs, REQUEST, end_of_dump};
 use crate::config::Sync;
 use crate::kernel::genl::{Batch, Body, attribute, text, u16_at, u32_at};
 use crate::lvs::fault::KernelFault;
@@ -18,6 +18,8 @@ use crate::lvs::fault::KernelFault;
 const NEW_DAEMON: u8 = 9;
 const DEL_DAEMON: u8 = 10;
 const GET_DAEMON: u8 = 11;
+/// What an order is about, for its faults.
+const CHANGING: &str = "changing the sync daemons";
 /// `IPVS_CMD_ATTR_DAEMON`.
 const DAEMON: u16 = 3;
 
@@ -141,7 +143,8 @@ impl Ipvs {
     /// # Errors
     /// [`SyncFault`].
     pub fn start_sync(&mut self, role: SyncRole, wanted: &Sync) -> Result<(), SyncFault> {
-        let errno = self.order(NEW_DAEMON, |batch| put(batch, role, wanted))?;
+        let answer = self.socket.order(CHANGING, NEW_DAEMON, |batch| put(batch, role, wanted));
+        let errno = answer.map_err(KernelFault::from)?;
         match errno {
             0 | libc::EEXIST => Ok(()),
             libc::ENODEV => Err(SyncFault::NoInterface(wanted.interface.clone())),
@@ -157,29 +160,14 @@ impl Ipvs {
     /// # Errors
     /// [`SyncFault`].
     pub fn stop_sync(&mut self, role: SyncRole) -> Result<(), SyncFault> {
-        let errno = self.order(DEL_DAEMON, |batch| {
+        let answer = self.socket.order(CHANGING, DEL_DAEMON, |batch| {
             batch.nest(DAEMON, |batch| batch.put_u32(attr::STATE, role.state()));
-        })?;
+        });
+        let errno = answer.map_err(KernelFault::from)?;
         match errno {
             0 | libc::ESRCH => Ok(()),
             errno => Err(SyncFault::Refused { role, errno }),
         }
-    }
-
-    /// One order, and the errno that answers it.
-    fn order(&mut self, command: u8, write: impl FnOnce(&mut Batch)) -> Result<i32, KernelFault> {
-        let doing = "changing the sync daemons";
-        let mut batch = Batch::default();
-        batch.message(self.head(command, REQUEST | ACK), write);
-        self.send(doing, &batch)?;
-        let mut answered = None;
-        self.receive(doing, |answer| {
-            if let Body::Status(errno) = answer.body {
-                answered = Some(errno);
-            }
-            Ok(if answered.is_some() { Go::Stop } else { Go::On })
-        })?;
-        answered.ok_or(KernelFault::Unreadable("the answer to an order"))
     }
 }
 
