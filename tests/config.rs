@@ -113,6 +113,9 @@ fn ipvs_summary(text: &mut String, config: &Config) {
     for (name, value) in &config.ipvs.sysctl {
         writeln!(text, "sysctl {name} {value}").unwrap();
     }
+    for (timeout, seconds) in &config.ipvs.timeouts {
+        writeln!(text, "timeout {} {seconds} s", timeout.word()).unwrap();
+    }
     if config.ipvs.prepare {
         writeln!(text, "prepare {:?}", config.kernel_settings()).unwrap();
     }

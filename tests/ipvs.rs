@@ -27,6 +27,7 @@ use pairbeat::lvs::model::{
 };
 use pairbeat::lvs::notify::Notify;
 use pairbeat::lvs::plan::{Op, ServiceSettings, apply, plan};
+use pairbeat::lvs::settings::{TIMEOUT_MAX, Timeout};
 use pairbeat::names::DirectorName;
 use pairbeat::time::Instant as Moment;
 
@@ -668,6 +669,31 @@ fn a_large_pool_fills_as_the_verdicts_come() {
         println!("500 verdicts, each with its order: {:?}", start.elapsed());
         assert!(turn.control.converged());
         assert_eq!(saved().len(), 501);
+    });
+}
+
+#[test]
+fn timeouts_of_connections_are_read_and_set_one_by_one_as_ipvsadm_has_them() {
+    let name = "timeouts_of_connections_are_read_and_set_one_by_one_as_ipvsadm_has_them";
+    in_namespace(name, || {
+        let shown = |tcp: u32, fin: u32, udp: u32| {
+            assert_eq!(
+                run("ipvsadm", &["-L", "--timeout"]).trim(),
+                format!("Timeout (tcp tcpfin udp): {tcp} {fin} {udp}")
+            );
+        };
+        let mut ipvs = Ipvs::open().unwrap();
+        let kernels = [(Timeout::Tcp, 900), (Timeout::TcpFin, 120), (Timeout::Udp, 300)];
+        assert_eq!(ipvs.timeouts().unwrap(), kernels.into());
+        ipvs.set_timeout(Timeout::TcpFin, 7).unwrap();
+        shown(900, 7, 300);
+        run("ipvsadm", &["--set", "60", "0", "0"]);
+        let changed = [(Timeout::Tcp, 60), (Timeout::TcpFin, 7), (Timeout::Udp, 300)];
+        assert_eq!(ipvs.timeouts().unwrap(), changed.into());
+        ipvs.set_timeout(Timeout::Tcp, TIMEOUT_MAX).unwrap();
+        shown(TIMEOUT_MAX, 7, 300);
+        assert!(ipvs.set_timeout(Timeout::Udp, u32::MAX).is_err());
+        shown(TIMEOUT_MAX, 7, 300);
     });
 }
 

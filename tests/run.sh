@@ -140,7 +140,7 @@ step_lab-tests() {
   binaries=$(build_lab_tests)
   (($(wc -w <<<"$binaries") == ${#lab_tests[@]})) || die "not every test of the lab is there: $binaries"
   for binary in $binaries; do
-    in_lab "${most[lab-tests]}" test.sh TEST_BINARY="$binary" PAIRBEAT_REQUIRE_ALL=1
+    PAIRBEAT_REQUIRE_ALL=1 in_lab "${most[lab-tests]}" test.sh TEST_BINARY="$binary"
   done
 }
 
@@ -244,12 +244,17 @@ end_step() {
   unset "running[$step]"
   took[$step]=$((SECONDS - begun[$step]))
   progress "$step" "$log" "$2" 0 >/dev/null
+  # Whoever prints it should have failed by itself.
+  if ((code == 0)) && [[ ${PAIRBEAT_REQUIRE_ALL:-} == 1 ]] && skipped "$log" >/dev/null; then
+    say "PAIRBEAT_REQUIRE_ALL=1 and this was skipped:" && skipped "$log"
+    code=1
+  fi
   count "$step" "$log" "$code"
   if ((code == 0)); then
     verdict[$step]=passed
-    ! grep -q SKIP "$log" || verdict[$step]="passed, with SKIPs"
+    ! skipped "$log" >/dev/null || verdict[$step]="passed, with SKIPs"
     say "${green}passed${plain} in $(minutes "${took[$step]}")"
-    grep SKIP "$log" | sort -u || true
+    skipped "$log" || true
     return
   fi
   verdict[$step]=FAILED
@@ -257,6 +262,9 @@ end_step() {
   [[ $spoken == *" $step "* ]] || tail -n 60 "$log"
   say "${red}FAILED${plain} ($code); the whole log: $log"
 }
+
+# What a step's log says could not run: lines that begin with SKIP, in colour or not.
+skipped() { grep -aE $'^[[:space:]]*(\e\\[[0-9;]*m)*SKIP' "$1" | sort -u; }
 
 announce() { headline "$1: ${about[$1]}  (about $(minutes "${usual[$1]}"))"; }
 

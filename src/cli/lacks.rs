@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::config::Config;
+use crate::config::{Config, IPVS_SETTINGS};
 use crate::kernel::routes::Routes;
 use crate::kernel::sysctl;
 use crate::lvs::director::ServiceView;
 use crate::lvs::model::Forwarding;
 use crate::lvs::prerequisites::{self, LOOKED_AT_MAX, Reached, Route, RouteLack};
+use crate::lvs::settings::Timeout;
 
 /// For the services of a configuration; no settings where they are to be set anyway.
 pub(super) fn of_config(config: &Config) -> Vec<String> {
@@ -21,7 +22,19 @@ pub(super) fn of_config(config: &Config) -> Vec<String> {
         "nft is not installed: full NAT can't do without (apt install nftables)".to_owned()
     });
     let routes = of_routes(&reached).into_iter().map(|lack| lack.to_string());
-    settings.into_iter().chain(routes).chain(nft).map(|lack| format!("note: {lack}")).collect()
+    let settings = settings.into_iter().chain(absent(config));
+    settings.chain(routes).chain(nft).map(|lack| format!("note: {lack}")).collect()
+}
+
+/// Settings that are to be made and that this kernel does not have. As long as IPVS is not loaded, nobody
+/// knows.
+fn absent(config: &Config) -> Vec<String> {
+    if !sysctl::exists(IPVS_SETTINGS) {
+        return Vec::new();
+    }
+    let settings = config.kernel_settings().into_keys();
+    let absent = settings.filter(|path| Timeout::of(path).is_none() && !sysctl::exists(path));
+    absent.map(|path| format!("this kernel has no setting {}", path.replace('/', "."))).collect()
 }
 
 /// For the services of a running director, as lines. That tunnels carry less than their interface

@@ -101,6 +101,7 @@ pub(super) fn finish(
     addresses(&draft, found);
     directors(&draft, found);
     ipvs::check_stateless(&draft, found);
+    ipvs::check_full_nat(&draft, found);
     families(&draft, found);
     unheld(&draft, found);
     unguarded(&draft, found);

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use crate::config::check::{Draft, DraftDirector, DraftGroup};
 use crate::config::diag::Diagnostic;
 use crate::config::{Config, ResourceKind};
-use crate::lvs::model::Director;
+use crate::lvs::model::{Director, Forwarding, VirtualService};
 use crate::lvs::prerequisites;
-use crate::lvs::settings::Values;
+use crate::lvs::settings::{Timeout, Values};
 use crate::names::DirectorName;
 
 /// Where IPVS has its settings under /proc/sys.
@@ -91,6 +91,9 @@ const IN_A_SWITCH: [(&str, &str); 1] = [("sloppy_tcp", "1")];
 pub struct Ipvs {
     /// `[ipvs.sysctl]`: what was written, by the names.
     pub sysctl: BTreeMap<&'static str, String>,
+    /// `timeouts`: how long the kernel remembers connections, in seconds, from 1 to
+    /// [`TIMEOUT_MAX`](crate::lvs::settings::TIMEOUT_MAX). One that is not written stays as it is found.
+    pub timeouts: BTreeMap<Timeout, u32>,
     /// What the ways of forwarding need of this machine's settings is set. Default false.
     pub prepare: bool,
 }
@@ -111,6 +114,8 @@ impl Config {
             wanted.extend(prerequisites::settings(&prerequisites::reached(services)));
         }
         wanted.extend(self.ipvs.sysctl.iter().map(|(name, value)| named((name, value))));
+        let timeouts = self.ipvs.timeouts.iter();
+        wanted.extend(timeouts.map(|(timeout, seconds)| (timeout.path(), seconds.to_string())));
         wanted
     }
 }
@@ -148,6 +153,24 @@ pub(super) fn check_stateless(draft: &Draft, found: &mut Vec<Diagnostic>) {
             let help = "leave the sync out, unless other services of the group need it";
             found.push(at.warning(message).with_help(help));
         }
+    }
+}
+
+/// Whether what is written takes from servers of full NAT what they need, which full NAT sets by itself.
+pub(super) fn check_full_nat(draft: &Draft, found: &mut Vec<Diagnostic>) {
+    if draft.ipvs.sysctl.get("conntrack").is_none_or(|value| value != "0") {
+        return;
+    }
+    let full_nat = |service: &VirtualService| {
+        service.servers().any(|real| matches!(real.forwarding, Forwarding::FullNat { .. }))
+    };
+    let services =
+        draft.directors.iter().flat_map(|it| it.director.services.iter().zip(&it.services));
+    for (service, at) in services.filter(|(service, _)| full_nat(service)) {
+        let message = format!("{:#} has servers of full NAT, and `conntrack` is 0", service.key);
+        let help =
+            "leave `conntrack` out of `[ipvs.sysctl]`: full NAT sets it to 1 while it needs it";
+        found.push(at.fault(message).with_help(help));
     }
 }
 

@@ -477,7 +477,7 @@ impl Core {
         };
         let (director, failures) = (self.director.clone(), self.failures.clone());
         let (guard, journal) = (self.guard.standing(), self.chronicle.status());
-        let sync = self.sync.status();
+        let (sync, refused) = (self.sync.status(), self.director.settings().refused());
         tokio::task::spawn_local(async move {
             let director = director.view().await;
             let seen = picture::Seen {
@@ -487,6 +487,7 @@ impl Core {
                 guard: &guard,
                 journal: &journal,
                 sync: sync.as_ref(),
+                refused: &refused,
             };
             send(reply, &picture::status(&seen, director.as_ref(), &hands));
         });

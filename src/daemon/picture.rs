@@ -38,6 +38,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) journal: &'a JournalStatus,
     /// The connection sync, where there is one.
     pub(crate) sync: Option<&'a SyncStatus>,
+    /// Settings that the kernel does not take or have.
+    pub(crate) refused: &'a [String],
 }
 
 /// What this machine lacks for the ways in which these are served.
@@ -49,7 +51,7 @@ fn lacks(services: &[ServiceView]) -> Vec<String> {
 
 /// The status of this node.
 pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &Hands) -> Status {
-    let Seen { config, view, failures, guard, journal, sync } = *seen;
+    let Seen { config, view, failures, guard, journal, sync, .. } = *seen;
     let held = hands.held();
     let (guard, guards) = guard.status();
     // For a moment after a reload the picture is older than the configuration.
@@ -95,6 +97,7 @@ pub(crate) fn status(seen: &Seen<'_>, director: Option<&DirectorView>, hands: &H
             .chain(warnings(view, director, journal))
             .chain(sync.and_then(out_of_sync))
             .chain(sync.and_then(unguarded))
+            .chain(seen.refused.iter().cloned())
             .collect(),
         refused: refused(view),
     }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -54,40 +55,33 @@ impl Switch<'_> {
         if let cold @ Outcome::Failed(_) = self.director.warm(WARM_MAX).await {
             return cold;
         }
-        let half = match peer {
-            Some(peer) => self.pass_on(peer).await,
+        let passing = match peer {
+            Some(peer) => Some(self.pass_on(peer).await),
             None => None,
         };
         let manner = Manner::Overlap { peer };
         let outcome = self.hands.perform(self.resource, Operation::Start, manner).await;
-        if let Some(half) = half {
-            let (director, pause) = (
-                self.director.clone(),
-                match outcome {
-                    Outcome::Done => pass_on(self.synced),
-                    Outcome::Failed(_) => Duration::ZERO,
-                },
-            );
-            tokio::task::spawn_local(async move {
-                sleep(pause).await;
-                half.end(director.ipvs()).await;
-                director.settings().switched().await;
-            });
+        if let (Some(passing), Outcome::Done) = (passing, &outcome) {
+            passing.end_after(pass_on(self.synced));
         }
         outcome
     }
 
     /// Begins to pass packets on to the peer.
-    async fn pass_on(&self, peer: IpAddr) -> Option<PassOn> {
-        self.director.settings().switches().await;
-        match PassOn::begin(self.ip, peer, self.director.ipvs()).await {
-            Ok(half) => Some(half),
-            Err(e) => {
-                warn!("connections that are open now will be cut: {e}");
-                self.director.settings().switched().await;
-                None
+    async fn pass_on(&self, peer: IpAddr) -> Passing {
+        let (director, ending, ip) = (self.director.clone(), self.director.clone(), self.ip);
+        let begin = async move {
+            director.settings().switches().await;
+            let half = PassOn::begin(ip, peer, director.ipvs()).await;
+            half.inspect_err(|e| warn!("connections that are open now will be cut: {e}")).ok()
+        };
+        Passing::begin(begin, async move |half: Option<PassOn>| {
+            if let Some(half) = half {
+                half.end(ending.ipvs()).await;
             }
-        }
+            ending.settings().switched().await;
+        })
+        .await
     }
 
     /// Gives the address away; the peer serves already. The `first` one of a group waits for the
@@ -117,6 +111,38 @@ impl Switch<'_> {
     }
 }
 
+/// What is set up in the kernel for a switch. It is a task of its own, which is not given up with the switch
+/// when that runs into its time limit: what has begun, even half-way, is ended.
+struct Passing(oneshot::Sender<Duration>);
+
+impl Passing {
+    /// Comes back when it has begun.
+    async fn begin<H: 'static>(
+        begin: impl Future<Output = H> + 'static,
+        end: impl AsyncFnOnce(H) + 'static,
+    ) -> Self {
+        let (told, pause) = oneshot::channel();
+        let (began, begun) = oneshot::channel();
+        tokio::task::spawn_local(async move {
+            let half = begin.await;
+            // Who has given up waiting has dropped the other end of `pause` as well.
+            let _given_up = began.send(());
+            if let Ok(pause) = pause.await {
+                sleep(pause).await;
+            }
+            end(half).await;
+        });
+        let passing = Self(told);
+        let _never_ends_without = begun.await;
+        passing
+    }
+
+    /// Ends it then. Without that it ends at once when this is dropped.
+    fn end_after(self, pause: Duration) {
+        let _task_ended = self.0.send(pause);
+    }
+}
+
 /// Removes what switches have set up in the kernel; without a director there is nothing.
 pub(super) async fn sweep(config: &Config, director: &DirectorHandle) {
     if config.directors.is_empty() {
@@ -124,5 +150,82 @@ pub(super) async fn sweep(config: &Config, director: &DirectorHandle) {
     }
     for ip in config.addresses() {
         handover::sweep(ip, director.ipvs()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::task::LocalSet;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Longest wait for what is to happen; for what is to be given up, the shortest.
+    const LONG: Duration = Duration::from_secs(20);
+    const SHORT: Duration = Duration::from_millis(20);
+
+    type Seen = Rc<RefCell<Vec<&'static str>>>;
+
+    /// Begins within `begin`.
+    async fn passing(seen: &Seen, begin: Duration) -> Passing {
+        let (began, ended) = (Rc::clone(seen), Rc::clone(seen));
+        let begin = async move {
+            sleep(begin).await;
+            began.borrow_mut().push("begun");
+        };
+        Passing::begin(begin, async move |()| ended.borrow_mut().push("ended")).await
+    }
+
+    async fn until_ended(seen: &Seen) {
+        let ended = async {
+            while !seen.borrow().ends_with(&["begun", "ended"]) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(LONG, ended).await.expect("it has never ended");
+    }
+
+    #[tokio::test]
+    async fn what_a_switch_has_begun_ends_when_the_switch_runs_into_its_time_limit() {
+        LocalSet::new()
+            .run_until(async {
+                let seen = Seen::default();
+                let switch = async {
+                    let passing = passing(&seen, Duration::ZERO).await;
+                    std::future::pending::<()>().await;
+                    passing.end_after(Duration::ZERO);
+                };
+                assert!(timeout(SHORT, switch).await.is_err());
+                until_ended(&seen).await;
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_half_way_at_the_time_limit_ends_too() {
+        LocalSet::new()
+            .run_until(async {
+                let seen = Seen::default();
+                assert!(timeout(SHORT, passing(&seen, SHORT * 10)).await.is_err());
+                until_ended(&seen).await;
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn after_a_switch_packets_are_passed_on_for_as_long_as_it_says() {
+        LocalSet::new()
+            .run_until(async {
+                let seen = Seen::default();
+                passing(&seen, Duration::ZERO).await.end_after(LONG * 100);
+                sleep(SHORT).await;
+                assert_eq!(*seen.borrow(), ["begun"]);
+                passing(&seen, Duration::ZERO).await.end_after(Duration::ZERO);
+                until_ended(&seen).await;
+            })
+            .await;
     }
 }

@@ -8,7 +8,9 @@ use crate::import::World;
 use crate::import::document::Table;
 use crate::import::model::{Pair, Real, Service, alone, is_usable, netmask, plain_check};
 use crate::import::remark::{At, Remarks};
+use crate::import::timeouts::Timeouts;
 use crate::lvs::model::{Checksum, Forwarding, Protocol, ServiceKey, WEIGHT_MAX};
+use crate::lvs::settings::Timeout;
 
 /// Persistence where `-p` has no number, in seconds (ipvsadm(8)).
 const PERSISTENT: u32 = 300;
@@ -19,6 +21,7 @@ const NAME: &str = "lvs";
 pub(super) fn read(path: &Path, world: &World<'_>, remarks: &mut Remarks) -> Result<Pair, String> {
     let text = world.text(path)?;
     let mut services: Vec<Service> = Vec::new();
+    let mut timeouts = Timeouts::default();
     for (number, line) in (1..).zip(text.lines()) {
         let at = At::new(path, number);
         let line = line.split('#').next().unwrap_or_default();
@@ -30,8 +33,10 @@ pub(super) fn read(path: &Path, world: &World<'_>, remarks: &mut Remarks) -> Res
             None => {}
             Some(&"-A" | &"--add-service") => service(&words, &at, &mut services, remarks),
             Some(&"-a" | &"--add-server") => server(&words, &at, &mut services, remarks),
+            Some(&"--set") => set(&words, &at, &mut timeouts, remarks),
             Some(_) => {
-                remarks.left_out(&at, format!("`{}`: only -A and -a are read", words.join(" ")))
+                let text = format!("`{}`: only -A, -a and --set are read", words.join(" "));
+                remarks.left_out(&at, text);
             }
         }
     }
@@ -42,7 +47,21 @@ pub(super) fn read(path: &Path, world: &World<'_>, remarks: &mut Remarks) -> Res
     if services.is_empty() {
         remarks.fill_in(&at, "no virtual service: there is nothing to do but heartbeats");
     }
-    Ok(alone(services, NAME, &at, remarks))
+    let mut pair = alone(services, NAME, &at, remarks);
+    pair.blocks.extend(timeouts.block());
+    Ok(pair)
+}
+
+/// `--set TCP TCPFIN UDP`
+fn set(words: &[&str], at: &At, timeouts: &mut Timeouts, remarks: &mut Remarks) {
+    match words {
+        [_, values @ ..] if values.len() == Timeout::ALL.len() => {
+            for (timeout, value) in Timeout::ALL.into_iter().zip(values) {
+                timeouts.take(timeout, value, at, remarks);
+            }
+        }
+        _ => remarks.left_out(at, format!("`{}`: not three timeouts", words.join(" "))),
+    }
 }
 
 /// The kernel's table knows no checks.

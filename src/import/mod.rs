@@ -17,6 +17,7 @@ mod piranha;
 mod remark;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ mod message;
 pub mod recorded;
 mod sync;
 mod thread;
+mod timeouts;
 
 pub use self::sync::{RunningSync, SyncFault, SyncRole};
 pub use self::thread::{IpvsHandle, ORDERS_WAITING_MAX, spawn};
@@ -141,6 +142,16 @@ impl Ipvs {
         Ok(results)
     }
 
+    /// One order, and the errno that answers it.
+    fn order(
+        &mut self,
+        doing: &'static str,
+        command: u8,
+        write: impl FnOnce(&mut Batch),
+    ) -> Result<i32, KernelFault> {
+        Ok(self.socket.order(doing, command, write)?)
+    }
+
     fn head(&mut self, command: u8, flags: u16) -> Head {
         self.socket.head(command, flags)
     }
@@ -178,6 +189,11 @@ fn dest(
     of: &ServiceKey,
 ) -> Result<(RealKey, DestEntry, ConnectionCount), KernelFault> {
     message::read_dest(attrs, of).ok_or(KernelFault::Unreadable("a real server"))
+}
+
+/// A refusal of the whole.
+fn fault(doing: &'static str, errno: i32) -> KernelFault {
+    socket::fault(doing, errno).into()
 }
 
 fn end_of_dump(doing: &'static str, answer: &Answer<'_>) -> Result<Go, KernelFault> {

@@ -22,6 +22,11 @@ pub fn read(name: &str) -> Result<String, SysctlError> {
     Ok(text.trim().to_owned())
 }
 
+/// Whether the kernel has a setting, or a directory of them.
+pub fn exists(name: &str) -> bool {
+    Path::new("/proc/sys").join(name).exists()
+}
+
 /// Writes a setting.
 ///
 /// # Errors

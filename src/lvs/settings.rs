@@ -9,8 +9,60 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// Settings by their path under /proc/sys, and their values, words with one blank between them.
+/// Settings by their path under /proc/sys, or that of a [`Timeout`], and their values, words with one blank
+/// between them.
 pub type Values = BTreeMap<String, String>;
+
+/// How long the kernel remembers a connection in which nothing moves: no file, IPVS tells and takes it over
+/// netlink (`IPVS_CMD_GET_CONFIG`, `IPVS_CMD_SET_CONFIG`), as `ipvsadm --set` does. One for all services of a
+/// network namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timeout {
+    /// A TCP connection that is established.
+    Tcp,
+    /// A TCP connection that one side has closed.
+    TcpFin,
+    /// What UDP has of connections.
+    Udp,
+}
+
+/// Longest of them, in seconds: the kernel counts them in an `int`, up to a thousand times a second.
+pub const TIMEOUT_MAX: u32 = 2_147_483;
+
+impl Timeout {
+    /// All of them, in the order of `ipvsadm --set`.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::TcpFin, Self::Udp];
+
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::TcpFin => "tcpfin",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// What it is called among [`Values`].
+    pub fn path(self) -> String {
+        format!("ipvs/timeouts/{}", self.word())
+    }
+
+    /// The one that is called so.
+    pub fn of(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|timeout| timeout.path() == path)
+    }
+}
+
+/// Settings of IPVS that the kernel changes by itself, from 1 to 2 and back, while memory is short.
+const DEFENCES: [&str; 3] = ["drop_entry", "drop_packet", "secure_tcp"];
+
+/// Settings that somebody else has changed since they stood so: as they are now.
+pub fn changed<'v>(stood: &Values, found: &'v Values) -> Vec<(&'v str, &'v str)> {
+    let by_itself = |path: &str| DEFENCES.iter().any(|name| path.ends_with(name));
+    let found = found.iter().filter(|(path, value)| stood.get(*path) != Some(*value));
+    let found = found.filter(|(path, _)| !by_itself(path));
+    found.map(|(path, value)| (path.as_str(), value.as_str())).collect()
+}
 
 /// What is to stand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -208,6 +260,37 @@ mod tests {
         world.value = "2".to_owned();
         assert_eq!(world.settle(&Wanted::default(), 3), "2");
         assert_eq!(world.kept, Kept::default());
+    }
+
+    #[test]
+    fn what_somebody_else_has_set_is_put_right_and_comes_back_at_the_end() {
+        let mut world = World::new("0");
+        world.settle(&wanted(Some("1"), false), 3);
+        world.value = "2".to_owned();
+        assert_eq!(world.settle(&wanted(Some("1"), false), 3), "1");
+        assert_eq!(world.settle(&Wanted::default(), 3), "2");
+    }
+
+    #[test]
+    fn what_has_changed_is_named_but_for_what_the_kernel_changes_by_itself() {
+        let values = |values: &[(&str, &str)]| -> Values {
+            values.iter().map(|(path, value)| ((*path).to_owned(), (*value).to_owned())).collect()
+        };
+        let stood =
+            values(&[("net/ipv4/vs/drop_entry", "1"), (PATH, "1"), ("ipvs/timeouts/udp", "9")]);
+        let found =
+            values(&[("net/ipv4/vs/drop_entry", "2"), (PATH, "0"), ("ipvs/timeouts/udp", "9")]);
+        assert_eq!(changed(&stood, &found), [(PATH, "0")]);
+        assert_eq!(changed(&Values::new(), &found), [("ipvs/timeouts/udp", "9"), (PATH, "0")]);
+        assert_eq!(changed(&stood, &Values::new()), []);
+    }
+
+    #[test]
+    fn a_timeout_is_known_by_what_it_is_called() {
+        for timeout in Timeout::ALL {
+            assert_eq!(Timeout::of(&timeout.path()), Some(timeout));
+        }
+        assert_eq!(Timeout::of("net/ipv4/vs/timeout_established"), None);
     }
 
     #[test]

@@ -77,7 +77,7 @@ wait_for() {
 kernel_has_ipvs() { [[ -e /proc/net/ip_vs ]] || { ((EUID == 0)) && modprobe -q ip_vs && [[ -e /proc/net/ip_vs ]]; } 2>/dev/null; }
 
 # in_lab SECONDS SCRIPT [NAME=VALUE...] runs a script of this directory where IPVS is: here, if this kernel
-# has it, or in the VM (with LAB_VM=1 in any case). What it writes to LAB_RESULTS stays. PAIRBEAT and PROBER are paths here; in the VM the
+# has it, or in the VM (with LAB_VM=1 in any case; whether everything is required, it knows there, too). What it writes to LAB_RESULTS stays. PAIRBEAT and PROBER are paths here; in the VM the
 # script finds copies in memory, as 9p would slow the first run of every page of them.
 in_lab() {
   local limit=$1 script=$2 here copy
@@ -91,7 +91,7 @@ in_lab() {
   fi
   # shellcheck disable=SC2016 # expanded in the guest
   copy='cp "$PAIRBEAT" /run/pairbeat-binary && cp "$PROBER" /run/prober && PAIRBEAT=/run/pairbeat-binary PROBER=/run/prober exec bash "$0"'
-  "$here/vm" -t "$limit" -w "$LAB_RESULTS" -- env "$@" PAIRBEAT="$PAIRBEAT" PROBER="$PROBER" \
+  "$here/vm" -t "$limit" -w "$LAB_RESULTS" -- env "$@" PAIRBEAT_REQUIRE_ALL="${PAIRBEAT_REQUIRE_ALL:-}" PAIRBEAT="$PAIRBEAT" PROBER="$PROBER" \
     LAB_RESULTS="$LAB_RESULTS" bash -c "$copy" "$here/$script"
 }
 

@@ -2,8 +2,8 @@
 # Two hundred established connections through IPVS by direct routing, each with a byte there and back every EVERY
 # milliseconds, a stateless service and no connection sync: a director's machine dies, the other one has never heard of
 # the connections; the first comes back with an empty table and takes the address back; and a planned switch. No connection may
-# break. And the settings of ip_vs that are written in pairbeat.toml: they stand as long as the directors run, and after
-# a crash what was there before is known.
+# break. And the settings of ip_vs that are written in pairbeat.toml, and its timeouts: they stand as long as the directors
+# run, also where somebody changes them by hand, and after a crash what was there before is known.
 #
 #   stateless.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh. EVERY (default 500).
 set -euo pipefail
@@ -18,7 +18,7 @@ source "$here/nodes.sh"
 : "${PAIRBEAT:?the binary}" "${PROBER:?the prober binary}"
 every=${EVERY:-500} connections=200 broken=0 longest=0
 
-# configure SETTINGS...: the pair, with these lines of [ipvs.sysctl].
+# configure TIMEOUTS SETTINGS...: the pair, with these timeouts of [ipvs] and these lines of [ipvs.sysctl].
 configure() {
   nodes_configure_toml <<CONFIG
 [[director.web.service]]
@@ -27,13 +27,18 @@ profile = "stateless"
 real = ["192.168.2.106", "192.168.2.107"]
 check = { type = "connect", interval = "1s", timeout = "1s" }
 
+[ipvs]
+timeouts = { $1 }
+
 [ipvs.sysctl]
-$(printf '%s\n' "$@")
+$(printf '%s\n' "${@:2}")
 CONFIG
 }
 
 setting() { lab_exec "$1" sysctl -n "net.ipv4.vs.$2"; }
 set_to() { [[ $(setting "$1" "$2") == "$3" ]]; }
+# timeouts NODE TCP TCPFIN UDP
+timeouts() { [[ $(lab_exec "$1" ipvsadm -L --timeout) == "Timeout (tcp tcpfin udp): $2 $3 $4" ]]; }
 both() { "$1" server101 "${@:2}" && "$1" server105 "${@:2}"; }
 known() { lab_exec "$1" ipvsadm -Lnc | grep -c ESTABLISHED || true; }
 knows_all() { (($(known "$1") >= connections)); }
@@ -43,15 +48,17 @@ shared_out() { local each; for each in 106 107; do (($(lab_exec "$1" ipvsadm -Ln
 
 start() {
   headline "A pair with a stateless service"
-  configure "conn_reuse_mode = 0" "sync_retries = 2"
+  configure 'tcp = "20m", udp = "1m"' "conn_reuse_mode = 0" "sync_retries = 2"
   for host in rs106 rs107; do
     lab_serve "$host" "echo-$host" "$PROBER" echo 0.0.0.0:7
   done
+  claim "the kernel's timeouts are its own" both timeouts 900 120 300
   node_start server101
   node_start server105
   wait_for 30 "server101 active, server105 standby" nodes_settled server101 || die "without that there is nothing to test"
   claim "packets of unknown connections are scheduled, on both" wait_for 5 "sloppy_tcp" both set_to sloppy_tcp 1
   claim "what is written for ip_vs stands, on both" wait_for 5 "the settings" written_stands
+  claim "and so do the timeouts, but for the one that is not written" wait_for 5 "the timeouts" both timeouts 1200 120 60
   hold_begin 7 "$connections" "$every"
   hold_ready 7 || die "no connections"
   claim "both real servers have connections" shared_out server101
@@ -85,18 +92,29 @@ passes_nothing_on() { [[ $(lab_exec "$1" ipvsadm -Ln) != *FWM* ]]; }
 
 settings() {
   headline "The settings of ip_vs"
-  configure "conn_reuse_mode = 0" "nat_icmp_send = true"
+  # No machine has that processor: the kernel refuses it.
+  configure 'tcp = "25m", tcpfin = "30s"' "conn_reuse_mode = 0" "nat_icmp_send = true" 'est_cpulist = "9999"'
   for node in "${NODES[@]}"; do node_ask "$node" reload >"$LAB_RUN/log/reload-$node" 2>&1 || bad "reload: $(tail -1 "$LAB_RUN/log/reload-$node")"; done
   claim "a reload gives back what is no longer written, and sets what is new" wait_for 5 "the settings" reloaded
+  claim "and so it is with the timeouts" wait_for 5 "the timeouts" both timeouts 1500 30 300
+  claim "what the kernel refuses stands in the status" says_refused
+  lab_exec server105 ipvsadm --set 77 0 0
+  lab_exec server105 sysctl -qw net.ipv4.vs.conn_reuse_mode=1
+  claim "what somebody changes by hand is set again" wait_for 30 "the settings" set_again
   node_crash server101 "$LAB_RUN/marks"
-  claim "a crash leaves them" set_to server101 conn_reuse_mode 0
+  claim "a crash leaves them" left_by_crash
   node_start server101
   wait_for 30 "server101 again" nodes_settled server105 || return
   claim "both end" nodes_end
   claim "everything is as before the first start" wait_for 5 "the settings" as_before
+  claim "the timeouts too" timeouts server101 900 120 300
+  claim "but for the one that somebody has set since" timeouts server105 77 120 300
 }
 
 reloaded() { both set_to nat_icmp_send 1 && both set_to sync_retries 0 && both set_to conn_reuse_mode 0; }
+says_refused() { [[ $(node_ask server101 status) == *"net/ipv4/vs/est_cpulist"* ]]; }
+set_again() { timeouts server105 1500 30 300 && set_to server105 conn_reuse_mode 0; }
+left_by_crash() { set_to server101 conn_reuse_mode 0 && timeouts server101 1500 30 300; }
 as_before() { both set_to conn_reuse_mode 1 && both set_to nat_icmp_send 0 && both set_to sloppy_tcp 0 && both set_to expire_nodest_conn 0; }
 nodes_end() {
   local node

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::diag::nearest;
 use crate::config::ipvs::{Ipvs, Range, SETTINGS, TEXT_MAX};
 use crate::config::toml::walk::{Fields, Item, Walk};
+use crate::lvs::settings::{TIMEOUT_MAX, Timeout};
 
 /// The section.
 pub(super) fn read(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Ipvs {
@@ -12,8 +13,30 @@ pub(super) fn read(item: Option<Item<'_>>, walk: &mut Walk<'_>) -> Ipvs {
     let settings = fields.take("sysctl").and_then(|item| item.fields(walk));
     let sysctl = settings.map(|fields| sysctl(fields, walk)).unwrap_or_default();
     let prepare = fields.take("prepare").and_then(|item| item.boolean(walk));
+    let times = fields.take("timeouts").and_then(|item| item.fields(walk));
+    let timeouts = times.map(|fields| timeouts(fields, walk)).unwrap_or_default();
     fields.finish(walk);
-    Ipvs { sysctl, prepare: prepare.unwrap_or_default() }
+    Ipvs { sysctl, timeouts, prepare: prepare.unwrap_or_default() }
+}
+
+fn timeouts(mut fields: Fields<'_>, walk: &mut Walk<'_>) -> BTreeMap<Timeout, u32> {
+    let mut found = BTreeMap::new();
+    for timeout in Timeout::ALL {
+        let Some(item) = fields.take(timeout.word()) else { continue };
+        let Some(time) = item.time(walk) else { continue };
+        match u32::try_from(time.as_secs()) {
+            Ok(seconds @ 1..=TIMEOUT_MAX) if time.subsec_nanos() == 0 => {
+                found.insert(timeout, seconds);
+            }
+            _ => {
+                let message = format!("whole seconds, at least 1s and at most {TIMEOUT_MAX}s");
+                let help = "one that is left out stays as it is";
+                walk.faults.fault(item.span, message).help(help);
+            }
+        }
+    }
+    fields.finish(walk);
+    found
 }
 
 fn sysctl(mut fields: Fields<'_>, walk: &mut Walk<'_>) -> BTreeMap<&'static str, String> {

@@ -15,6 +15,8 @@ use std::path::Path;
 use crate::import::World;
 use crate::import::model::Pair;
 use crate::import::remark::{At, Remarks};
+use crate::import::timeouts::Timeouts;
+use crate::lvs::settings::Timeout;
 use lines::Node;
 use lvs::Lvs;
 use vrrp::Instance;
@@ -32,6 +34,8 @@ struct View {
     together: Vec<(At, String, Vec<String>)>,
     /// `lvs_sync_daemon`: interface and id, and the table of its settings.
     sync: Option<vrrp::Sync>,
+    /// `lvs_timeouts`.
+    timeouts: Timeouts,
     lvs: Lvs,
 }
 
@@ -90,6 +94,7 @@ fn view(
         instances: Vec::new(),
         together: Vec::new(),
         sync: None,
+        timeouts: Timeouts::default(),
         lvs: Lvs::default(),
     };
     // A virtual server may name a group of addresses that stands below it.
@@ -114,7 +119,24 @@ fn global(view: &mut View, node: &Node, remarks: &mut Remarks) {
         match line.keyword() {
             "router_id" => view.router = line.word(1).map(str::to_owned),
             "lvs_sync_daemon" => view.sync = vrrp::sync(line, remarks).or(view.sync.take()),
+            "lvs_timeouts" => timeouts(&mut view.timeouts, line, remarks),
             _ => table::rest(Place::Global, line, remarks),
+        }
+    }
+}
+
+/// `[tcp N] [tcpfin N] [udp N]`
+fn timeouts(known: &mut Timeouts, line: &Node, remarks: &mut Remarks) {
+    let mut words = line.words.iter().skip(1).map(String::as_str).peekable();
+    if words.peek().is_none() {
+        remarks.left_out(&line.at, format!("`{}` names no timeout", line.text()));
+    }
+    while let Some(word) = words.next() {
+        match Timeout::ALL.into_iter().find(|timeout| timeout.word() == word) {
+            Some(timeout) => {
+                known.take(timeout, words.next().unwrap_or_default(), &line.at, remarks);
+            }
+            None => remarks.left_out(&line.at, format!("`{word}` is none of `lvs_timeouts`")),
         }
     }
 }

@@ -68,6 +68,11 @@ pub(super) fn of(
     }
     missing(&first, second, remarks);
     sync(&mut pair, &first, remarks);
+    pair.blocks.extend(first.timeouts.block());
+    if let Some(second) = second.filter(|second| second.timeouts != first.timeouts) {
+        let text = "`lvs_timeouts` of this node are not the first one's, which count for both";
+        remarks.changed(&second.at, text);
+    }
     directors(&mut pair, first, &held, remarks);
     pair.groups.retain(|group| !group.resources.is_empty());
     pair

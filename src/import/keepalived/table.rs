@@ -114,7 +114,7 @@ const ROWS: &[Rows] = &[
          smtp_alert_vrrp smtp_alert_checker no_email_faults no_checker_emails",
         MAIL,
     ),
-    left(Global, "lvs_timeouts", KERNEL),
+    taken(Global, "lvs_timeouts", "`timeouts` of `[ipvs]`; 0 leaves one as it is"),
     left(
         Global,
         "lvs_flush lvs_flush_on_stop lvs_flush_onstop",

@@ -202,7 +202,8 @@ pub(in crate::kernel) fn end_of_dump(
     }
 }
 
-fn fault(doing: &'static str, errno: i32) -> Fault {
+/// An errno that refuses the whole.
+pub(in crate::kernel) fn fault(doing: &'static str, errno: i32) -> Fault {
     match errno {
         libc::ENOENT | libc::EOPNOTSUPP => Fault::Absent,
         libc::EPERM | libc::EACCES => Fault::NotPermitted,

@@ -18,8 +18,8 @@ use crate::lvs::fault::KernelFault;
 const NEW_DAEMON: u8 = 9;
 const DEL_DAEMON: u8 = 10;
 const GET_DAEMON: u8 = 11;
-/// What an order is about, for its faults.
-const CHANGING: &str = "changing the sync daemons";
+/// For faults.
+const DOING: &str = "changing the sync daemons";
 /// `IPVS_CMD_ATTR_DAEMON`.
 const DAEMON: u16 = 3;
 
@@ -143,8 +143,7 @@ impl Ipvs {
     /// # Errors
     /// [`SyncFault`].
     pub fn start_sync(&mut self, role: SyncRole, wanted: &Sync) -> Result<(), SyncFault> {
-        let answer = self.socket.order(CHANGING, NEW_DAEMON, |batch| put(batch, role, wanted));
-        let errno = answer.map_err(KernelFault::from)?;
+        let errno = self.order(DOING, NEW_DAEMON, |batch| put(batch, role, wanted))?;
         match errno {
             0 | libc::EEXIST => Ok(()),
             libc::ENODEV => Err(SyncFault::NoInterface(wanted.interface.clone())),
@@ -160,10 +159,9 @@ impl Ipvs {
     /// # Errors
     /// [`SyncFault`].
     pub fn stop_sync(&mut self, role: SyncRole) -> Result<(), SyncFault> {
-        let answer = self.socket.order(CHANGING, DEL_DAEMON, |batch| {
+        let errno = self.order(DOING, DEL_DAEMON, |batch| {
             batch.nest(DAEMON, |batch| batch.put_u32(attr::STATE, role.state()));
-        });
-        let errno = answer.map_err(KernelFault::from)?;
+        })?;
         match errno {
             0 | libc::ESRCH => Ok(()),
             errno => Err(SyncFault::Refused { role, errno }),

@@ -157,3 +157,16 @@ fn a_sync_daemon_reads_as_it_was_written() {
         }
     }
 }
+
+#[test]
+fn a_timeout_reads_as_it_was_written_and_one_that_is_cut_not_at_all() {
+    use crate::lvs::settings::Timeout;
+    let attrs = body(|batch| {
+        timeouts::put(batch, Timeout::Udp, 300);
+        timeouts::put(batch, Timeout::Tcp, 900);
+    });
+    assert_eq!(timeouts::read(&attrs), [(Timeout::Tcp, 900), (Timeout::Udp, 300)].into());
+    let cut = attrs.get(..attrs.len() - 2).unwrap();
+    assert_eq!(timeouts::read(cut), [(Timeout::Udp, 300)].into());
+    assert_eq!(timeouts::read(&[]), [].into());
+}
