@@ -129,7 +129,7 @@ fn the_unit_for_systemd_says_what_the_command_line_takes() {
     let words = |key: &str, mode: &str, instance: &str| {
         let line = unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         let words = line.strip_prefix("=/usr/sbin/pairbeat realserver ").unwrap();
-        words.replace("${MODE}", mode).replace("%i", instance)
+        words.replace("${MODE}", mode).replace("$OVER", "").replace("%i", instance)
     };
     let mode = unit.lines().find_map(|line| line.strip_prefix("Environment=MODE=")).unwrap();
     let before = rig.everything();

@@ -52,6 +52,8 @@ const SIDEWAYS: &[(&str, &str, &[&str])] = &[
     ("status", "lvs", &[]),
     ("status", "engine", &[]),
     ("journal", "cluster", &[]),
+    // The director's words for how packets are forwarded.
+    ("realserver", "lvs", &["model"]),
     ("import", "config", &[]),
     // One facility of the system each, without any policy.
     ("link", "sys", &[]),

@@ -1,6 +1,6 @@
-//! `pairbeat realserver up --mode ipip` behind a director of the kernel's IPVS.
+//! `pairbeat realserver up` in each kind of tunnel behind a director of the kernel's IPVS.
 //!
-//! Needs root, ip_vs, ipip and ip6_tunnel, so it runs in the lab. What is missing prints SKIP, and fails when
+//! Needs root, ip_vs and the tunnels' modules, so it runs in the lab. What is missing prints SKIP, and fails when
 //! `PAIRBEAT_REQUIRE_ALL=1`.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -31,12 +31,16 @@ use prepared::{Rig, VIP, VIP6};
 
 const PORT: u16 = 8080;
 
+const MODULES: [&str; 6] = ["ip_vs", "ipip", "ip6_tunnel", "ip_gre", "ip6_gre", "fou"];
+
 fn rig(name: &str) -> Option<Rig> {
     let there = |module: &str| {
         Command::new("modprobe").args(["-n", "-q", module]).status().is_ok_and(|it| it.success())
     };
-    let all = ["ip_vs", "ipip", "ip6_tunnel"].into_iter().all(there);
-    needs::met(all, "the modules ip_vs, ipip and ip6_tunnel").then(|| Rig::new(name)).flatten()
+    let all = MODULES.into_iter().all(there);
+    needs::met(all, &format!("the modules {}", MODULES.join(", ")))
+        .then(|| Rig::new(name))
+        .flatten()
 }
 
 /// `ipvsadm` on the director.
@@ -134,4 +138,55 @@ fn a_change_of_mode_moves_the_address() {
     rig.well(&format!("up {VIP}"));
     assert!(rig.server().ip("addr show dev lo").contains(VIP));
     assert!(!rig.server().ip("addr show dev tunl0").contains(VIP));
+}
+
+#[test]
+fn in_every_kind_of_tunnel_both_families_are_served_and_down_takes_it_all_back() {
+    let Some(rig) = rig("kinds") else { return };
+    // Their devices are in every namespace from then on. Not the one for UDP: nothing of it is seen
+    // before, and `up` is to load it.
+    sh("modprobe -a ipip ip6_tunnel ip_gre ip6_gre");
+    rig.set("all.rp_filter", "1");
+    for (mode, method) in [
+        ("gue", "--tun-type gue --tun-port 6080 --tun-nocsum"),
+        ("gre", "--tun-type gre --tun-nocsum"),
+        ("gre,csum", "--tun-type gre --tun-csum"),
+    ] {
+        // The kernel keeps how a device has been used: settings of the first time.
+        rig.well(&format!("up --mode {mode} {VIP} {VIP6}"));
+        rig.well("down");
+        let before = rig.everything();
+        for (service, server) in [(VIP, "192.168.2.105"), ("[fd00:2::110]", "[fd00:2::105]")] {
+            ipvsadm(&rig, &format!("-A -t {service}:{PORT} -s rr"));
+            ipvsadm(&rig, &format!("-a -t {service}:{PORT} -r {server}:{PORT} -i {method}"));
+        }
+        rig.well(&format!("up --mode {mode} {VIP} {VIP6}"));
+        assert_eq!(rig.well(&format!("up --mode {mode} {VIP} {VIP6}")), "already so\n");
+        for (vip, client) in [(VIP, "192.168.2.7"), (VIP6, "fd00:2::7")] {
+            assert_eq!(visit(&rig, vip), format!("{client} to {vip}"), "{mode}");
+        }
+        let said = rig.well("status");
+        assert_eq!(said.matches("  ready, ").count(), 2, "{said}");
+        rig.well("down");
+        rig.is_as(&before, mode);
+        assert_eq!(sh(&format!("ip netns exec {} ip fou show", rig.server().name())), "", "{mode}");
+        ipvsadm(&rig, "-C");
+    }
+}
+
+#[test]
+fn a_port_that_another_program_has_is_said_and_nothing_is_left() {
+    let Some(rig) = rig("taken") else { return };
+    let before = rig.everything();
+    let socket = rig.server().run(|| async { std::net::UdpSocket::bind("0.0.0.0:6080").unwrap() });
+    let (code, _, errors) = rig.call(&format!("up --mode gue {VIP}"));
+    assert!(code == 1 && errors.contains("UDP port 6080 over IPv4: the port is taken"), "{errors}");
+    assert_eq!(without_tunnels(&rig.everything()), without_tunnels(&before));
+    drop(socket);
+    rig.well(&format!("up --mode gue {VIP}"));
+    // What `status` says when somebody closes the port.
+    sh(&format!("ip netns exec {} ip fou del port 6080", rig.server().name()));
+    let (code, said, _) = rig.call("status");
+    assert!(code == 1 && said.contains("UDP port 6080 over IPv4 takes no GUE"), "{said}");
+    rig.well("down");
 }

@@ -15,8 +15,9 @@ use super::out;
 use crate::config::{is_interface, unfit_vip};
 use crate::daemon::Paths;
 use crate::daemon::realserver::{self as hands, Done, RealServerError, Report};
+use crate::lvs::model::{Forwarding, NotForwarding};
 use crate::realserver::standing::{Answer, Proof, State};
-use crate::realserver::{Mode, Place, VIPS_MAX, Vips};
+use crate::realserver::{Mode, Outer, Place, VIPS_MAX, Vips};
 
 /// Of `status --json`.
 const VERSION: u32 = 1;
@@ -65,23 +66,30 @@ pub(super) struct Which {
 /// How packets come, and where the virtual IPs go.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Placed {
-    /// How the director forwards
-    #[arg(long, value_name = "MODE", default_value = "gate")]
-    mode: Word,
-    /// The interface that gets the virtual IPs [default: lo for gate, tunl0 or ip6tnl0 for ipip, gre0 or ip6gre0 for gre]
+    /// How the director forwards, in its own word: gate, ipip, gue, gue:PORT, gre or gre,csum
+    #[arg(long, value_name = "MODE", default_value = "gate", value_parser = mode)]
+    mode: Mode,
+    /// What a tunnel's outer packets are, where they are not of the virtual IP's family
+    #[arg(long, value_name = "FAMILY")]
+    over: Option<FamilyWord>,
+    /// The interface that gets the virtual IPs [default: lo for gate, else the tunnel device of the
+    /// mode: docs/REALSERVER.md]
     #[arg(long, value_name = "NAME", value_parser = interface)]
     interface: Option<String>,
 }
 
-/// A mode, as typed.
+/// An address family, as typed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Word {
-    /// Direct routing (LVS-DR)
-    Gate,
-    /// IP in IP (LVS-TUN)
-    Ipip,
-    /// Generic routing encapsulation, without checksums
-    Gre,
+enum FamilyWord {
+    /// IPv4
+    Ipv4,
+    /// IPv6
+    Ipv6,
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    let forwarding: Forwarding = text.parse().map_err(|why: NotForwarding| why.to_string())?;
+    Mode::try_from(forwarding).map_err(|why| why.to_string())
 }
 
 fn vip(text: &str) -> Result<IpAddr, String> {
@@ -111,14 +119,21 @@ impl Which {
     }
 
     fn placed(&self, place: &Placed) -> Result<Vips, Vec<String>> {
-        let mode = match place.mode {
-            Word::Gate => Mode::Gate,
-            Word::Ipip => Mode::Ipip,
-            Word::Gre => Mode::Gre,
-        };
-        let at = |vip: IpAddr| match &place.interface {
-            Some(interface) => Place { mode, interface: interface.clone() },
-            None => Place::usual(mode, vip),
+        let over = place.over.map(|word| match word {
+            FamilyWord::Ipv4 => Outer::Ipv4,
+            FamilyWord::Ipv6 => Outer::Ipv6,
+        });
+        if place.mode == Mode::Gate && over.is_some() {
+            return Err(vec![
+                "--over is for tunnels: `--mode gate` has no outer packet".to_owned(),
+            ]);
+        }
+        let at = |vip: IpAddr| {
+            let usual = Place::usual(place.mode, over, vip);
+            match &place.interface {
+                Some(interface) => Place { interface: interface.clone(), ..usual },
+                None => usual,
+            }
         };
         Ok(self.all()?.into_iter().map(|vip| (vip, at(vip))).collect())
     }
@@ -240,13 +255,7 @@ fn in_words(report: &Report) {
         out::line("no virtual IP is prepared here");
     }
     for one in &report.standing {
-        out::line(&format!(
-            "{}  {}, {} on {}",
-            one.vip,
-            one.state(),
-            one.place.mode,
-            one.place.interface
-        ));
+        out::line(&format!("{}  {}, {}", one.vip, one.state(), one.place));
         one.missing.iter().for_each(|missing| out::line(&format!("  missing: {missing}")));
         if let Some(prefix) = one.wide {
             out::line(&format!(
@@ -309,6 +318,7 @@ fn in_json(report: &Report, state: State) -> Value {
                 "vip": one.vip,
                 "mode": one.place.mode,
                 "interface": one.place.interface,
+                "over": one.place.over,
                 "state": one.state().to_string(),
                 "held": one.held,
                 "missing": texts(&one.missing),

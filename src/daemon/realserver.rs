@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::Address;
 use crate::daemon::Paths;
 use crate::kernel::addr::{AddressError, Addresses};
+use crate::kernel::fou::{self, Fou, FouError};
 use crate::kernel::links::Links;
 use crate::kernel::selftest::{self, Card};
 use crate::kernel::sysctl::{self, SysctlError};
@@ -61,6 +62,9 @@ pub enum RealServerError {
         /// The kernel's reason.
         source: AddressError,
     },
+    /// A port for GUE.
+    #[error(transparent)]
+    Fou(#[from] FouError),
     /// A setting.
     #[error("{0}; is this root, and /proc/sys writable?")]
     Setting(#[from] SysctlError),
@@ -79,9 +83,10 @@ pub enum RealServerError {
 fn module(kind: Tunnel) -> &'static str {
     match kind {
         Tunnel::Ipip => "ipip",
-        Tunnel::Ip6tnl => "ip6_tunnel",
-        Tunnel::Gre => "ip_gre",
-        Tunnel::Ip6gre => "ip6_gre",
+        Tunnel::Ip6tnl | Tunnel::AnyInIp6 => "ip6_tunnel",
+        Tunnel::Sit => "sit",
+        Tunnel::Gre | Tunnel::GreChecksum => "ip_gre",
+        Tunnel::Ip6gre | Tunnel::Ip6greChecksum => "ip6_gre",
     }
 }
 
@@ -287,7 +292,11 @@ impl Machine {
             Some((setting, value))
         });
         let settings = settings.collect();
-        Ok(Found { ports, held, settings })
+        let receivers = match kept.concerns_gue(vips) {
+            true => fou::ports()?,
+            false => BTreeSet::new(),
+        };
+        Ok(Found { ports, held, settings, receivers })
     }
 
     async fn obey(&self, step: &Step, found: &Found) -> Result<(), RealServerError> {
@@ -297,6 +306,8 @@ impl Machine {
                 let made = self.links.create(interface, *kind).await;
                 made.map_err(|source| RealServerError::Tunnel { kind: *kind, source })?;
             }
+            Step::Open(receiver) => Fou::open().await?.add(*receiver)?,
+            Step::Close(receiver) => Fou::open().await?.remove(*receiver)?,
             Step::Raise(interface) => self.links.raise(interface).await?,
             Step::Lower(interface) => self.links.lower(interface).await?,
             Step::Delete(interface) => {

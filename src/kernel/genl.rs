@@ -1,9 +1,11 @@
 //! Generic netlink as bytes: messages written into one buffer, and read out of one.
 //!
-//! Knows no family and does no IO. Our own and not neli's types, because a batch of a thousand
+//! Knows no family and does no IO, but for [`socket`]. Our own and not neli's types, because a batch of a thousand
 //! IPVS orders spends most of its time in a general encoder (measured: four times what the kernel
 //! needs), and because nothing here can fail. Layout: `struct nlmsghdr`, `struct genlmsghdr`,
 //! `struct nlattr` of linux/netlink.h and linux/genetlink.h; all in host byte order.
+
+pub(super) mod socket;
 
 /// `sizeof(struct nlmsghdr)`.
 const MESSAGE_HEAD: usize = 16;

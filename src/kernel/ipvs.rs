@@ -5,7 +5,7 @@
 //! table is `lvs`'s business; here nothing is decided and nothing retried.
 //!
 //! ```text
-//! Ipvs ── socket: neli   ── bytes: kernel::genl   ── IPVS attributes: message
+//! Ipvs ── socket: kernel::genl::socket   ── bytes: kernel::genl   ── IPVS attributes: message
 //! ```
 
 mod message;
@@ -14,15 +14,10 @@ mod sync;
 mod thread;
 mod timeouts;
 
-use std::io;
-
-use neli::consts::socket::{Msg, NlFamily};
-use neli::socket::NlSocket;
-use neli::utils::Groups;
-
 pub use self::sync::{RunningSync, SyncFault, SyncRole};
 pub use self::thread::{IpvsHandle, ORDERS_WAITING_MAX, spawn};
-use crate::kernel::genl::{Answer, Batch, Body, Head, answers, attribute, u16_at};
+use crate::kernel::genl::socket::{ACK, DUMP, Fault, Go, REQUEST, Received, Socket};
+use crate::kernel::genl::{Answer, Batch, Body, Head, socket};
 use crate::lvs::fault::{KernelFault, OpError};
 use crate::lvs::model::{
     ConnectionCount, ConnectionCounts, DestEntry, RealKey, ServiceEntry, ServiceKey, Table,
@@ -34,33 +29,9 @@ use crate::lvs::plan::Op;
 /// room.
 const WINDOW: usize = 100;
 
-/// Room for one piece of a dump: the kernel makes pieces of at most 32 kB.
-const RECEIVE_BYTES: usize = 64 * 1024;
-
-/// Receive buffer asked for; the kernel cuts it at `net.core.rmem_max`, and [`WINDOW`] fits into
-/// the default.
-const SOCKET_BUFFER_BYTES: usize = 1024 * 1024;
-
-/// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_DUMP` of linux/netlink.h.
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
-const DUMP: u16 = 0x300;
-
-/// `GENL_ID_CTRL`, `CTRL_CMD_GETFAMILY`, `CTRL_ATTR_FAMILY_ID`, `CTRL_ATTR_FAMILY_NAME`.
-const CONTROLLER: u16 = 0x10;
-const GET_FAMILY: u8 = 3;
-const FAMILY_ID: u16 = 1;
-const FAMILY_NAME: u16 = 2;
-
 /// A socket to the kernel's IPVS in the network namespace of the thread that opened it.
-///
-/// Generic netlink works inside our `send` and continues a dump inside our `recv`; so a receive
-/// never has to wait, and one that would is an answer lost.
 pub struct Ipvs {
-    socket: NlSocket,
-    family: u16,
-    seq: u32,
-    buffer: Vec<u8>,
+    socket: Socket,
 }
 
 impl Ipvs {
@@ -69,29 +40,7 @@ impl Ipvs {
     /// # Errors
     /// [`KernelFault::NoModule`] where there is no IPVS, or the socket's own faults.
     pub fn open() -> Result<Self, KernelFault> {
-        let netlink = |err| netlink("opening the socket", &err);
-        let socket =
-            NlSocket::connect(NlFamily::Generic, None, Groups::empty()).map_err(netlink)?;
-        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES).map_err(netlink)?;
-        let mut ipvs = Self { socket, family: CONTROLLER, seq: 0, buffer: vec![0; RECEIVE_BYTES] };
-        ipvs.family = ipvs.find_family()?;
-        Ok(ipvs)
-    }
-
-    fn find_family(&mut self) -> Result<u16, KernelFault> {
-        let head = self.head(GET_FAMILY, REQUEST);
-        let mut batch = Batch::default();
-        batch.message(head, |batch| batch.put_text(FAMILY_NAME, message::FAMILY));
-        self.send("looking for IPVS", &batch)?;
-        let mut family = None;
-        self.receive("looking for IPVS", |answer| match answer.body {
-            Body::Attributes(attrs) => {
-                family = attribute(attrs, FAMILY_ID).and_then(|payload| u16_at(payload, 0));
-                Ok(Go::Stop)
-            }
-            Body::Status(errno) | Body::Done(errno) => Err(fault("looking for IPVS", errno)),
-        })?;
-        family.ok_or(KernelFault::Unreadable("the number of the IPVS family"))
+        Ok(Self { socket: Socket::open(message::FAMILY, message::VERSION)? })
     }
 
     /// The whole table.
@@ -166,7 +115,7 @@ impl Ipvs {
     fn apply_window(&mut self, ops: &[Op]) -> Result<Vec<Result<(), OpError>>, KernelFault> {
         let doing = "changing the table";
         let mut batch = Batch::default();
-        let first = self.seq.wrapping_add(1);
+        let first = self.socket.next_seq();
         for op in ops {
             let head = self.head(message::command(op), REQUEST | ACK);
             batch.message(head, |batch| message::put_op(batch, op));
@@ -174,7 +123,7 @@ impl Ipvs {
         self.send(doing, &batch)?;
         let mut results = vec![Err(OpError::Lost); ops.len()];
         let mut open = ops.len();
-        let received = self.receive_from(doing, first, |answer| {
+        let received = self.socket.receive_from::<KernelFault>(doing, first, |answer| {
             let place = usize::try_from(answer.seq.wrapping_sub(first)).unwrap_or(usize::MAX);
             if let (Some(op), Some(result), Body::Status(errno)) =
                 (ops.get(place), results.get_mut(place), answer.body)
@@ -186,7 +135,7 @@ impl Ipvs {
         });
         match received {
             // An overflow: the orders were obeyed, but not all answers found room.
-            Err(Received::Overflow) => self.drain(),
+            Err(Received::Overflow) => self.socket.drain(),
             Err(Received::Fault(fault)) => return Err(fault),
             Ok(()) => {}
         }
@@ -200,89 +149,33 @@ impl Ipvs {
         command: u8,
         write: impl FnOnce(&mut Batch),
     ) -> Result<i32, KernelFault> {
-        let mut batch = Batch::default();
-        batch.message(self.head(command, REQUEST | ACK), write);
-        self.send(doing, &batch)?;
-        let mut answered = None;
-        self.receive(doing, |answer| {
-            if let Body::Status(errno) = answer.body {
-                answered = Some(errno);
-            }
-            Ok(if answered.is_some() { Go::Stop } else { Go::On })
-        })?;
-        answered.ok_or(KernelFault::Unreadable("the answer to an order"))
+        Ok(self.socket.order(doing, command, write)?)
     }
 
     fn head(&mut self, command: u8, flags: u16) -> Head {
-        self.seq = self.seq.wrapping_add(1);
-        Head { family: self.family, flags, seq: self.seq, command, version: message::VERSION }
+        self.socket.head(command, flags)
     }
 
     fn send(&self, doing: &'static str, batch: &Batch) -> Result<(), KernelFault> {
-        let sent = self.socket.send(batch.as_bytes(), Msg::empty());
-        sent.map(|_| ()).map_err(|err| netlink(doing, &err))
+        Ok(self.socket.send(doing, batch)?)
     }
 
-    /// Hands on every answer to the last request until told to stop.
     fn receive(
         &mut self,
         doing: &'static str,
         each: impl FnMut(Answer<'_>) -> Result<Go, KernelFault>,
     ) -> Result<(), KernelFault> {
-        self.receive_from(doing, self.seq, each).map_err(|received| match received {
-            Received::Fault(fault) => fault,
-            Received::Overflow => netlink(doing, &io::Error::from_raw_os_error(libc::ENOBUFS)),
-        })
-    }
-
-    fn receive_from(
-        &mut self,
-        doing: &'static str,
-        first: u32,
-        mut each: impl FnMut(Answer<'_>) -> Result<Go, KernelFault>,
-    ) -> Result<(), Received> {
-        let span = self.seq.wrapping_sub(first);
-        loop {
-            let received = self.socket.recv(&mut self.buffer, Msg::DONTWAIT | Msg::TRUNC);
-            let (length, _) = received.map_err(|err| Received::from(doing, &err))?;
-            let cut = KernelFault::Unreadable("an answer larger than our buffer");
-            let bytes = self.buffer.get(..length).ok_or(Received::Fault(cut))?;
-            for answer in answers(bytes) {
-                let answer = answer.map_err(|_| Received::Fault(malformed()))?;
-                // Older ones belong to a request that failed half-way.
-                if answer.seq.wrapping_sub(first) > span {
-                    continue;
-                }
-                if let Go::Stop = each(answer).map_err(Received::Fault)? {
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    fn drain(&mut self) {
-        while self.socket.recv(&mut self.buffer, Msg::DONTWAIT).is_ok() {}
+        self.socket.receive(doing, each)
     }
 }
 
-/// Whether more answers belong to a request.
-enum Go {
-    On,
-    Stop,
-}
-
-/// Why receiving ended early.
-enum Received {
-    /// ENOBUFS: answers were thrown away.
-    Overflow,
-    Fault(KernelFault),
-}
-
-impl Received {
-    fn from(doing: &'static str, err: &io::Error) -> Self {
-        match err.raw_os_error() {
-            Some(libc::ENOBUFS) => Self::Overflow,
-            _ => Self::Fault(netlink(doing, err)),
+impl From<Fault> for KernelFault {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Absent => Self::NoModule,
+            Fault::NotPermitted => Self::NotPermitted,
+            Fault::Netlink(doing, why) => Self::Netlink { doing, why },
+            Fault::Unreadable(what) => Self::Unreadable(what),
         }
     }
 }
@@ -298,33 +191,13 @@ fn dest(
     message::read_dest(attrs, of).ok_or(KernelFault::Unreadable("a real server"))
 }
 
-fn malformed() -> KernelFault {
-    KernelFault::Unreadable("a malformed message")
+/// A refusal of the whole.
+fn fault(doing: &'static str, errno: i32) -> KernelFault {
+    socket::fault(doing, errno).into()
 }
 
 fn end_of_dump(doing: &'static str, answer: &Answer<'_>) -> Result<Go, KernelFault> {
-    match answer.body {
-        Body::Attributes(_) => Ok(Go::On),
-        Body::Status(0) | Body::Done(0) => Ok(Go::Stop),
-        Body::Status(errno) | Body::Done(errno) => Err(fault(doing, errno)),
-    }
-}
-
-fn fault(doing: &'static str, errno: i32) -> KernelFault {
-    match errno {
-        libc::ENOENT | libc::EOPNOTSUPP => KernelFault::NoModule,
-        libc::EPERM | libc::EACCES => KernelFault::NotPermitted,
-        _ => netlink(doing, &io::Error::from_raw_os_error(errno)),
-    }
-}
-
-fn netlink(doing: &'static str, err: &io::Error) -> KernelFault {
-    match err.raw_os_error() {
-        // A kernel without netlink or generic netlink has no IPVS either.
-        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => KernelFault::NoModule,
-        Some(libc::EPERM | libc::EACCES) => KernelFault::NotPermitted,
-        _ => KernelFault::Netlink { doing, why: err.to_string() },
-    }
+    Ok(socket::end_of_dump(doing, answer)?)
 }
 
 #[cfg(test)]

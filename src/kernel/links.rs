@@ -1,7 +1,10 @@
 //! This machine's interfaces, over rtnetlink: which there are, on and off, and the tunnel devices
 //! of real servers. Nothing is remembered between calls.
 
-use netlink_packet_route::link::{InfoKind, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{
+    GreIOFlags, InfoData, InfoGre, InfoGre6, InfoIpTunnel, InfoKind, LinkFlags, LinkLayerType,
+    LinkMessage,
+};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 
 use crate::kernel::addr::{AddressError, answered, collected, name_and_mac};
@@ -87,14 +90,13 @@ impl Links {
     /// # Errors
     /// As [`Links::all`]; [`AddressError::Refused`] where the kernel has no such tunnels.
     pub async fn create(&self, name: &str, tunnel: Tunnel) -> Result<(), AddressError> {
-        let kind = match tunnel {
-            Tunnel::Ipip => InfoKind::IpIp,
-            Tunnel::Ip6tnl => InfoKind::Ip6Tnl,
-            Tunnel::Gre => InfoKind::GreTun,
-            Tunnel::Ip6gre => InfoKind::GreTun6,
-        };
         let attempt = format!("make the tunnel device {name}");
-        let wanted = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind).name(name).build();
+        let (kind, data) = described(tunnel);
+        let mut wanted = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind).name(name);
+        if let Some(data) = data {
+            wanted = wanted.set_info_data(data);
+        }
+        let wanted = wanted.build();
         let answer = answered(&attempt, self.handle.link().add(wanted).execute()).await;
         match answer {
             Err(AddressError::Refused { cause, .. })
@@ -113,5 +115,31 @@ impl Links {
     /// As [`Links::all`].
     pub async fn delete(&self, index: u32, name: &str) -> Result<(), AddressError> {
         answered(&format!("remove {name}"), self.handle.link().del(index).execute()).await
+    }
+}
+
+/// Its kind, and what is to be said of it. The kernel has one device of each kind for all senders,
+/// which can't be changed; beside it may stand one that takes whatever no other device is for, and
+/// tells of each packet where it was from (`collect metadata`, `external` with ip(8)).
+fn described(tunnel: Tunnel) -> (InfoKind, Option<InfoData>) {
+    let checksum = GreIOFlags::Checksum;
+    match tunnel {
+        Tunnel::Ipip => (InfoKind::IpIp, None),
+        Tunnel::Ip6tnl => (InfoKind::Ip6Tnl, None),
+        Tunnel::Sit => (InfoKind::SitTun, None),
+        Tunnel::AnyInIp6 => {
+            let data = InfoData::IpTunnel(vec![InfoIpTunnel::CollectMetadata]);
+            (InfoKind::Ip6Tnl, Some(data))
+        }
+        Tunnel::Gre => (InfoKind::GreTun, None),
+        Tunnel::Ip6gre => (InfoKind::GreTun6, None),
+        Tunnel::GreChecksum => {
+            let data = vec![InfoGre::CollectMetadata, InfoGre::IFlags(checksum)];
+            (InfoKind::GreTun, Some(InfoData::GreTun(data)))
+        }
+        Tunnel::Ip6greChecksum => {
+            let data = vec![InfoGre6::CollectMetadata, InfoGre6::IFlags(checksum)];
+            (InfoKind::GreTun6, Some(InfoData::GreTun6(data)))
+        }
     }
 }

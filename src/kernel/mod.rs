@@ -3,6 +3,7 @@
 pub mod addr;
 pub mod announce;
 pub mod changes;
+pub mod fou;
 pub mod fullnat;
 mod genl;
 pub mod handover;

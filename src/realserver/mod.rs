@@ -1,5 +1,5 @@
 //! The real server's side: what must stand on a machine that a director sends packets to without
-//! changing their destination (`gate`, `ipip`, `gre`).
+//! changing their destination (`gate`, `ipip`, `gue`, `gre`).
 //!
 //! Such a machine takes packets for the virtual IP and must keep quiet about having it: the LAN is
 //! to hear of one holder only, the director. What is wanted, what was found and what an earlier `up`
@@ -9,86 +9,18 @@
 pub mod plan;
 pub mod standing;
 
+mod way;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::way::{Mode, NoMode, Outer, Place, Receiver, Tunnel};
+
 /// Most virtual IPs of one real server: far more than one machine serves.
 pub const VIPS_MAX: usize = 1024;
-
-/// How the director's packets come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// As they are, on the LAN (LVS-DR).
-    Gate,
-    /// In a tunnel of the same family: IP in IP (RFC 2003), IPv6 in IPv6 (RFC 2473) (LVS-TUN).
-    Ipip,
-    /// In a tunnel of generic routing encapsulation (RFC 2784), without checksums.
-    Gre,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gate => "gate",
-            Self::Ipip => "ipip",
-            Self::Gre => "gre",
-        })
-    }
-}
-
-/// Where one virtual IP is to be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Place {
-    /// How packets for it come.
-    pub mode: Mode,
-    /// The interface that has it.
-    pub interface: String,
-}
-
-impl Place {
-    /// The usual place: the loopback, or the tunnel device that takes packets from every director.
-    pub fn usual(mode: Mode, vip: IpAddr) -> Self {
-        let interface = match (mode, vip) {
-            (Mode::Gate, _) => "lo",
-            (Mode::Ipip, IpAddr::V4(_)) => "tunl0",
-            (Mode::Ipip, IpAddr::V6(_)) => "ip6tnl0",
-            (Mode::Gre, IpAddr::V4(_)) => "gre0",
-            (Mode::Gre, IpAddr::V6(_)) => "ip6gre0",
-        };
-        Self { mode, interface: interface.to_owned() }
-    }
-}
-
-/// A kind of tunnel device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tunnel {
-    /// IPv4 in IPv4.
-    Ipip,
-    /// IPv6 in IPv6.
-    Ip6tnl,
-    /// GRE in IPv4.
-    Gre,
-    /// GRE in IPv6.
-    Ip6gre,
-}
-
-impl Tunnel {
-    /// The one that packets for this virtual IP come out of; `None`: they come as they are.
-    pub fn of(mode: Mode, vip: IpAddr) -> Option<Self> {
-        match (mode, vip) {
-            (Mode::Gate, _) => None,
-            (Mode::Ipip, IpAddr::V4(_)) => Some(Self::Ipip),
-            (Mode::Ipip, IpAddr::V6(_)) => Some(Self::Ip6tnl),
-            (Mode::Gre, IpAddr::V4(_)) => Some(Self::Gre),
-            (Mode::Gre, IpAddr::V6(_)) => Some(Self::Ip6gre),
-        }
-    }
-}
 
 /// Virtual IPs and their places.
 pub type Vips = BTreeMap<IpAddr, Place>;
@@ -166,6 +98,8 @@ pub struct Found {
     pub held: BTreeSet<(IpAddr, String, u8)>,
     /// The settings in question; one that is missing can't be read.
     pub settings: BTreeMap<Setting, u32>,
+    /// The ports that take GUE; not looked at where none is in question.
+    pub receivers: BTreeSet<Receiver>,
 }
 
 impl Found {
@@ -208,6 +142,11 @@ pub enum Change {
         /// On which interface.
         interface: String,
     },
+    /// A port took no GUE.
+    Opened {
+        /// Which.
+        receiver: Receiver,
+    },
 }
 
 /// What is remembered between commands.
@@ -224,6 +163,13 @@ impl Kept {
     /// Whether there is anything to remember.
     pub fn is_empty(&self) -> bool {
         self.vips.is_empty() && self.changes.is_empty()
+    }
+
+    /// Whether ports that take GUE are in question, for these virtual IPs or for what was changed.
+    pub fn concerns_gue(&self, target: &Vips) -> bool {
+        let is_opened = |change: &Change| matches!(change, Change::Opened { .. });
+        let mut all = target.iter().chain(&self.vips);
+        all.any(|(vip, place)| place.receiver(*vip).is_some()) || self.changes.iter().any(is_opened)
     }
 }
 

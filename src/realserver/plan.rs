@@ -8,7 +8,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{ALL, Change, Found, Kept, Key, Mode, Setting, Tunnel, Vips};
+use super::{ALL, Change, Found, Kept, Key, Mode, Receiver, Setting, Tunnel, Vips};
 
 /// Values of `arp_ignore` with which an address of another interface is not answered for. 3 answers
 /// for every address but those of scope host, and 4 to 7 mean nothing: all is answered.
@@ -35,12 +35,16 @@ pub enum Step {
     },
     /// Make the tunnel device of this name.
     Create(String, Tunnel),
+    /// Make a port take GUE.
+    Open(Receiver),
     /// Switch an interface on.
     Raise(String),
     /// Put an address on an interface, as a host address.
     Add(IpAddr, String),
     /// Take it away there.
     Remove(IpAddr, String),
+    /// Make a port take GUE no more.
+    Close(Receiver),
     /// Switch an interface off.
     Lower(String),
     /// Remove an interface, where the kernel does.
@@ -52,9 +56,11 @@ impl fmt::Display for Step {
         match self {
             Self::Write { setting, value } => write!(f, "{setting} = {value}"),
             Self::Create(interface, _) => write!(f, "{interface} created"),
+            Self::Open(receiver) => write!(f, "{receiver} opened for GUE"),
             Self::Raise(interface) => write!(f, "{interface} switched on"),
             Self::Add(ip, interface) => write!(f, "{ip} added to {interface}"),
             Self::Remove(ip, interface) => write!(f, "{ip} removed from {interface}"),
+            Self::Close(receiver) => write!(f, "{receiver} closed"),
             Self::Lower(interface) => write!(f, "{interface} switched off"),
             Self::Delete(interface) => write!(f, "{interface} removed"),
         }
@@ -77,6 +83,8 @@ pub enum Missing {
     Interface(String),
     /// There is no such tunnel device.
     Device(String, Tunnel),
+    /// The port takes no GUE.
+    Port(Receiver),
     /// It is off.
     Down(String),
     /// The address is not there.
@@ -95,6 +103,7 @@ impl fmt::Display for Missing {
             Self::Interface(interface) | Self::Device(interface, _) => {
                 write!(f, "there is no {interface}")
             }
+            Self::Port(receiver) => write!(f, "{receiver} takes no GUE"),
             Self::Down(interface) => write!(f, "{interface} is off"),
             Self::Address(ip, interface) => write!(f, "{ip} is not on {interface}"),
         }
@@ -192,8 +201,10 @@ pub fn missing(vips: &Vips, found: &Found) -> Vec<Missing> {
     }
     for (vip, place) in vips {
         let interface = &place.interface;
+        let closed = place.receiver(*vip).filter(|it| !found.receivers.contains(it));
+        missing.extend(closed.map(Missing::Port));
         let Some(port) = found.ports.get(interface) else {
-            missing.push(match Tunnel::of(place.mode, *vip) {
+            missing.push(match place.tunnel(*vip) {
                 None => Missing::Interface(interface.clone()),
                 Some(tunnel) => Missing::Device(interface.clone(), tunnel),
             });
@@ -273,6 +284,9 @@ fn without(found: &Found, changes: &[Change]) -> Found {
             Change::Raised { interface } => {
                 before.ports.entry(interface.clone()).and_modify(|port| port.up = false);
             }
+            Change::Opened { receiver } => {
+                before.receivers.remove(receiver);
+            }
             // Its other needs are looked at as long as it is there.
             Change::Created { .. } => {}
         }
@@ -291,6 +305,7 @@ fn is_of(change: &Change, need: &Missing) -> bool {
             ip == other && interface == at
         }
         (Change::Created { interface }, Missing::Device(other, _)) => interface == other,
+        (Change::Opened { receiver }, Missing::Port(other)) => receiver == other,
         _ => false,
     }
 }
@@ -309,6 +324,7 @@ fn step(need: &Missing) -> Option<Step> {
         }
         Missing::Interface(_) => return None,
         Missing::Device(interface, kind) => Step::Create(interface.clone(), *kind),
+        Missing::Port(receiver) => Step::Open(*receiver),
         Missing::Down(interface) => Step::Raise(interface.clone()),
         Missing::Address(ip, interface) => Step::Add(*ip, interface.clone()),
     })
@@ -322,6 +338,7 @@ fn change(need: &Missing) -> Option<Change> {
         }
         Missing::Interface(_) => return None,
         Missing::Device(interface, _) => Change::Created { interface: interface.clone() },
+        Missing::Port(receiver) => Change::Opened { receiver: *receiver },
         Missing::Down(interface) => Change::Raised { interface: interface.clone() },
         Missing::Address(ip, interface) => {
             Change::Address { ip: *ip, interface: interface.clone() }
@@ -349,6 +366,9 @@ fn undo(change: &Change, found: &Found) -> Result<Option<Step>, Remark> {
         Change::Created { interface } => {
             found.ports.contains_key(interface).then(|| Step::Delete(interface.clone()))
         }
+        Change::Opened { receiver } => {
+            found.receivers.contains(receiver).then_some(Step::Close(*receiver))
+        }
         Change::Raised { interface } => {
             let up = found.ports.get(interface).is_some_and(|port| port.up);
             up.then(|| Step::Lower(interface.clone()))
@@ -363,10 +383,11 @@ fn undo(change: &Change, found: &Found) -> Result<Option<Step>, Remark> {
 fn rank(step: &Step) -> u8 {
     match step {
         Step::Remove(..) => 0,
-        Step::Lower(_) => 1,
-        Step::Write { .. } => 2,
-        Step::Delete(_) => 3,
-        Step::Create(..) | Step::Raise(_) | Step::Add(..) => 4,
+        Step::Close(_) => 1,
+        Step::Lower(_) => 2,
+        Step::Write { .. } => 3,
+        Step::Delete(_) => 4,
+        Step::Create(..) | Step::Open(_) | Step::Raise(_) | Step::Add(..) => 5,
     }
 }
 

@@ -46,7 +46,7 @@ fn read<T>(
 ) -> Result<Vec<T>, KernelFault> {
     let mut found = Vec::new();
     for answer in answers(piece) {
-        let answer = answer.map_err(|_| super::malformed())?;
+        let answer = answer.map_err(|_| KernelFault::Unreadable("a malformed message"))?;
         match answer {
             Answer { body: Body::Attributes(attrs), .. } => found.push(one(attrs)?),
             ended => {

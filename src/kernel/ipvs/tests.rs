@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use super::message::{put_op, put_service, read_dest, read_service};
 use super::*;
+use crate::kernel::genl::answers;
 use crate::lvs::model::{DestEntry, Forwarding, Protocol, SchedFlags, Thresholds};
 use crate::lvs::plan::ServiceSettings;
 

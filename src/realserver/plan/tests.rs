@@ -1,5 +1,5 @@
 use super::*;
-use crate::realserver::{Place, Port};
+use crate::realserver::{Outer, Place, Port};
 
 const VIP: &str = "192.168.2.110";
 const VIP6: &str = "fd00:2::110";
@@ -9,8 +9,15 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn vips(mode: Mode, all: &[&str]) -> Vips {
-    all.iter().map(|vip| (ip(vip), Place::usual(mode, ip(vip)))).collect()
+    over(mode, None, all)
 }
+
+fn over(mode: Mode, over: Option<Outer>, all: &[&str]) -> Vips {
+    all.iter().map(|vip| (ip(vip), Place::usual(mode, over, ip(vip)))).collect()
+}
+
+const GRE: Mode = Mode::Gre { checksum: false };
+const GUE: Mode = Mode::Gue { port: 6080 };
 
 /// A machine as distributions leave it, with one card.
 fn fresh() -> Found {
@@ -50,6 +57,8 @@ fn obey(found: &mut Found, step: &Step) {
             assert!(found.ports.get(&name).unwrap().up, "{ip} on {name}, which is off");
             found.held.insert((ip, name, if ip.is_ipv4() { 32 } else { 128 }));
         }
+        Step::Open(receiver) => assert!(found.receivers.insert(receiver), "{receiver} twice"),
+        Step::Close(receiver) => assert!(found.receivers.remove(&receiver), "{receiver} is shut"),
         Step::Remove(ip, name) => found.held.retain(|(one, at, _)| *one != ip || *at != name),
         Step::Delete(name) => {
             found.ports.remove(&name);
@@ -203,13 +212,77 @@ fn a_tunnel_brings_its_device_and_goes_with_it() {
 #[test]
 fn a_gre_tunnel_is_a_device_of_its_own_for_each_address_family() {
     let (mut found, mut kept) = (fresh(), Kept::default());
-    let (steps, _) = reach(&vips(Mode::Gre, &[VIP, VIP6]), &mut found, &mut kept);
+    let (steps, _) = reach(&vips(GRE, &[VIP, VIP6]), &mut found, &mut kept);
     for step in [
         "gre0 created",
         "net/ipv4/conf/gre0/rp_filter = 2",
         "192.168.2.110 added to gre0",
         "ip6gre0 created",
         "fd00:2::110 added to ip6gre0",
+    ] {
+        assert!(steps.iter().any(|it| it == step), "{step}: {steps:?}");
+    }
+    reach(&Vips::new(), &mut found, &mut kept);
+    assert_eq!((found, kept), (fresh(), Kept::default()));
+}
+
+#[test]
+fn gue_is_ipip_behind_a_port_that_closes_with_the_last_virtual_ip() {
+    let (mut found, mut kept) = (fresh(), Kept::default());
+    let (steps, _) = reach(&vips(GUE, &[VIP, "192.168.2.111", VIP6]), &mut found, &mut kept);
+    let opened: Vec<&String> = steps.iter().filter(|step| step.contains("opened")).collect();
+    assert_eq!(
+        opened,
+        ["UDP port 6080 over IPv4 opened for GUE", "UDP port 6080 over IPv6 opened for GUE"]
+    );
+    assert!(steps.contains(&"192.168.2.110 added to tunl0".to_owned()), "{steps:?}");
+    let (steps, _) = reach(&vips(GUE, &[VIP6]), &mut found, &mut kept);
+    assert!(steps.contains(&"UDP port 6080 over IPv4 closed".to_owned()), "{steps:?}");
+    assert!(!steps.iter().any(|step| step.contains("over IPv6")), "{steps:?}");
+    reach(&Vips::new(), &mut found, &mut kept);
+    assert_eq!((found, kept), (fresh(), Kept::default()));
+}
+
+#[test]
+fn a_port_that_was_open_before_stays_open() {
+    let mut before = fresh();
+    before.receivers.insert(Receiver { over: Outer::Ipv4, port: 6080 });
+    let (mut found, mut kept) = (before.clone(), Kept::default());
+    let (steps, _) = reach(&vips(GUE, &[VIP]), &mut found, &mut kept);
+    assert!(!steps.iter().any(|step| step.contains("port")), "{steps:?}");
+    found.receivers.clear();
+    let lacks = missing(&vips(GUE, &[VIP]), &found);
+    assert_eq!(lacks, [Missing::Port(Receiver { over: Outer::Ipv4, port: 6080 })]);
+    found.receivers.clone_from(&before.receivers);
+    reach(&Vips::new(), &mut found, &mut kept);
+    assert_eq!((found, kept), (before, Kept::default()));
+}
+
+#[test]
+fn another_port_is_opened_before_the_old_one_closes() {
+    let (mut found, mut kept) = (fresh(), Kept::default());
+    reach(&vips(GUE, &[VIP]), &mut found, &mut kept);
+    let (steps, _) = reach(&vips(Mode::Gue { port: 7000 }, &[VIP]), &mut found, &mut kept);
+    assert_eq!(
+        steps,
+        ["UDP port 7000 over IPv4 opened for GUE", "UDP port 6080 over IPv4 closed"],
+        "and the address stays where it is"
+    );
+}
+
+#[test]
+fn one_family_in_the_other_has_a_device_of_its_own() {
+    let (mut found, mut kept) = (fresh(), Kept::default());
+    let (in_ipv6, in_ipv4) = (Some(Outer::Ipv6), Some(Outer::Ipv4));
+    let mut target = over(Mode::Ipip, in_ipv6, &[VIP]);
+    target.extend(over(GUE, in_ipv4, &[VIP6]));
+    let (steps, _) = reach(&target, &mut found, &mut kept);
+    for step in [
+        "pairbeat-ip6tnl created",
+        "net/ipv4/conf/pairbeat-ip6tnl/rp_filter = 2",
+        "192.168.2.110 added to pairbeat-ip6tnl",
+        "UDP port 6080 over IPv4 opened for GUE",
+        "fd00:2::110 added to sit0",
     ] {
         assert!(steps.iter().any(|it| it == step), "{step}: {steps:?}");
     }
@@ -242,12 +315,12 @@ fn another_mode_moves_the_address_without_a_moment_of_noise() {
 /// first one.
 #[test]
 fn a_command_that_was_killed_anywhere_is_finished_or_taken_back_by_the_next() {
-    let modes = [Mode::Gate, Mode::Ipip, Mode::Gre].map(|mode| vips(mode, &[VIP, VIP6]));
+    let modes = [Mode::Gate, Mode::Ipip, GRE, GUE].map(|mode| vips(mode, &[VIP, VIP6]));
     for (target, next) in
         modes.iter().flat_map(|one| [(one, one.clone()), (one, Vips::new())].into_iter())
     {
         for down_first in [false, true] {
-            for killed_after in 0..12 {
+            for killed_after in 0..14 {
                 let (mut found, mut kept) = (fresh(), Kept::default());
                 if down_first {
                     reach(target, &mut found, &mut kept);
@@ -266,7 +339,7 @@ fn a_command_that_was_killed_anywhere_is_finished_or_taken_back_by_the_next() {
 
 #[test]
 fn a_place_that_is_not_there_is_no_tunnel_to_be_made() {
-    let nowhere = Place { mode: Mode::Gate, interface: "eth7".to_owned() };
+    let nowhere = Place { mode: Mode::Gate, interface: "eth7".to_owned(), over: None };
     let target = Vips::from([(ip(VIP), nowhere)]);
     assert_eq!(
         impossible(&target, &fresh(), &Kept::default()),

@@ -20,7 +20,7 @@ fn machine(arp_ignore: u32, places: &[(&str, &str, u8)]) -> Found {
 
 fn look(vip: &str, found: &Found) -> (State, Vec<Answer>) {
     let vip = vip.parse().unwrap();
-    let one = of(vip, &Place::usual(Mode::Gate, vip), found);
+    let one = of(vip, &Place::usual(Mode::Gate, None, vip), found);
     (one.state(), one.answers.iter().map(|(_, answer)| *answer).collect())
 }
 

@@ -6,7 +6,7 @@ fn kept() -> Kept {
     let vip = "192.168.2.110".parse().unwrap();
     let setting = Setting::new("all", Key::ArpIgnore);
     Kept {
-        vips: [(vip, Place::usual(Mode::Gate, vip))].into(),
+        vips: [(vip, Place::usual(Mode::Gate, None, vip))].into(),
         changes: vec![
             Change::Setting { setting, before: 0, set: 1 },
             Change::Address { ip: vip, interface: "lo".to_owned() },
