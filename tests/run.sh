@@ -18,8 +18,7 @@ source tests/lab/common.sh
 export PATH=$PATH:$HOME/.cargo/bin CARGO_TERM_COLOR=never LAB_COLOUR
 logs=$PWD/target/test-logs
 
-steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials serial sync stateless localnode watchdog faults differential)
-# Runs only where it is named: imported.
+steps=(setup scripts fmt clippy deny test peers build sim measure lab-self lab-tests story director forwarding alone tutorials imported serial sync stateless localnode watchdog faults differential)
 declare -A about=(
   [setup]="install by apt what is missing"
   [scripts]="shellcheck on every script"

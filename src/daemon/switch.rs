@@ -72,14 +72,20 @@ impl Switch<'_> {
         let (director, ending, ip) = (self.director.clone(), self.director.clone(), self.ip);
         let begin = async move {
             director.settings().switches().await;
-            let half = PassOn::begin(ip, peer, director.ipvs()).await;
-            half.inspect_err(|e| warn!("connections that are open now will be cut: {e}")).ok()
+            match PassOn::begin(ip, peer, director.ipvs()).await {
+                Ok(half) => Some(half),
+                Err(e) => {
+                    warn!("connections that are open now will be cut: {e}");
+                    director.settings().switched().await;
+                    None
+                }
+            }
         };
         Passing::begin(begin, async move |half: Option<PassOn>| {
             if let Some(half) = half {
                 half.end(ending.ipvs()).await;
+                ending.settings().switched().await;
             }
-            ending.settings().switched().await;
         })
         .await
     }

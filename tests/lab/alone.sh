@@ -100,6 +100,17 @@ wait_for 10 "start" told "hook -v start 10.0.0.1:80 tcp" || true
 claim "it stops" director web.cf stop
 claim "what was told is taken back" told "hook -v stop 10.0.0.1:80 tcp"
 claim "the kernel's table is empty" lacks "10.0.0"
+headline "Two of them on one machine"
+sed -i '/^execute/d' web.cf
+: >up
+nodest() { grep -qx "$1" /proc/sys/net/ipv4/vs/expire_nodest_conn; }
+claim "the kernel's settings are as they were" nodest 0
+claim "one starts" director two.cf start
+claim "and another one" director web.cf start
+claim "the first one stops" director two.cf stop
+claim "what it gave back is set again for the other one" wait_for 30 "the setting" nodest 1
+claim "which stops" director web.cf stop
+claim "and gives back what was there before the first one" nodest 0
 ((faults == 0)) || {
   cat said told web.log
   die "$faults of the claims do not hold"

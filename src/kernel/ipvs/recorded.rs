@@ -3,11 +3,14 @@
 //! Pure, and reads with the very functions that [`Ipvs::dump`](super::Ipvs::dump) uses; for
 //! recordings and for `tests/fuzz`.
 
+use std::collections::BTreeMap;
+
 use super::{ConnectionCount, dest, end_of_dump, message, service};
 use crate::kernel::genl::{Answer, Batch, Body, Head, answers};
 use crate::lvs::fault::KernelFault;
 use crate::lvs::model::{DestEntry, RealKey, ServiceEntry, ServiceKey};
 use crate::lvs::plan::Op;
+use crate::lvs::settings::Timeout;
 
 /// The services in one piece of a dump, without their destinations.
 ///
@@ -27,6 +30,14 @@ pub fn dests(
     of: &ServiceKey,
 ) -> Result<Vec<(RealKey, DestEntry, ConnectionCount)>, KernelFault> {
     read(piece, |attrs| dest(attrs, of))
+}
+
+/// The timeouts of connections, in seconds, in the kernel's answer.
+///
+/// # Errors
+/// As [`services`].
+pub fn timeouts(answer: &[u8]) -> Result<BTreeMap<Timeout, u32>, KernelFault> {
+    Ok(read(answer, |attrs| Ok(super::timeouts::read(attrs)))?.into_iter().flatten().collect())
 }
 
 /// The orders as they are sent, but for the number of the family, which is 0.

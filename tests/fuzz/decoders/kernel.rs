@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use pairbeat::kernel::ipvs::recorded::{dests, orders, services};
+use pairbeat::kernel::ipvs::recorded::{dests, orders, services, timeouts};
 use pairbeat::lvs::model::ServiceKey;
 use pairbeat::lvs::plan::{Op, ServiceSettings};
 use pairbeat::net::frames::{self, Claim, Mac};
@@ -55,10 +55,11 @@ fn fix_checksum(frame: &mut [u8]) {
     frame[56..58].copy_from_slice(&sum.to_be_bytes());
 }
 
-/// The bytes as a piece of a dump of services, and of the real servers of services of each kind.
+/// The bytes as a piece of a dump of services, and of the real servers of services of each kind, and as the answer
+/// about timeouts.
 /// Whatever is read would be read the same if we ordered it.
 pub(super) fn ipvs_dump(bytes: &[u8]) -> bool {
-    let mut taken = false;
+    let mut taken = timeouts(bytes).is_ok_and(|timeouts| !timeouts.is_empty());
     for (key, entry) in services(bytes).unwrap_or_default() {
         taken = true;
         let settings = ServiceSettings::from(&entry);
