@@ -48,9 +48,9 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=100 [alone]=60 [tutorials]=300 [imported]=150 [differential]=150 [serial]=90 [sync]=360 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=160 [alone]=60 [tutorials]=300 [imported]=150 [differential]=150 [serial]=90 [sync]=360 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
-  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1000 [alone]=300 [tutorials]=1500 [imported]=3600 [differential]=3600 [serial]=600 [sync]=1800 [stateless]=900 [localnode]=900 [watchdog]=600 [faults]=900 [measure]=1800)
+  [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1500 [alone]=300 [tutorials]=1500 [imported]=3600 [differential]=3600 [serial]=600 [sync]=1800 [stateless]=900 [localnode]=900 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
 spoken=" lab-self story director forwarding alone tutorials imported differential serial sync stateless localnode watchdog faults measure "
 # Steps that may run two at a time; those that build, or keep both CPUs busy, are not among them.

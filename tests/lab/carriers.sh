@@ -44,6 +44,7 @@ sctp() {
     return
   fi
   local listens
+  ready "$VIP"
   # One address each: the others of a server are told to the client, and it may answer from them, past the director.
   for listens in "3868,bind=$VIP" "3868,bind=$real" "3869,bind=$real"; do
     lab_serve rs107 sctp socat "SCTP-LISTEN:$listens,fork,reuseaddr" SYSTEM:'echo server107'
@@ -52,61 +53,59 @@ sctp() {
   lab_exec rs107 ip route add "$client/32" via "$director"
   sctp_by masq "$real:3869" -m "ip saddr $client ip daddr $real sctp dport 3869"
   lab_exec rs107 ip route del "$client/32" via "$director"
+  taken_back
 }
 
 behind6=fd00:2::107 carried6=fd00:2::110
 
-# four_in_six METHOD OUTER ENTRY
+# four_in_six METHOD OUTER DEVICE ENTRY
 four_in_six() {
+  ready "$VIP" --mode "$1" --over ipv6
   carry "address = \"$VIP:80\"" "{ address = \"$behind6\", forwarding = \"$1\", check = { type = \"http\", request = \"/\", receive = \"server107\" } }"
   expect rs107 outer "ip6 saddr fd00:2::101 ip6 daddr $behind6 $2"
-  expect rs107 inner "iifname { ip6tnl0, tungre6 } ip saddr $client ip daddr $VIP tcp dport 80"
+  expect rs107 inner "iifname $3 ip saddr $client ip daddr $VIP tcp dport 80"
   expect rs107 direct "iifname eth0 ip daddr $VIP"
-  claim "IPv4 in IPv6, $1: the table has it" wait_for 5 "$1" has "$VIP:80 -r [$behind6]:80 -i -w 1 $3"
+  claim "IPv4 in IPv6, $1: the table has it" wait_for 5 "$1" has "$VIP:80 -r [$behind6]:80 -i -w 1 $4"
   claim "IPv4 in IPv6, $1: the client is answered" wait_for 8 "two answers" answers
   claim "IPv4 in IPv6, $1: the real server got an IPv6 packet of that kind from the director" seen rs107 outer
   claim "IPv4 in IPv6, $1: in it what the client sent for the VIP" seen rs107 inner
   claim "IPv4 in IPv6, $1: and nothing beside it" unseen rs107 direct
+  taken_back
 }
 
-# six_in_four METHOD OUTER ENTRY
+# six_in_four METHOD OUTER DEVICE ENTRY
 six_in_four() {
+  ready "$carried6" --mode "$1" --over ipv4
+  [[ ${serves6:-} ]] || lab_serve rs107 page-carried6 "$PROBER" serve "[$carried6]:80" server107
+  serves6=1
   carry "address = \"[$carried6]:80\"" "{ address = \"$real\", forwarding = \"$1\" }"
   expect rs107 outer "ip saddr $director ip daddr $real $2"
-  expect rs107 inner "iifname { sit0, tungre } ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
+  expect rs107 inner "iifname $3 ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
   expect rs107 direct "iifname eth0 ip6 saddr fd00:2::50 ip6 daddr $carried6 tcp dport 80"
-  claim "IPv6 in IPv4, $1: the table has it" wait_for 5 "$1" has "[$carried6]:80 -r $real:80 -i -w 1 $3"
+  claim "IPv6 in IPv4, $1: the table has it" wait_for 5 "$1" has "[$carried6]:80 -r $real:80 -i -w 1 $4"
   claim "IPv6 in IPv4, $1: the client is answered" wait_for 8 "two answers" answers "[$carried6]:80"
   claim "IPv6 in IPv4, $1: the real server got an IPv4 packet of that kind from the director" seen rs107 outer
   claim "IPv6 in IPv4, $1: in it what the client sent for the VIP" seen rs107 inner
   claim "IPv6 in IPv4, $1: and nothing beside it" unseen rs107 direct
+  taken_back
 }
 
 six() { ip -n "$LAB_PREFIX$1" address add "$2" dev "${3:-eth0}" nodad "${@:4}"; }
 
 families() {
   headline "Tunnels from one address family to the other"
-  modprobe -qa ip6_tunnel sit fou6 ip6_gre 2>/dev/null || true
   six client fd00:2::50/64
   six server101 fd00:2::101/64
   six rs107 "$behind6/64"
-  six rs107 "$carried6/128" lo preferred_lft 0
+  rs107_state >"$LAB_RUN/rs107-before"
   lab_serve rs107 page-6 "$PROBER" serve "[$behind6]:80" server107
-  lab_serve rs107 page-carried6 "$PROBER" serve "[$carried6]:80" server107
-  lab_exec rs107 ip -6 tunnel change ip6tnl0 mode any
-  ip -n "${LAB_PREFIX}rs107" link set ip6tnl0 up
-  ip -n "${LAB_PREFIX}rs107" link set sit0 up
-  lab_exec rs107 ip -6 fou add port 6080 gue
-  ip -n "${LAB_PREFIX}rs107" link add tungre6 type ip6gre local "$behind6"
-  ip -n "${LAB_PREFIX}rs107" link set tungre6 up
-  lab_sysctl rs107 net.ipv4.conf.ip6tnl0.rp_filter=0 net.ipv4.conf.tungre6.rp_filter=0 net.ipv4.conf.all.rp_filter=0
-  four_in_six ipip "ip6 nexthdr 4" "--tun-type ipip"
-  four_in_six gue "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-nocsum"
-  four_in_six gre "ip6 nexthdr 47" "--tun-type gre --tun-nocsum"
+  four_in_six ipip "ip6 nexthdr 4" pairbeat-ip6tnl "--tun-type ipip"
+  four_in_six gue "udp dport 6080" pairbeat-ip6tnl "--tun-type gue --tun-port 6080 --tun-nocsum"
+  four_in_six gre "ip6 nexthdr 47" ip6gre0 "--tun-type gre --tun-nocsum"
+  four_in_six gre,csum "ip6 nexthdr 47" pairbeat-ip6gre "--tun-type gre --tun-csum"
   # By hand, as the group does: no source address.
   six server101 "$carried6/64" eth0 preferred_lft 0
-  gre_device
-  six_in_four ipip "ip protocol 41" "--tun-type ipip"
-  six_in_four gue "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-nocsum"
-  six_in_four gre "ip protocol 47" "--tun-type gre --tun-nocsum"
+  six_in_four ipip "ip protocol 41" sit0 "--tun-type ipip"
+  six_in_four gue "udp dport 6080" sit0 "--tun-type gue --tun-port 6080 --tun-nocsum"
+  six_in_four gre "ip protocol 47" gre0 "--tun-type gre --tun-nocsum"
 }

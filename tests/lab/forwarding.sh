@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Every forwarding method on a real IPVS kernel, followed packet by packet: which source and which destination a request has
-# at the director and at the real server, inside and outside of the tunnel, and who answers the client.
-#
-# With CARRIERS=1 also SCTP, and tunnels from IPv4 to IPv6 and back (carriers.sh).
+# at the director and at the real server, inside and outside of the tunnel, and who answers the client. What a real server needs is
+# done, proved and undone by `pairbeat realserver`. Also SCTP, and tunnels from IPv4 to IPv6 and back (carriers.sh).
 #
 #   forwarding.sh    needs root, IPVS, PAIRBEAT, PROBER; see in_lab of common.sh
 set -euo pipefail
@@ -56,6 +55,41 @@ answers() {
   [[ $("$PROBER" json /servers <"$LAB_RUN/asked") == *${2:-server107}*2* ]]
 }
 
+# real_server ORDER...: `pairbeat realserver` on rs107.
+real_server() { lab_exec rs107 "$PAIRBEAT" --state-dir "$LAB_RUN/rs107-state" realserver "$@" >"$LAB_RUN/log/realserver" 2>&1; }
+# Everything that it may change there, and nothing that changes by itself.
+rs107_state() {
+  # shellcheck disable=SC2016 # expanded there
+  lab_exec rs107 bash -c 'ip -oneline address show; ip -oneline link show; ip fou show; ip -6 fou show
+    grep . /proc/sys/net/ipv4/conf/*/{arp_ignore,arp_announce,rp_filter} /proc/sys/net/ipv6/conf/*/disable_ipv6' 2>/dev/null |
+    sed 's/ tentative//; s/ qdisc [a-z_]*//' || true
+}
+as_before() { diff "$LAB_RUN/rs107-before" <(rs107_state) >>"$LAB_RUN/log/realserver"; }
+
+# ready VIP OPTION...: rs107 made a real server for this; taken_back: as if it had never been one.
+ready() {
+  claim "realserver up $*" real_server up "$@"
+  claim "realserver status: ready, and silent about $1" real_server status
+}
+taken_back() {
+  claim "realserver down: everything is as it was" undone
+}
+undone() { real_server down && as_before; }
+
+# bare: rs107 as it is before anybody has made it a real server, with the strictest filter that distributions set.
+bare() {
+  local device
+  # Their devices are in every namespace from then on, and each has its settings of IPv6 from when it was on for the first time.
+  modprobe -qa ipip ip_gre ip6_tunnel sit ip6_gre || true
+  for device in tunl0 gre0 ip6tnl0 sit0 ip6gre0; do
+    ip -n "${LAB_PREFIX}rs107" link set "$device" up
+    ip -n "${LAB_PREFIX}rs107" link set "$device" down
+  done
+  ip -n "${LAB_PREFIX}rs107" address del "$VIP/32" dev lo
+  lab_sysctl rs107 net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.all.arp_announce=0 net.ipv4.conf.all.rp_filter=1
+  rs107_state >"$LAB_RUN/rs107-before"
+}
+
 # method NAME ENTRY: the table has this entry, and the client is answered from the VIP and from nowhere else.
 method() {
   claim "$1: the table has it" wait_for 5 "$1" has "$2"
@@ -78,6 +112,7 @@ try() {
 
 gate() {
   headline "gate: the frame is sent on, the packet is not touched"
+  ready "$VIP"
   try "{ address = \"$real\", forwarding = \"gate\" }"
   expect rs107 direct "ip saddr $client ip daddr $VIP tcp dport 80"
   node_start server101
@@ -85,6 +120,7 @@ gate() {
   wait_for 10 "server101 active" node_active server101 || die "without a cluster there is nothing to test: $(tail -3 "$LAB_RUN/log/server101")"
   method gate "$VIP:80 -r $real:80 -g -w 1"
   claim "gate: the real server got it from the client, for the VIP" seen rs107 direct
+  taken_back
 }
 
 masq() {
@@ -102,52 +138,40 @@ masq() {
   lab_exec rs107 ip route del "$client/32" via "$director"
 }
 
-# tunnel METHOD OUTER ENTRY: OUTER is what the outer packet is.
+# tunnel METHOD OUTER DEVICE ENTRY: OUTER is what the outer packet is, DEVICE what it comes out of.
 tunnel() {
+  ready "$VIP" --mode "$1"
   try "{ address = \"$real\", forwarding = \"$1\" }"
   expect rs107 outer "ip saddr $director ip daddr $real $2"
-  expect rs107 inner "iifname { tunl0, tungre } ip saddr $client ip daddr $VIP tcp dport 80"
+  expect rs107 inner "iifname $3 ip saddr $client ip daddr $VIP tcp dport 80"
   expect rs107 direct "iifname eth0 ip saddr $client ip daddr $VIP"
-  method "$1" "$VIP:80 -r $real:80 -i -w 1 $3"
+  method "$1" "$VIP:80 -r $real:80 -i -w 1 $4"
   claim "$1: the real server got a packet of that kind from the director" seen rs107 outer
   claim "$1: in it what the client sent for the VIP" seen rs107 inner
   claim "$1: and nothing beside it" unseen rs107 direct
-}
-
-gre_device() {
-  lab_exec rs107 ip link del tungre 2>/dev/null || true
-  lab_exec rs107 ip link add tungre type gre local "$real" "$@"
-  lab_exec rs107 ip link set tungre up
+  taken_back
 }
 
 tunnels() {
   headline "Tunnels: IP in IP, GUE, GRE; the real server answers the client itself"
-  modprobe -qa ipip fou ip_gre 2>/dev/null || true
-  lab_exec rs107 ip link set tunl0 up
-  lab_exec rs107 ip fou add port 6080 gue
-  lab_sysctl rs107 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.tunl0.rp_filter=0
-  tunnel ipip "ip protocol 4" "--tun-type ipip"
-  tunnel gue "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-nocsum"
-  tunnel gue:6080,csum "udp dport 6080 udp checksum != 0" "--tun-type gue --tun-port 6080 --tun-csum"
-  tunnel gue:6080,remcsum "udp dport 6080" "--tun-type gue --tun-port 6080 --tun-remcsum"
-  gre_device
-  tunnel gre "ip protocol 47" "--tun-type gre --tun-nocsum"
-  # A device takes packets with a checksum, or those without.
-  gre_device icsum
-  tunnel gre,csum "ip protocol 47" "--tun-type gre --tun-csum"
+  tunnel ipip "ip protocol 4" tunl0 "--tun-type ipip"
+  tunnel gue "udp dport 6080" tunl0 "--tun-type gue --tun-port 6080 --tun-nocsum"
+  tunnel gue:6081,csum "udp dport 6081 udp checksum != 0" tunl0 "--tun-type gue --tun-port 6081 --tun-csum"
+  tunnel gue:6080,remcsum "udp dport 6080" tunl0 "--tun-type gue --tun-port 6080 --tun-remcsum"
+  tunnel gre "ip protocol 47" gre0 "--tun-type gre --tun-nocsum"
+  tunnel gre,csum "ip protocol 47" pairbeat-gre "--tun-type gre --tun-csum"
 }
 
 lab_warm
 trap nodes_leave EXIT
 lab_up
 breakable_nft
+bare
 gate
 masq
 tunnels
-if [[ ${CARRIERS:-} == 1 ]]; then
-  sctp
-  families
-fi
+sctp
+families
 fullnat
 fullnat_kinds
 fullnat_tampered
