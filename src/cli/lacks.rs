@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::config::{Config, IPVS_SETTINGS};
+use crate::config::{Config, IPVS_SETTINGS, ResourceKind};
 use crate::kernel::modules::Modules;
 use crate::kernel::routes::Routes;
 use crate::kernel::sysctl;
 use crate::lvs::director::ServiceView;
-use crate::lvs::model::Forwarding;
-use crate::lvs::prerequisites::{self, LOOKED_AT_MAX, Module, Reached, Route, RouteLack};
+use crate::lvs::model::{Forwarding, ServiceKey};
+use crate::lvs::prerequisites::{
+    self, FAR_CLIENT, LOOKED_AT_MAX, Module, Reached, Route, RouteLack,
+};
 use crate::lvs::settings::Timeout;
 
 /// For the services of a configuration; no settings where they are to be set anyway.
@@ -25,7 +27,8 @@ pub(super) fn of_config(config: &Config) -> Vec<String> {
     });
     let routes = of_routes(&reached).into_iter().map(|lack| lack.to_string());
     let modules = of_modules(&prerequisites::modules(services()));
-    let lacks = settings.into_iter().chain(absent(config)).chain(routes).chain(nft).chain(modules);
+    let lacks = settings.into_iter().chain(absent(config)).chain(routes).chain(filters(config));
+    let lacks = lacks.chain(nft).chain(modules);
     lacks.map(|lack| format!("note: {lack}")).collect()
 }
 
@@ -38,6 +41,31 @@ fn absent(config: &Config) -> Vec<String> {
     let settings = config.kernel_settings().into_keys();
     let absent = settings.filter(|path| Timeout::of(path).is_none() && !sysctl::exists(path));
     absent.map(|path| format!("this kernel has no setting {}", path.replace('/', "."))).collect()
+}
+
+/// Interfaces with an address of a virtual service that drop what clients send.
+fn filters(config: &Config) -> Vec<String> {
+    let services = config.directors.values().flat_map(|director| &director.services);
+    let served: BTreeSet<IpAddr> = services
+        .filter_map(|service| match service.key {
+            ServiceKey::Address { address, .. } => Some(address),
+            ServiceKey::Mark { .. } => None,
+        })
+        .collect();
+    let resources = config.groups.iter().flat_map(|group| &group.resources);
+    let interfaces = resources.filter_map(|resource| match &resource.kind {
+        ResourceKind::Address(it) if it.ip.is_ipv4() && served.contains(&it.ip) => {
+            it.interface.as_deref()
+        }
+        _ => None,
+    });
+    let interfaces: Vec<&str> = interfaces.collect();
+    if interfaces.is_empty() {
+        return Vec::new();
+    }
+    let far = routes_to([FAR_CLIENT].into()).and_then(|mut routes| routes.remove(&FAR_CLIENT));
+    let lacks = prerequisites::strict(interfaces.into_iter(), far.flatten().as_ref(), read);
+    lacks.iter().map(ToString::to_string).collect()
 }
 
 /// For the services of a running director, as lines. That tunnels carry less than their interface

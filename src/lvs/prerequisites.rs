@@ -1,6 +1,7 @@
 //! What the ways of forwarding need of the director's own machine: its settings, routes and modules
 //! in, sentences out, and what is to be set where that is asked for. No IO: whoever asks reads them.
 
+mod clients;
 mod modules;
 mod route;
 
@@ -13,6 +14,7 @@ use super::model::{Forwarding, VirtualService};
 use super::overrides::server_of;
 use super::settings::Values;
 
+pub use self::clients::{FAR_CLIENT, Strict, strict};
 pub use self::modules::{Module, ModuleLack, Presence, lacking_modules, modules, modules_of_views};
 pub use self::route::{LOOKED_AT_MAX, Reached, Route, RouteLack, lacking as lacking_routes};
 

@@ -58,4 +58,19 @@ fn check_says_what_nat_lacks_on_this_machine_and_is_well_all_the_same() {
     assert!(own.contains("net.ipv4.conf.lo.send_redirects is 1"), "{own}");
     net.sh("sysctl -qw net.ipv4.conf.lo.send_redirects=0");
     assert_eq!(check(), [""; 0]);
+    // Clients come in by eth0, where the virtual IP is, and are answered by eth1.
+    for line in [
+        "ip link add eth0 type veth peer name eth1",
+        "ip link set eth1 up",
+        "ip address add 10.9.9.1/24 dev eth1",
+        "ip route add default via 10.9.9.2",
+        "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=1",
+    ] {
+        net.sh(line);
+    }
+    let said = check();
+    let [strict] = said.as_slice() else { panic!("{said:?}") };
+    assert!(strict.contains("net.ipv4.conf.eth0.rp_filter is strict"), "{strict}");
+    net.sh("sysctl -qw net.ipv4.conf.eth0.rp_filter=2");
+    assert_eq!(check(), [""; 0]);
 }
