@@ -291,7 +291,10 @@ impl<'a> Supervisor<'a> {
                     end_checker(checker).await;
                     return ended;
                 }
-                Happening::CheckerEnded => checker = Checker::Due(Instant::now() + RESTART_PAUSE),
+                Happening::CheckerEnded => {
+                    // A core that leaves sends its checker away.
+                    checker = self.wanted(&core, Checker::Due(Instant::now() + RESTART_PAUSE));
+                }
                 Happening::CheckerDue => checker = self.start_checker().await,
                 Happening::Stop if self.stopping.is_some() => {
                     warn!("told twice to stop: the core is killed");

@@ -137,6 +137,7 @@ fn stops(stop: impl FnOnce(&mut Pair)) {
     let mut pair = Pair::settled(&Setup::patient());
     stop(&mut pair);
     assert_eq!(pair.a.ended().code(), Some(0), "{}", pair.a.log());
+    assert!(!pair.a.log().contains(" ERROR "), "{}", pair.a.log());
     let status = pair.b.becomes("active");
     assert_eq!(status.peer(), "standby");
     assert!(!pair.a.holds(VIP) && pair.b.holds(VIP));
