@@ -48,7 +48,7 @@ declare -A about=(
 )
 # Seconds on two cores, fresh: expected and at most.
 declare -A usual=([setup]=60 [scripts]=2 [fmt]=2 [clippy]=90 [deny]=240 [test]=240 [peers]=260 [build]=150 [sim]=120
-  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=160 [alone]=60 [tutorials]=300 [imported]=150 [differential]=150 [serial]=90 [sync]=360 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
+  [lab-self]=40 [lab-tests]=240 [story]=180 [director]=90 [forwarding]=160 [alone]=60 [tutorials]=300 [imported]=150 [differential]=150 [serial]=90 [sync]=420 [stateless]=70 [localnode]=80 [watchdog]=90 [faults]=150 [measure]=600)
 declare -A most=([setup]=600 [scripts]=60 [fmt]=60 [clippy]=900 [deny]=900 [test]=1500 [peers]=900 [build]=900 [sim]=900
   [lab-self]=300 [lab-tests]=900 [story]=900 [director]=600 [forwarding]=1500 [alone]=300 [tutorials]=1500 [imported]=3600 [differential]=3600 [serial]=600 [sync]=1800 [stateless]=900 [localnode]=900 [watchdog]=600 [faults]=900 [measure]=1800)
 # Steps that speak for themselves, claim by claim: their lines are shown as they come.
@@ -196,7 +196,7 @@ step_serial() {
 
 step_sync() {
   build_for_lab
-  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}" REBOOT=1 METHOD="${SYNC_METHOD:-masq}"
+  in_lab "${most[sync]}" sync.sh RUNS="${SYNC_RUNS:-1}" GUARD=1 REBOOT=1 METHOD="${SYNC_METHOD:-masq}"
 }
 
 step_stateless() {
