@@ -331,7 +331,11 @@ fn url(block: &Node, page: &mut Table, host: &mut Option<String>, remarks: &mut 
             "regex" => {
                 let good = crate::lvs::check::receive_pattern(value).is_ok() && !value.is_empty();
                 receive = good.then(|| value.to_owned());
-                if !good {
+                if good {
+                    let text =
+                        format!("`regex {value}` is looked for in the body, not in the header");
+                    remarks.changed(&line.at, text);
+                } else {
                     remarks.left_out(&line.at, format!("`regex {value}` can't be matched here"));
                 }
             }
