@@ -173,6 +173,10 @@ node_core_crash() {
 # node_reboot NODE: a crash of the machine. The namespace goes with everything in its kernel: addresses, IPVS, the cable, of
 # which the other end goes too. node_boot brings it back and starts it, with an empty table.
 node_reboot() {
+  local pids
+  mapfile -t pids < <(node_pids "$1")
+  # A machine dies as a whole: a core that sees its supervisor die before itself begins to hand over.
+  kill -STOP "${pids[@]}"
   node_crash "$1" "$LAB_RUN/marks"
   nodes_wipe "$1"
   lab_page_dies "$1"
