@@ -10,7 +10,7 @@ use crate::kernel::modules::Modules;
 use crate::kernel::routes::Routes;
 use crate::kernel::sysctl;
 use crate::lvs::director::ServiceView;
-use crate::lvs::model::{Forwarding, ServiceKey};
+use crate::lvs::model::ServiceKey;
 use crate::lvs::prerequisites::{
     self, FAR_CLIENT, LOOKED_AT_MAX, Module, Reached, Route, RouteLack,
 };
@@ -18,16 +18,21 @@ use crate::lvs::settings::Timeout;
 
 /// For the services of a configuration; no settings where they are to be set anyway.
 pub(super) fn of_config(config: &Config) -> Vec<String> {
-    let services = || config.directors.values().flat_map(|director| &director.services);
-    let reached = prerequisites::reached(services());
+    let reached = prerequisites::reached(config.services());
     let settings = if config.ipvs.prepare { Vec::new() } else { of_settings(&reached) };
-    let full_nat = |(_, way): &(IpAddr, Forwarding)| matches!(way, Forwarding::FullNat { .. });
-    let nft = (reached.iter().any(full_nat) && !is_installed("nft")).then(|| {
+    let full_nat = reached.iter().any(|(_, way)| way.is_full_nat());
+    let nft = (full_nat && !is_installed("nft")).then(|| {
         "nft is not installed: full NAT can't do without (apt install nftables)".to_owned()
     });
-    let routes = of_routes(&reached).into_iter().map(|lack| lack.to_string());
-    let modules = of_modules(&prerequisites::modules(services()));
-    let lacks = settings.into_iter().chain(absent(config)).chain(routes).chain(filters(config));
+    let fronts = fronts(config);
+    let far = (!fronts.is_empty()).then_some(FAR_CLIENT);
+    let known = routes_to(asked(&reached).chain(far).collect());
+    let routes = of_routes(&reached, &known).into_iter().map(|lack| lack.to_string());
+    let modules = of_modules(&prerequisites::modules(config.services()));
+    let far = known.get(&FAR_CLIENT).and_then(Option::as_ref);
+    let filters = prerequisites::strict(fronts.into_iter(), far, read);
+    let filters = filters.into_iter().map(|lack| lack.to_string());
+    let lacks = settings.into_iter().chain(absent(config)).chain(routes).chain(filters);
     let lacks = lacks.chain(nft).chain(modules);
     lacks.map(|lack| format!("note: {lack}")).collect()
 }
@@ -43,10 +48,10 @@ fn absent(config: &Config) -> Vec<String> {
     absent.map(|path| format!("this kernel has no setting {}", path.replace('/', "."))).collect()
 }
 
-/// Interfaces with an address of a virtual service that drop what clients send.
-fn filters(config: &Config) -> Vec<String> {
-    let services = config.directors.values().flat_map(|director| &director.services);
-    let served: BTreeSet<IpAddr> = services
+/// Interfaces with an address of a virtual service, as far as they are written.
+fn fronts(config: &Config) -> Vec<&str> {
+    let served: BTreeSet<IpAddr> = config
+        .services()
         .filter_map(|service| match service.key {
             ServiceKey::Address { address, .. } => Some(address),
             ServiceKey::Mark { .. } => None,
@@ -59,20 +64,15 @@ fn filters(config: &Config) -> Vec<String> {
         }
         _ => None,
     });
-    let interfaces: Vec<&str> = interfaces.collect();
-    if interfaces.is_empty() {
-        return Vec::new();
-    }
-    let far = routes_to([FAR_CLIENT].into()).and_then(|mut routes| routes.remove(&FAR_CLIENT));
-    let lacks = prerequisites::strict(interfaces.into_iter(), far.flatten().as_ref(), read);
-    lacks.iter().map(ToString::to_string).collect()
+    interfaces.collect()
 }
 
 /// For the services of a running director, as lines. That tunnels carry less than their interface
 /// does not change from day to day: `check` says it.
 pub(super) fn of_views(services: &[ServiceView]) -> String {
     let reached = prerequisites::reached_of_views(services);
-    let routes = of_routes(&reached).into_iter();
+    let known = routes_to(asked(&reached).collect());
+    let routes = of_routes(&reached, &known).into_iter();
     let routes = routes.filter(|lack| !matches!(lack, RouteLack::Tight { .. }));
     let modules = of_modules(&prerequisites::modules_of_views(services));
     let lacks = of_settings(&reached).into_iter().chain(routes.map(|lack| lack.to_string()));
@@ -85,7 +85,7 @@ fn of_settings(reached: &Reached) -> Vec<String> {
 }
 
 fn of_modules(needed: &BTreeSet<Module>) -> Vec<String> {
-    let here = Modules::read();
+    let here = Modules::default();
     let lacks = prerequisites::lacking_modules(needed, |name| here.presence(name));
     lacks.iter().map(ToString::to_string).collect()
 }
@@ -94,29 +94,34 @@ fn read(setting: &str) -> Option<String> {
     sysctl::read(setting).ok()
 }
 
-fn of_routes(reached: &Reached) -> BTreeSet<RouteLack> {
-    let servers: BTreeSet<IpAddr> =
-        reached.iter().take(LOOKED_AT_MAX).map(|(server, _)| *server).collect();
-    let routes = routes_to(servers).unwrap_or_default();
-    prerequisites::lacking_routes(reached, |server| routes.get(&server).cloned().ok_or(()), read)
+fn of_routes(reached: &Reached, known: &Known) -> BTreeSet<RouteLack> {
+    prerequisites::lacking_routes(reached, |server| known.get(&server).cloned().ok_or(()), read)
 }
 
-/// The routes that the kernel tells of; `None`: it tells nothing.
-fn routes_to(servers: BTreeSet<IpAddr>) -> Option<BTreeMap<IpAddr, Option<Route>>> {
-    if servers.is_empty() {
-        return None;
+/// The real servers whose routes are asked for.
+fn asked(reached: &Reached) -> impl Iterator<Item = IpAddr> {
+    reached.iter().take(LOOKED_AT_MAX).map(|(server, _)| *server)
+}
+
+/// The routes that the kernel tells of.
+type Known = BTreeMap<IpAddr, Option<Route>>;
+
+fn routes_to(addresses: BTreeSet<IpAddr>) -> Known {
+    let mut found = Known::new();
+    if addresses.is_empty() {
+        return found;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return found };
     runtime.block_on(async {
-        let routes = Routes::open().await.ok()?;
-        let mut found = BTreeMap::new();
-        for server in servers {
-            if let Ok(route) = routes.to(server).await {
-                found.insert(server, route);
+        let Ok(routes) = Routes::open().await else { return };
+        for address in addresses {
+            if let Ok(route) = routes.to(address).await {
+                found.insert(address, route);
             }
         }
-        Some(found)
-    })
+    });
+    found
 }
 
 fn is_installed(program: &str) -> bool {

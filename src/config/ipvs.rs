@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::config::check::{Draft, DraftDirector, DraftGroup};
 use crate::config::diag::Diagnostic;
 use crate::config::{Config, ResourceKind};
-use crate::lvs::model::{Director, Forwarding, VirtualService};
+use crate::lvs::model::{Director, VirtualService};
 use crate::lvs::prerequisites;
 use crate::lvs::settings::{Timeout, Values};
 use crate::names::DirectorName;
@@ -103,6 +103,11 @@ pub struct Ipvs {
 }
 
 impl Config {
+    /// The virtual services of all directors.
+    pub fn services(&self) -> impl Iterator<Item = &VirtualService> {
+        self.directors.values().flat_map(|director| &director.services)
+    }
+
     /// What the kernel is to be set to as long as this node runs. What is written wins.
     pub fn kernel_settings(&self) -> Values {
         let mut wanted = Values::new();
@@ -113,13 +118,11 @@ impl Config {
             wanted.extend(WITH_SYNC.map(named));
         }
         wanted.extend(self.directors.values().flat_map(stateless_settings));
-        let mut services = self.directors.values().flat_map(|director| &director.services);
-        if services.any(has_full_nat) {
+        if self.services().any(has_full_nat) {
             wanted.extend(WITH_FULL_NAT.map(named));
         }
         if self.ipvs.prepare {
-            let services = self.directors.values().flat_map(|director| &director.services);
-            wanted.extend(prerequisites::settings(&prerequisites::reached(services)));
+            wanted.extend(prerequisites::settings(&prerequisites::reached(self.services())));
         }
         wanted.extend(self.ipvs.sysctl.iter().map(|(name, value)| named((name, value))));
         let timeouts = self.ipvs.timeouts.iter();
@@ -165,7 +168,7 @@ pub(super) fn check_stateless(draft: &Draft, found: &mut Vec<Diagnostic>) {
 }
 
 fn has_full_nat(service: &VirtualService) -> bool {
-    service.servers().any(|real| matches!(real.forwarding, Forwarding::FullNat { .. }))
+    service.servers().any(|real| real.forwarding.is_full_nat())
 }
 
 /// Whether what is written takes from servers of full NAT what they need, which full NAT sets by itself.

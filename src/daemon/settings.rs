@@ -186,16 +186,17 @@ impl Desk {
         let kept = file.read()?;
         let paths = paths(wanted, &kept);
         let (found, mut refused) = read(&paths);
-        let last = self.last.as_ref().filter(|(then, _)| then == wanted).map(|(_, stood)| stood);
-        if last.is_some_and(|stood| stood.len() == found.len() && changed(stood, &found).is_empty())
-        {
-            return Ok(self.refused.clone());
+        let mut changes = Vec::new();
+        if let Some((_, stood)) = self.last.as_ref().filter(|(then, _)| then == wanted) {
+            changes = changed(stood, &found);
+            if stood.len() == found.len() && changes.is_empty() {
+                return Ok(self.refused.clone());
+            }
+            changes.retain(|(path, _)| stood.contains_key(*path));
         }
         let Plan { during, steps, after } = plan(wanted, &found, &kept);
-        for (path, value) in last.map(|stood| changed(stood, &found)).unwrap_or_default() {
-            if steps.contains_key(path) && last.is_some_and(|stood| stood.contains_key(path)) {
-                warn!("somebody else has set {path} to {value}");
-            }
+        for (path, value) in changes.into_iter().filter(|(path, _)| steps.contains_key(*path)) {
+            warn!("somebody else has set {path} to {value}");
         }
         if during != kept {
             file.write(&during)?;

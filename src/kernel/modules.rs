@@ -1,5 +1,6 @@
 //! What this machine has of the kernel's modules: read from /sys/module and from depmod's lists.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::PathBuf;
 
@@ -9,10 +10,10 @@ use crate::lvs::prerequisites::Presence;
 const LIST_LEN_MAX: u64 = 16 * 1024 * 1024;
 
 /// The modules of the running kernel.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Modules {
-    /// depmod's lists; `None`: there are none of this kernel.
-    lists: Option<Lists>,
+    /// depmod's lists, read when one is asked for that is not loaded; `None`: there are none of this kernel.
+    lists: OnceCell<Option<Lists>>,
 }
 
 #[derive(Debug)]
@@ -24,8 +25,18 @@ struct Lists {
 }
 
 impl Modules {
-    /// Reads the lists.
-    pub fn read() -> Self {
+    /// What there is of one.
+    pub fn presence(&self, name: &str) -> Presence {
+        if fs::exists(format!("/sys/module/{name}")).unwrap_or(false) {
+            return Presence::Loaded;
+        }
+        let lists = self.lists.get_or_init(Lists::read);
+        lists.as_ref().map_or(Presence::Unknown, |lists| lists.presence(name))
+    }
+}
+
+impl Lists {
+    fn read() -> Option<Self> {
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         let place = PathBuf::from("/lib/modules").join(release);
         let list = |name: &str| {
@@ -33,23 +44,11 @@ impl Modules {
             let short = fs::metadata(&path).is_ok_and(|it| it.len() <= LIST_LEN_MAX);
             short.then(|| fs::read_to_string(path).ok()).flatten()
         };
-        let lists = list("modules.dep").map(|installed| {
-            let builtin = list("modules.builtin").unwrap_or_default();
-            Lists { builtin, installed }
-        });
-        Self { lists }
+        let installed = list("modules.dep")?;
+        let builtin = list("modules.builtin").unwrap_or_default();
+        Some(Self { builtin, installed })
     }
 
-    /// What there is of one.
-    pub fn presence(&self, name: &str) -> Presence {
-        if fs::exists(format!("/sys/module/{name}")).unwrap_or(false) {
-            return Presence::Loaded;
-        }
-        self.lists.as_ref().map_or(Presence::Unknown, |lists| lists.presence(name))
-    }
-}
-
-impl Lists {
     fn presence(&self, name: &str) -> Presence {
         let file = format!("/{name}.ko");
         if self.builtin.lines().any(|line| line.ends_with(&file)) {

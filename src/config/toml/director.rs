@@ -342,7 +342,7 @@ fn has_source(forwarding: Forwarding, server: IpAddr, at: Span, walk: &mut Walk<
 /// The kernel's conntrack, which full NAT stands on, does not follow connections of one packet.
 fn one_way(service: &VirtualService, at: Span, walk: &mut Walk<'_>) {
     let mut methods = service.servers().map(|server| server.forwarding);
-    if service.one_packet && methods.any(|method| matches!(method, Forwarding::FullNat { .. })) {
+    if service.one_packet && methods.any(Forwarding::is_full_nat) {
         walk.faults.fault(at, "`one_packet` and fullnat exclude each other");
     }
 }

@@ -65,6 +65,11 @@ impl Forwarding {
         matches!(self, Self::Masq | Self::FullNat { .. })
     }
 
+    /// Whether the source is translated, too.
+    pub fn is_full_nat(self) -> bool {
+        matches!(self, Self::FullNat { .. })
+    }
+
     /// Whether packets travel inside of others.
     pub fn is_tunnel(self) -> bool {
         matches!(self, Self::Ipip | Self::Gue { .. } | Self::Gre { .. })
